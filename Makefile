@@ -1,0 +1,186 @@
+# asocket: examples, tests and checks. The library itself is not built: it is asocket.h.
+# `make help` lists what there is. GNU make.
+
+JOBS ?= 2
+BUILD = build
+HEADER = asocket.h
+
+help:
+	@echo 'make            the examples, each from one file with a plain cc'
+	@echo 'make setup      install what the tests need (Debian packages, as root or with sudo)'
+	@echo 'make test       all tests over all backends, compilers and checkers (under 3 minutes)'
+	@echo 'make test-asan  one configuration of: $(CONFIGURATIONS) scripts'
+	@echo 'make faults     each scenario again with each system call and allocation failing'
+	@echo 'make promises   which tests keep which promise of the manual'
+	@echo 'make bench      figures against other libraries'
+	@echo 'make lint       clang-format, cppcheck, clang-tidy; advice from gcc -fanalyzer'
+	@echo 'make coverage   lines and branches of asocket.h that the tests reach'
+	@echo 'make format     clang-format in place'
+	@echo 'make clean      remove $(BUILD)/'
+.PHONY: help all setup test programs faults promises bench lint coverage format clean
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL = all
+
+# --- examples: no flags, as a user would --------------------------------------------------------
+
+EXAMPLES = $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c))
+
+all: $(EXAMPLES)
+
+$(BUILD)/examples/%: examples/%.c $(HEADER)
+	@mkdir -p $(@D)
+	$(CC) -o $@ $<
+
+# --- setup --------------------------------------------------------------------------------------
+
+# Compilers and checkers, the peers that the examples are tried with, and the rivals of the bench.
+PACKAGES = make gcc g++ libc6-dev perl clang libclang-rt-dev valgrind strace binutils \
+	curl netcat-openbsd telnet socat wrk apache2-utils clang-format clang-tidy cppcheck libuv1-dev
+
+setup:
+	@sh tests/setup.sh $(PACKAGES)
+
+# --- configurations: each is a compiler with its flags ------------------------------------------
+#
+# Every tests/test_*.c becomes $(BUILD)/<configuration>/test_*, linked with that configuration's
+# tests/implementation.c, and runs once for each backend (tests/run.pl).
+
+STRICT = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wundef -Werror
+
+gcc = gcc -std=c99 -O1 -g
+clang = clang -std=c99 -O2 -g
+asan = $(ASAN_CC) -std=c99 -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
+	-fno-sanitize-recover=all
+tsan = clang -std=c99 -O1 -g -fsanitize=thread
+valgrind = gcc -std=c99 -O1 -g -DASOCKET_VALGRIND
+gxx = g++ -x c++ -std=c++11 -O1 -g
+clangxx = clang++ -x c++ -std=c++11 -O1 -g
+no_coroutines = gcc -std=c99 -O1 -g -DASOCKET_NO_COROUTINES
+static = gcc -std=c99 -O1 -g -D_GNU_SOURCE -DASOCKET_STATIC
+ndebug = gcc -std=c99 -O3 -DNDEBUG
+
+# clang's own checks go a little further than gcc's; either will do.
+ASAN_CC := $(if $(shell command -v clang),clang,gcc)
+
+CONFIGURATIONS = gcc clang asan tsan valgrind gxx clangxx no_coroutines static ndebug
+
+TESTS = $(patsubst tests/%.c,%,$(wildcard tests/test_*.c))
+# Addresses are the same over every backend, and are valid C++.
+PURE = test_address
+# Those that do not need coroutines: they start none, or leave that out by themselves.
+PLAIN = $(patsubst tests/%.c,%,$(shell grep -l ASOCKET_NO_COROUTINES tests/test_*.c; \
+	grep -LE 'asocket_(launch|serve|join|cancel|current)' tests/test_*.c))
+
+tests_of_gxx = $(filter $(PURE) test_arguments,$(TESTS))
+tests_of_clangxx = $(tests_of_gxx)
+tests_of_no_coroutines = $(sort $(PLAIN))
+tests_of_static = $(PURE)
+tests_of = $(or $(tests_of_$(1)),$(TESTS))
+
+PROGRAMS = $(foreach c,$(CONFIGURATIONS),$(addprefix $(BUILD)/$(c)/,$(call tests_of,$(c))))
+
+# Why a configuration cannot run on this machine; empty when it can.
+why_not = $(shell mkdir -p $(BUILD); \
+	echo 'int main(void) { return 0; }' >$(BUILD)/probe.c; \
+	command -v $(firstword $($(1))) >/dev/null || { echo '$(firstword $($(1))) is missing'; exit; }; \
+	$($(1)) $(BUILD)/probe.c -o $(BUILD)/probe >/dev/null 2>&1 || \
+		{ echo '$(firstword $($(1))) cannot link with $(lastword $($(1)))'; exit; }; \
+	$(why_not_$(1)))
+why_not_valgrind = command -v valgrind >/dev/null || echo valgrind is missing
+
+USABLE = $(foreach c,$(CONFIGURATIONS),$(if $(call why_not,$(c)),,$(c)))
+SKIPPED = $(foreach c,$(CONFIGURATIONS),$(if $(call why_not,$(c)),'--skipped=$(c): $(call why_not,$(c))'))
+
+define configuration
+$(BUILD)/$(1)/implementation.o: tests/implementation.c $(HEADER)
+	@mkdir -p $$(@D)
+	$($(1)) $(STRICT) -c -o $$@ $$<
+
+$(BUILD)/$(1)/test_%: tests/test_%.c $(BUILD)/$(1)/implementation.o tests/tap.h tests/test.h
+	@rm -f $$@
+	$($(1)) $(STRICT) -o $$@ $$< $$(if $$(findstring -x c++,$($(1))),-x none) \
+		$(BUILD)/$(1)/implementation.o -pthread
+endef
+
+$(foreach c,$(filter-out static,$(CONFIGURATIONS)) coverage,$(eval $(call configuration,$(c))))
+
+# The whole library private to the file that uses it.
+$(BUILD)/static/test_%: tests/test_%.c tests/implementation.c $(HEADER) tests/tap.h tests/test.h
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(static) $(STRICT) -include tests/implementation.c -o $@ $< -pthread
+
+# --- test ---------------------------------------------------------------------------------------
+
+RUN = perl tests/run.pl --jobs=$(JOBS)
+
+# What does not compile is one failure and does not keep the rest from running.
+define build_and_run
+	@$(if $(strip $(1)),$(MAKE) --no-print-directory -k -j$(JOBS) --output-sync $(1) || \
+		echo '# not everything was built',echo '# there are no programs for this')
+	@$(RUN) $(2) $(1)
+endef
+
+programs_of = $(addprefix $(BUILD)/$(1)/,$(call tests_of,$(1)))
+SCRIPTS = $(wildcard tests/*.t)
+
+test:
+	$(call build_and_run,$(foreach c,$(USABLE),$(call programs_of,$(c))),\
+		--total=$(BUILD)/test.total $(SKIPPED) $(SCRIPTS:%=--script=%))
+
+test-scripts:
+	$(RUN) $(SCRIPTS:%=--script=%)
+
+test-%:
+	$(call build_and_run,$(call programs_of,$*),)
+
+programs: $(PROGRAMS)
+
+# --- faults: the implementation with its seam to the system redefined ---------------------------
+
+FAULTS = $(patsubst tests/faults/%.c,$(BUILD)/faults/%,$(wildcard tests/faults/test_*.c))
+
+faults:
+	$(call build_and_run,$(FAULTS),--total=$(BUILD)/faults.total)
+
+$(BUILD)/faults/implementation.o: tests/faults/implementation.c $(HEADER) $(wildcard tests/faults/*.h)
+	@mkdir -p $(@D)
+	$(asan) $(STRICT) -c -o $@ $<
+
+$(BUILD)/faults/test_%: tests/faults/test_%.c $(BUILD)/faults/implementation.o $(wildcard tests/faults/*.h tests/*.h)
+	@rm -f $@
+	$(asan) $(STRICT) -o $@ $< $(BUILD)/faults/implementation.o -pthread
+
+# --- the rest -----------------------------------------------------------------------------------
+
+promises:
+	@test -d $(BUILD)/tap || $(MAKE) --no-print-directory test-gcc
+	@perl tests/promises.pl $(HEADER) $(BUILD)/tap
+
+bench:
+	perl tests/bench/run.pl
+
+SOURCES = $(HEADER) $(wildcard examples/*.c tests/*.[ch] tests/*/*.[ch])
+
+lint:
+	clang-format --dry-run -Werror $(SOURCES)
+	cppcheck --quiet --error-exitcode=1 --std=c99 --language=c --inline-suppr \
+		--enable=warning,portability,performance --suppress=missingIncludeSystem \
+		-D__linux__ -D__x86_64__ -D__GNUC__=12 tests/implementation.c tests/test_*.c examples
+	clang-tidy --quiet tests/implementation.c tests/test_*.c -- -std=c99
+	@mkdir -p $(BUILD)
+	-gcc -std=c99 -O1 -fanalyzer -c -o $(BUILD)/analyzed.o tests/implementation.c
+
+coverage = gcc -std=c99 -O0 -g --coverage -DNDEBUG
+
+coverage:
+	@rm -f $(BUILD)/coverage/*.gcda
+	$(call build_and_run,$(call programs_of,coverage),)
+	@cd $(BUILD)/coverage && gcov -b -r -s ../.. -o . ../../tests/implementation.c | \
+		sed -n "/asocket.h'/,/^$$/p"
+
+format:
+	clang-format -i $(SOURCES)
+
+clean:
+	rm -rf $(BUILD) a.out

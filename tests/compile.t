@@ -1,0 +1,187 @@
+#!/bin/bash
+# compile.t - the header by itself: every dialect, every switch, every order of includes, and what
+# the compiled library shows to the outside. Prints TAP; `prove tests/compile.t`.
+cd "$(dirname "$0")/.." || exit 1
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+strict='-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wundef -Werror -I.'
+tests=0
+
+# check DESCRIPTION COMMAND... - one test: the command succeeds.
+check() {
+    description=$1
+    shift
+    tests=$((tests + 1))
+    if "$@" >"$work/log" 2>&1; then
+        echo "ok $tests - $description"
+    else
+        echo "not ok $tests - $description"
+        echo "# $*"
+        sed 's/^/# /' "$work/log" | head -40
+    fi
+}
+
+# compiles DESCRIPTION COMMAND... - the same for a compiler, which may be missing.
+compiles() {
+    if command -v "$2" >/dev/null; then
+        check "$@"
+    else
+        tests=$((tests + 1))
+        echo "ok $tests # SKIP $2 is missing"
+    fi
+}
+
+# A file that implements the library, after the lines on standard input.
+implementation() {
+    cat >"$work/$1"
+    printf '#define ASOCKET_IMPLEMENTATION\n#include "asocket.h"\nextern int last;\nint last;\n' >>"$work/$1"
+}
+
+# --- dialects and switches ------------------------------------------------------------------------
+
+printf '#include "asocket.h"\nextern int last;\nint last;\n' >"$work/face.c"
+implementation body.c </dev/null
+
+for standard in c99 gnu99 c11 c17; do
+    for cc in gcc clang; do
+        compiles "$cc -std=$standard: the declarations" \
+            $cc -std=$standard $strict -fsyntax-only "$work/face.c"
+        compiles "$cc -std=$standard: the implementation" \
+            $cc -std=$standard $strict -fsyntax-only "$work/body.c"
+    done
+done
+for standard in c++11 gnu++11 c++17 c++20; do
+    for cc in g++ clang++; do
+        compiles "$cc -std=$standard: the declarations" \
+            $cc -x c++ -std=$standard $strict -fsyntax-only "$work/face.c"
+        compiles "$cc -std=$standard: the implementation" \
+            $cc -x c++ -std=$standard $strict -fsyntax-only "$work/body.c"
+    done
+done
+for switch in -DASOCKET_NO_COROUTINES -DASOCKET_NO_THREADS -DASOCKET_STATIC -DNDEBUG -funsigned-char \
+    '-DASOCKET_NO_COROUTINES -DASOCKET_NO_THREADS'; do
+    for cc in 'gcc -std=c99' 'clang -std=c99' 'g++ -x c++ -std=c++11' 'clang++ -x c++ -std=c++11'; do
+        compiles "$cc $switch: the implementation" \
+            $cc $strict $switch -O2 -c -o "$work/switch.o" "$work/body.c"
+    done
+done
+compiles 'a plain cc compiles it without a word' sh -c \
+    "cc -I. -c -o '$work/plain.o' '$work/body.c' 2>&1 | (! grep .)"
+
+# --- include order --------------------------------------------------------------------------------
+
+# What a program may have included before: then feature macros come too late.
+cat >"$work/system.h" <<'END'
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <time.h>
+#include <unistd.h>
+#include <pthread.h>
+#include <signal.h>
+#include <poll.h>
+#include <netdb.h>
+#include <sys/types.h>
+#include <sys/socket.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <arpa/inet.h>
+END
+printf '#include "asocket.h"\n#include "asocket.h"\n' | implementation twice.c
+printf '#include "system.h"\n' | implementation after.c
+printf '#include <stdio.h>\n' | implementation stdio.c
+printf '#define _GNU_SOURCE\n#include "system.h"\n' | implementation gnu.c
+printf '#define _POSIX_C_SOURCE 200809L\n#include "system.h"\n' | implementation posix.c
+printf '#define ASOCKET_IMPLEMENTATION\n#include "asocket.h"\n#include "system.h"\n' | implementation again.c
+for cc in 'gcc -std=gnu99' 'gcc -std=c99' 'clang -std=gnu99' 'g++ -x c++ -std=c++11'; do
+    for order in 'twice.c:the face twice, then the implementation' \
+        'stdio.c:after <stdio.h>' \
+        'after.c:after the headers of the system' \
+        'gnu.c:after them with _GNU_SOURCE' \
+        'posix.c:after them with _POSIX_C_SOURCE' \
+        'again.c:the implementation twice in one file'; do
+        file=${order%%:*}
+        case "$cc$file" in
+        *std=c*after.c) continue ;; # there <pthread.h> and others do not declare what they should
+        *g++*posix.c) continue ;;   # g++ always has _GNU_SOURCE
+        esac
+        compiles "$cc: ${order#*:}" $cc $strict -I"$work" -Wno-unused-macros -fsyntax-only "$work/$file"
+    done
+done
+
+# --- several files --------------------------------------------------------------------------------
+
+cat >"$work/one.c" <<'END'
+#include "asocket.h"
+#include "asocket.h"
+int one(void);
+int one(void) { return asocket_ipv4(1, 2, 3, 4).bytes[0]; }
+END
+cat >"$work/two.c" <<'END'
+#define ASOCKET_IMPLEMENTATION
+#include "asocket.h"
+int one(void);
+int main(void)
+{
+    asocket_selector *selector = asocket_selector_create(NULL);
+    asocket *server = asocket_bind(asocket_tcp(selector), "127.0.0.1", 0);
+    int result = one() == 1 && server ? 0 : 1;
+
+    asocket_selector_destroy(selector);
+    return result;
+}
+END
+sed 's/#define ASOCKET_IMPLEMENTATION/#define ASOCKET_STATIC\n&/' "$work/two.c" >"$work/private.c"
+sed 's/one(void);/two(void);/; s/main/two/; s/one() == 1/1/' "$work/private.c" >"$work/private_too.c"
+cat >>"$work/private_too.c" <<'END'
+int one(void);
+int one(void) { return two() + 1; }
+END
+compiles 'used in one file, implemented in another' \
+    cc $strict -o "$work/pair" "$work/one.c" "$work/two.c"
+check 'and it runs' "$work/pair"
+sed '/IMPLEMENTATION/d; s/one() == 1/1/' "$work/two.c" >"$work/user.c"
+compiles 'C uses what C++ implements' sh -c "
+    g++ $strict -x c++ -std=c++11 -c -o '$work/body.o' '$work/body.c' &&
+    cc $strict -o '$work/mixed' '$work/user.c' '$work/body.o' -pthread"
+check 'and it runs' "$work/mixed"
+compiles 'C++ uses what C implements' sh -c "
+    cc $strict -c -o '$work/body.o' '$work/body.c' &&
+    g++ $strict -std=c++11 -o '$work/mixed' -x c++ '$work/user.c' -x none '$work/body.o' -pthread"
+check 'and it runs too' "$work/mixed"
+compiles 'ASOCKET_STATIC: a private copy in each of two files' \
+    cc $strict -o "$work/private" "$work/private.c" "$work/private_too.c"
+check 'and they run' "$work/private"
+
+# --- what it shows to the outside -----------------------------------------------------------------
+
+cc -I. -O2 -DNDEBUG -c -o "$work/library.o" "$work/body.c" 2>/dev/null
+shown() { nm -g --defined-only "$work/library.o" | awk '$3 != "last" { print $3 }'; }
+check 'it shows something' sh -c "nm -g --defined-only '$work/library.o' | grep -q asocket_bind"
+shown | grep -v '^asocket_' >"$work/strangers"
+check 'every name that the linker sees begins with asocket_' \
+    sh -c "cat '$work/strangers'; test ! -s '$work/strangers'"
+shown | grep '^asocket__' >"$work/private_names"
+check 'and none is a private one' sh -c "cat '$work/private_names'; test ! -s '$work/private_names'"
+nm "$work/library.o" | grep -i ' [bdc] ' | grep -v ' last$' >"$work/variables"
+check 'P6: there are no global variables' sh -c "cat '$work/variables'; test ! -s '$work/variables'"
+cc -I. -DASOCKET_STATIC -c -o "$work/static.o" "$work/body.c" 2>/dev/null
+nm -g --defined-only "$work/static.o" | grep -v ' last$' >"$work/public_names"
+check 'ASOCKET_STATIC: the linker sees nothing' \
+    sh -c "cat '$work/public_names'; test ! -s '$work/public_names'"
+
+# Macros that stand in asocket.h itself, as the preprocessor attributes them.
+macros() {
+    cc -I. -E -dD "$1" | awk '
+        /^# [0-9]+ "/ { ours = $3 ~ /asocket\.h"$/ }
+        /^#define / && ours { sub(/\(.*/, "", $2); print $2 }' | sort -u
+}
+macros "$work/face.c" | grep -v '^ASOCKET_' >"$work/macros"
+check 'every macro of the declarations begins with ASOCKET_' \
+    sh -c "cat '$work/macros'; test ! -s '$work/macros'"
+
+echo "1..$tests"

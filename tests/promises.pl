@@ -1,0 +1,59 @@
+#!/usr/bin/perl
+# promises.pl - promise -> the tests that keep it -> what came out.
+#
+#   perl tests/promises.pl asocket.h build/tap
+#
+# The manual in the header numbers its promises (" *  P7  Every wait can end ..."); a test names the
+# ones that it keeps in its description ("P7: ..."). What is read is the output of the last runs
+# (tests/run.pl). Fails when a promise has no test, or one of its tests failed.
+use strict;
+use warnings;
+use File::Find;
+
+my ($header, $directory) = @ARGV;
+
+# Promises whose subject is not here yet, with what it is.
+my %later = (13 => 'the other systems', 15 => 'TLS');
+
+my %promise;
+open my $manual, '<', $header or die "promises.pl: $header: $!\n";
+while (<$manual>) {
+    $promise{$1} //= $2 if m{^ \*\s+P(\d+)\s+(\S.*?)\s*$};
+}
+die "promises.pl: $header has no lines of the form ' *  P7  ...'\n" if !%promise;
+
+my (%tests, %failed);    # promise -> test's description -> runs
+find(sub {
+    return if !-f;
+    my $run = $File::Find::name =~ s{^\Q$directory\E/}{}r;
+    open my $output, '<', $_ or return;
+    while (<$output>) {
+        my ($not, $text) = m{^(not )?ok \d+ - (.*?)\s*$} or next;
+        my ($cited) = $text =~ m{^((?:P\d+(?:, |: ))+)} or next;
+        for my $number ($cited =~ /P(\d+)/g) {
+            my $name = $run =~ s{.*/}{}r . ": $text";
+            $tests{$number}{$name}++;
+            push @{$failed{$number}{$name}}, $run if $not;
+        }
+    }
+}, $directory);
+
+my $bad = 0;
+for my $number (sort { $a <=> $b } keys %promise) {
+    my @names = sort keys %{$tests{$number} // {}};
+    my $without = !@names && !$later{$number};
+    print "P$number  $promise{$number}\n";
+    print "    no test: this promise is about $later{$number}\n" if !@names && $later{$number};
+    print "    NO TEST\n" if $without;
+    for my $name (@names) {
+        my @where = @{$failed{$number}{$name} // []};
+        print @where ? "    FAILED in @where: $name\n" : "    $name\n";
+        $bad = 1 if @where;
+    }
+    $bad = 1 if $without;
+}
+for my $number (grep { !$promise{$_} } sort { $a <=> $b } keys %tests) {
+    print "P$number is cited by tests and is not in $header\n";
+    $bad = 1;
+}
+exit $bad;

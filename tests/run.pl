@@ -1,0 +1,110 @@
+#!/usr/bin/perl
+# run.pl - runs test programs over every backend, through the library behind `prove`.
+#
+#   perl tests/run.pl [--jobs=2] [--total=FILE] [--skipped='tsan: clang is missing']...
+#                     [--script=tests/x.t]... build/gcc/test_x build/asan/test_x ...
+#
+# The same for one configuration by hand: prove --exec '' build/gcc/test_* :: epoll
+#
+# Each program's output stays in build/tap/<configuration>/<backend>/<program>. Of programs that
+# failed, all that is not "ok" is printed at the end, then one line for each configuration and
+# "N passed, N failed, N skipped", which also goes to FILE. A program that was not built, crashed,
+# was ended or stopped before its plan is a failure, even if no test of it failed.
+use strict;
+use warnings;
+use Getopt::Long;
+use TAP::Harness;
+use File::Path qw(remove_tree);
+
+my ($jobs, $total, @skipped, @scripts) = (2, undef);
+GetOptions('jobs=i' => \$jobs, 'total=s' => \$total, 'skipped=s' => \@skipped,
+           'script=s' => \@scripts) or exit 2;
+
+my @backends = $^O eq 'linux' ? qw(epoll poll) : $^O eq 'MSWin32' ? qw(iocp) : qw(kqueue poll);
+my %pure = map { $_ => 1 } qw(test_address);    # the same over every backend: one run is enough
+
+# What stands before a program, and how much slower it makes it.
+my %wrapper = (valgrind => [qw(valgrind --quiet --error-exitcode=99 --leak-check=full
+                               --show-leak-kinds=definite,possible
+                               --errors-for-leak-kinds=definite)]);
+my %slowness = (valgrind => 20, tsan => 8, asan => 3, faults => 3);
+
+$ENV{ASAN_OPTIONS}  //= 'detect_stack_use_after_return=1:strict_string_checks=1';
+$ENV{UBSAN_OPTIONS} //= 'print_stacktrace=1';
+$ENV{TSAN_OPTIONS}  //= 'second_deadlock_stack=1';
+
+# A run is named configuration/backend/program; that is also where its output goes.
+my (%command, @runs, %unbuilt);
+for my $path (@ARGV) {
+    my ($configuration, $program) = $path =~ m{([^/]+)/([^/]+)$} or die "run.pl: $path?\n";
+    for my $backend ($pure{$program} ? $backends[0] : @backends) {
+        my $run = "$configuration/$backend/$program";
+        if (!-x $path) { $unbuilt{$run} = 1; next }
+        $command{$run} = ['env', 'TEST_SLOWNESS=' . ($slowness{$configuration} // 1),
+                          @{$wrapper{$configuration} // []}, $path, $backend];
+        push @runs, $run;
+    }
+}
+for my $script (@scripts) {
+    my ($name) = $script =~ m{([^/]+)$};
+    open my $file, '<', $script or die "run.pl: $script: $!\n";
+    $command{"scripts/all/$name"} = [<$file> =~ /perl/ ? 'perl' : 'bash', $script];
+    unshift @runs, "scripts/all/$name";
+}
+
+my $dump = 'build/tap';
+remove_tree("$dump/$_") for map { m{^(.+)/} } @runs, keys %unbuilt;
+$ENV{PERL_TEST_HARNESS_DUMP_TAP} = $dump;
+my $harness = TAP::Harness->new({
+    jobs => $jobs, timer => 1, merge => 1,
+    exec => sub { my ($self, $run) = @_; return $command{$run} },
+});
+my $start  = time;
+my $result = $harness->runtests(@runs);
+
+# Counts, and the output of what failed.
+my (%count, @failed);
+for my $run (@runs) {
+    my ($parser) = $result->parsers($run);
+    my ($configuration) = $run =~ m{^([^/]+)};
+    my $c = $count{$configuration} //= {passed => 0, failed => 0, skipped => 0};
+    my $failures = $parser->failed;
+    my $skips    = $parser->skipped;
+    $failures = 1 if !$failures && $parser->has_problems;
+    $skips    = 1 if !$skips && $parser->skip_all;
+    $c->{failed}  += $failures;
+    $c->{skipped} += $skips;
+    $c->{passed}  += $parser->passed - $parser->skipped;
+    push @failed, $run if $failures;
+}
+for my $run (sort keys %unbuilt) {
+    my ($configuration) = $run =~ m{^([^/]+)};
+    $count{$configuration}{failed}++;
+}
+
+for my $run (@failed) {
+    print "\n--- $run (@{$command{$run}})\n";
+    open my $file, '<', "$dump/$run" or next;
+    my @lines = grep { !/^ok \d/ } <$file>;
+    splice @lines, 60, @lines - 80, "    ...\n" if @lines > 100;
+    print @lines;
+}
+print "\n--- $_: was not built\n" for sort keys %unbuilt;
+
+my %sum = (passed => 0, failed => 0, skipped => 0);
+printf "\n%-16s %8s %8s %8s\n", 'configuration', qw(passed failed skipped);
+for my $configuration (sort keys %count) {
+    my $c = $count{$configuration};
+    $sum{$_} += $c->{$_} //= 0 for keys %sum;
+    printf "%-16s %8d %8d %8d\n", $configuration, @{$c}{qw(passed failed skipped)};
+}
+print "skipped: $_\n" for @skipped;
+$sum{skipped} += @skipped;
+my $line = "$sum{passed} passed, $sum{failed} failed, $sum{skipped} skipped";
+printf "%s (%d programs, %d s)\n", $line, scalar @runs, time - $start;
+if (defined $total) {
+    open my $file, '>', $total or die "run.pl: $total: $!\n";
+    print $file "$line\n";
+    close $file or die "run.pl: $total: $!\n";
+}
+exit($sum{failed} ? 1 : 0);
