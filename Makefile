@@ -58,6 +58,7 @@ clangxx = clang++ -x c++ -std=c++11 -O1 -g
 no_coroutines = gcc -std=c99 -O1 -g -DASOCKET_NO_COROUTINES
 static = gcc -std=c99 -O1 -g -D_GNU_SOURCE -DASOCKET_STATIC
 ndebug = gcc -std=c99 -O3 -DNDEBUG
+coverage = gcc -std=c99 -O0 -g --coverage -DNDEBUG
 
 # clang's own checks go a little further than gcc's; either will do.
 ASAN_CC := $(if $(shell command -v clang),clang,gcc)
@@ -91,14 +92,17 @@ why_not_valgrind = command -v valgrind >/dev/null || echo valgrind is missing
 USABLE = $(foreach c,$(CONFIGURATIONS),$(if $(call why_not,$(c)),,$(c)))
 SKIPPED = $(foreach c,$(CONFIGURATIONS),$(if $(call why_not,$(c)),'--skipped=$(c): $(call why_not,$(c))'))
 
+# `make V=1` shows the whole commands.
+show = $(if $(V),,@echo '   $@';)
+
 define configuration
 $(BUILD)/$(1)/implementation.o: tests/implementation.c $(HEADER)
 	@mkdir -p $$(@D)
-	$($(1)) $(STRICT) -c -o $$@ $$<
+	$$(show)$($(1)) $(STRICT) -c -o $$@ $$<
 
 $(BUILD)/$(1)/test_%: tests/test_%.c $(BUILD)/$(1)/implementation.o tests/tap.h tests/test.h
 	@rm -f $$@
-	$($(1)) $(STRICT) -o $$@ $$< $$(if $$(findstring -x c++,$($(1))),-x none) \
+	$$(show)$($(1)) $(STRICT) -o $$@ $$< $$(if $$(findstring -x c++,$($(1))),-x none) \
 		$(BUILD)/$(1)/implementation.o -pthread
 endef
 
@@ -108,7 +112,7 @@ $(foreach c,$(filter-out static,$(CONFIGURATIONS)) coverage,$(eval $(call config
 $(BUILD)/static/test_%: tests/test_%.c tests/implementation.c $(HEADER) tests/tap.h tests/test.h
 	@mkdir -p $(@D)
 	@rm -f $@
-	$(static) $(STRICT) -include tests/implementation.c -o $@ $< -pthread
+	$(show)$(static) $(STRICT) -include tests/implementation.c -o $@ $< -pthread
 
 # --- test ---------------------------------------------------------------------------------------
 
@@ -145,11 +149,11 @@ faults:
 
 $(BUILD)/faults/implementation.o: tests/faults/implementation.c $(HEADER) $(wildcard tests/faults/*.h)
 	@mkdir -p $(@D)
-	$(asan) $(STRICT) -c -o $@ $<
+	$(show)$(asan) $(STRICT) -c -o $@ $<
 
 $(BUILD)/faults/test_%: tests/faults/test_%.c $(BUILD)/faults/implementation.o $(wildcard tests/faults/*.h tests/*.h)
 	@rm -f $@
-	$(asan) $(STRICT) -o $@ $< $(BUILD)/faults/implementation.o -pthread
+	$(show)$(asan) $(STRICT) -o $@ $< $(BUILD)/faults/implementation.o -pthread
 
 # --- the rest -----------------------------------------------------------------------------------
 
@@ -170,8 +174,6 @@ lint:
 	clang-tidy --quiet tests/implementation.c tests/test_*.c -- -std=c99
 	@mkdir -p $(BUILD)
 	-gcc -std=c99 -O1 -fanalyzer -c -o $(BUILD)/analyzed.o tests/implementation.c
-
-coverage = gcc -std=c99 -O0 -g --coverage -DNDEBUG
 
 coverage:
 	@rm -f $(BUILD)/coverage/*.gcda
