@@ -4,8 +4,8 @@
 #   tests/bench/run.pl            everything, about six minutes
 #   QUICK=1 tests/bench/run.pl    short slices and fewer workloads, about a minute
 #
-# Environment: BENCH_BUILD (folder for what is built; build/bench), CC (cc), CORES ("1", "2", "1 2"),
-# ONLY (a pattern of workloads), SLICES, SLICE_MS, SERVERS ("raw asocket libuv").
+# Environment: BENCH_BUILD (folder for what is built; build/bench), CC (cc), CORES ("1", "2",
+# "1 2"), ONLY (a pattern of workloads), SLICES, SLICE_MS, SERVERS ("raw asocket libuv").
 #
 # The servers of a workload run in turns, in slices of a tenth of a second; a ratio is the median of
 # the ratios within each round, so what disturbs the machine for longer than a round cancels out.
@@ -61,8 +61,8 @@ echoN: N connections, 64 B messages, one in flight each; -16k: 16 KiB messages; 
 line: lines, each answered by itself. bulk: one stream echoed, requests of 64 KiB, 256 KiB in
 flight; bulk-deep: 4 MiB in flight, a new connection per slice (how fast it is differs by half from
 one connection to the next, for every server: not judged). sink: one stream discarded. storm: 64
-clients connect, ask, read, close; -fin: they half-close after asking; -burst: and the server is held
-until all 64 have asked.
+clients connect, ask, read, close; -fin: they half-close after asking; -burst: and the server is
+held until all 64 have asked.
 req/CPU-s: requests per second of the server's CPU time (user and system). ratio: to the server by
 hand, median of the rounds, +- half the distance between the quartiles; above 1 is cheaper.
 calls: system calls per request, by tracepoint, in slices of their own. p99: microseconds.
@@ -307,8 +307,8 @@ sub run_workloads {
 sub run_idle {
     my %idle;
     print "\nIdle connections: bytes each of the server's resident memory (page tables beside)\n";
-    printf "%-10s%8s%10s%12s%14s%10s%12s\n", 'server', 'held', 'answered', 'held, each',
-        'answered, each', 'tables', 'accept, ns';
+    printf "%-10s%8s%10s%12s%14s%10s%12s\n", 'server', 'held', 'answered', 'when held',
+        'when answered', 'tables', 'accept ns';
     for my $server (@wanted) {
         for my $count ($server eq 'asocket' || !$quick ? (1000, 19000) : (1000)) {
             my $address = start($server, 'line') or next;
@@ -382,7 +382,7 @@ sub cores {
 sub row {
     my ($what, $must, $format, $value, $ok, $beside) = @_;
     my $verdict = !defined $value ? 'not measured' : $ok ? 'ok' : 'MISSED';
-    push @rows, sprintf '%-55s%12s%12s  %-12s%s', $what, $must,
+    push @rows, sprintf '%-55s%12s%12s  %-14s%s', $what, $must,
         defined $value ? sprintf($format, $value) : '-', $verdict, $beside // '';
 }
 
