@@ -1,0 +1,7245 @@
+/* asocket.h */
+#ifndef ASOCKET_H
+#define ASOCKET_H
+
+#if defined(ASOCKET_IMPLEMENTATION) && defined(__linux__) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE // accept4, ppoll
+#endif
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef ASOCKET_STATIC
+#if defined(__GNUC__)
+#define ASOCKET_API static __attribute__((unused))
+#else
+#define ASOCKET_API static
+#endif
+#else
+#define ASOCKET_API extern
+#endif
+
+#if defined(__GNUC__)
+#define ASOCKET_PRINTF(text, first) __attribute__((format(printf, text, first)))
+#else
+#define ASOCKET_PRINTF(text, first)
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define ASOCKET_VERSION 100 // 10,000 x major + 100 x minor + patch
+
+typedef struct asocket_selector asocket_selector;           // owned by one thread
+typedef struct asocket asocket;                             // any socket
+typedef struct asocket_read_channel asocket_read_channel;   // as long as its socket or pipe
+typedef struct asocket_write_channel asocket_write_channel; // likewise
+typedef void asocket_function(asocket_selector *selector, void *argument);
+typedef uint64_t asocket_job; // a coroutine; 0: none; stale values are harmless
+#ifdef _WIN32
+typedef uintptr_t asocket_handle; // SOCKET
+#else
+typedef int asocket_handle; // file descriptor
+#endif
+
+// --- results -------------------------------------------------------------------------------------
+
+// Every failure is one of these values, all below -1000. The sentence is asocket_strerror's.
+// From errno: EPIPE and ECONNABORTED are ECONNRESET; ENETDOWN, EHOSTUNREACH and ENETUNREACH are
+// EUNREACHABLE; ENOBUFS is ENOMEM; ENFILE is EMFILE; a missing Unix path is ENOTFOUND.
+#define ASOCKET_STATUSES(X)                                                                       \
+    X(ASOCKET_EOF, -1001, "end of stream")                                                        \
+    X(ASOCKET_EAGAIN, -1002, "it would have to wait")                                             \
+    X(ASOCKET_ETIMEDOUT, -1003, "timed out")                                                      \
+    X(ASOCKET_ECANCELED, -1004, "cancelled")                                                      \
+    X(ASOCKET_ECLOSED, -1005, "closed")                                                           \
+    X(ASOCKET_ECONNREFUSED, -1006, "connection refused")                                          \
+    X(ASOCKET_ECONNRESET, -1007, "connection reset by the peer")                                  \
+    X(ASOCKET_EADDRINUSE, -1008, "address already in use")                                        \
+    X(ASOCKET_EADDRNOTAVAIL, -1009, "address not available")                                      \
+    X(ASOCKET_EUNREACHABLE, -1010, "network or host unreachable")                                 \
+    X(ASOCKET_ENOTFOUND, -1011, "not found")                                                      \
+    X(ASOCKET_EACCES, -1012, "permission denied")                                                 \
+    X(ASOCKET_EINVAL, -1013, "invalid argument or wrong kind of socket")                          \
+    X(ASOCKET_EMSGSIZE, -1014, "too long")                                                        \
+    X(ASOCKET_EBUSY, -1015, "in use already")                                                     \
+    X(ASOCKET_ENOTSUP, -1016, "not supported here")                                               \
+    X(ASOCKET_EMFILE, -1017, "too many open descriptors")                                         \
+    X(ASOCKET_ENOMEM, -1018, "out of memory")                                                     \
+    X(ASOCKET_EIO, -1019, "system error")                                                         \
+    X(ASOCKET_ETLS, -1020, "TLS failed")
+
+enum {
+#define ASOCKET__VALUE(name, value, text) name = value,
+    ASOCKET_STATUSES(ASOCKET__VALUE)
+#undef ASOCKET__VALUE
+    ASOCKET_OK = 0
+};
+
+#define ASOCKET_FOREVER (-1)    // a time-out that never ends, a limit that means "all"
+#define ASOCKET_NO_WAIT (-2)    // a time-out: never wait, answer ASOCKET_EAGAIN
+#define ASOCKET_NEVER INT64_MAX // a deadline that never comes
+
+// The sentence for a status; "no error" from 0 up. Static text, any thread.
+ASOCKET_API const char *asocket_strerror(int status);
+
+// The calling coroutine's last failure (outside of coroutines: that of the code outside). Like
+// errno, a success leaves it as it is; 0 before the first one.
+ASOCKET_API int asocket_error(const asocket_selector *selector);
+
+// What was tried, on what address, and why it failed: "bind 127.0.0.1:80: permission denied".
+// NULL is allowed after asocket_selector_create failed. Valid until the next call of this function
+// on the selector.
+ASOCKET_API const char *asocket_error_message(const asocket_selector *selector);
+
+// --- addresses: pure functions, any thread -------------------------------------------------------
+
+typedef struct asocket_ip {
+    uint8_t family;    // 4, 6; 0: none
+    uint8_t bytes[16]; // network order; IPv4 uses the first four
+    char zone[16];     // IPv6: interface name or index, or empty (RFC 4007)
+} asocket_ip;
+
+typedef struct asocket_address {
+    asocket_ip ip;
+    uint16_t port;        // host order
+    uint16_t path_length; // Unix sockets: bytes of path; 0: an IP address
+    char path[108];       // begins with a NUL byte: abstract (unix(7))
+} asocket_address;
+
+// From four octets; from eight groups.
+ASOCKET_API asocket_ip asocket_ipv4(uint8_t a, uint8_t b, uint8_t c, uint8_t d);
+ASOCKET_API asocket_ip asocket_ipv6(uint16_t a, uint16_t b, uint16_t c, uint16_t d, uint16_t e,
+                                    uint16_t f, uint16_t g, uint16_t h);
+
+// From 4 or 16 bytes in network order; ASOCKET_EINVAL for any other size.
+ASOCKET_API int asocket_ip_from_bytes(asocket_ip *ip, const void *bytes, size_t size);
+
+// Reads dotted decimal without leading zeros, or RFC 4291 text with an optional "%zone".
+// ASOCKET_EINVAL for anything else, *ip is then empty. No name is looked up.
+ASOCKET_API int asocket_ip_parse(asocket_ip *ip, const char *text);
+
+// Writes RFC 5952 text: its length, or ASOCKET_EMSGSIZE when it does not fit (46 + 16 bytes always
+// do). What is written parses back to the same address.
+ASOCKET_API int asocket_ip_format(const asocket_ip *ip, char *buffer, size_t size);
+
+// The same family, bytes and zone.
+ASOCKET_API bool asocket_ip_equal(const asocket_ip *a, const asocket_ip *b);
+
+// What an address is, by its bits alone. NULL and empty ones are nothing.
+ASOCKET_API bool asocket_ip_is_ipv4(const asocket_ip *ip);
+ASOCKET_API bool asocket_ip_is_loopback(const asocket_ip *ip);         // 127/8, ::1
+ASOCKET_API bool asocket_ip_is_multicast(const asocket_ip *ip);        // 224/4, ff00::/8
+ASOCKET_API bool asocket_ip_is_private(const asocket_ip *ip);          // RFC 1918, fc00::/7
+ASOCKET_API bool asocket_ip_is_link_local(const asocket_ip *ip);       // 169.254/16, fe80::/10
+ASOCKET_API bool asocket_ip_is_unspecified(const asocket_ip *ip);      // 0.0.0.0, ::
+ASOCKET_API bool asocket_ip_is_documentation(const asocket_ip *ip);    // RFC 5737, 3849, 9637
+ASOCKET_API bool asocket_ip_is_broadcast(const asocket_ip *ip);        // 255.255.255.255
+ASOCKET_API bool asocket_ip_is_ipv4_mapped(const asocket_ip *ip);      // ::ffff:0:0/96
+ASOCKET_API bool asocket_ip_is_ipv4_compatible(const asocket_ip *ip);  // ::/96, not :: nor ::1
+
+// An IPv4 address inside IPv6: ::ffff:a.b.c.d, ::a.b.c.d. IPv6 addresses come back unchanged.
+ASOCKET_API asocket_ip asocket_ip_to_mapped(const asocket_ip *ip);
+ASOCKET_API asocket_ip asocket_ip_to_compatible(const asocket_ip *ip);
+
+ASOCKET_API asocket_address asocket_address_of(asocket_ip ip, uint16_t port);
+
+// Reads "1.2.3.4:80", "[::1]:80", "unix:/path", "unix:@abstract"; ASOCKET_EINVAL otherwise.
+ASOCKET_API int asocket_address_parse(asocket_address *address, const char *text);
+
+// Writes the same: the length, or ASOCKET_EMSGSIZE (128 bytes always do).
+ASOCKET_API int asocket_address_format(const asocket_address *address, char *buffer, size_t size);
+
+ASOCKET_API bool asocket_address_equal(const asocket_address *a, const asocket_address *b);
+
+// To and from a struct sockaddr_in, _in6 or _un. To: the length, ASOCKET_EMSGSIZE if it exceeds
+// `capacity`, ASOCKET_EADDRNOTAVAIL for a zone that is no interface here. From: ASOCKET_EINVAL for
+// other families.
+ASOCKET_API int asocket_address_to_native(const asocket_address *address, void *native,
+                                          size_t capacity);
+ASOCKET_API int asocket_address_from_native(asocket_address *address, const void *native,
+                                            size_t size);
+
+// --- selector ------------------------------------------------------------------------------------
+
+enum { // all exist everywhere; one that is not compiled in: ASOCKET_ENOTSUP
+    ASOCKET_BACKEND_DEFAULT, // the best one here
+    ASOCKET_BACKEND_EPOLL,
+    ASOCKET_BACKEND_KQUEUE,
+    ASOCKET_BACKEND_POLL,
+    ASOCKET_BACKEND_IOCP,
+    ASOCKET_BACKEND_URING
+};
+
+typedef struct asocket_allocator {
+    // realloc with sizes: block NULL allocates, new_size 0 frees. Called by the selector's thread,
+    // and by threads that call asocket_post. NULL: malloc's family.
+    void *(*resize)(void *user, void *block, size_t old_size, size_t new_size);
+    void *user;
+} asocket_allocator;
+
+typedef struct asocket_selector_options { // all zero: the defaults
+    int backend;
+    size_t stack_size;       // bytes per coroutine, guard page included; 0: 64 KiB; least 16 KiB
+    size_t channel_capacity; // bytes per direction; 0: 16 KiB; most 1 GiB
+    int64_t close_timeout;   // ms a closed socket may linger; 0: 10,000; most a day
+    asocket_allocator allocator;
+} asocket_selector_options;
+
+typedef struct asocket_statistics {
+    uint64_t turns;            // of the loop
+    uint64_t system_calls;     // made on sockets and to wait
+    uint64_t wakeups;          // waits that something ended
+    uint64_t coroutines;       // alive
+    uint64_t sockets;          // with an open descriptor, those that linger included
+    uint64_t buffers;          // attached to channels
+    uint64_t stacks;           // in use or pooled
+    uint64_t unguarded_stacks; // of these, without a guard page
+    uint64_t accept_pauses;    // times that accept had to wait for a descriptor or memory
+} asocket_statistics;
+
+// Makes a selector; it belongs to the calling thread. NULL options: the defaults. NULL, or why not:
+// ASOCKET_ENOTSUP the backend, ASOCKET_EINVAL an option, ASOCKET_ENOMEM, ASOCKET_EMFILE.
+ASOCKET_API asocket_selector *asocket_selector_create(const asocket_selector_options *options);
+ASOCKET_API int asocket_selector_open(const asocket_selector_options *options,
+                                      asocket_selector **selector);
+
+// Cancels all coroutines and runs them to their end, lets closed sockets flush, closes the rest;
+// all of it within close_timeout. Waits. Not inside a coroutine. NULL is harmless. Handles of the
+// selector are invalid afterwards.
+ASOCKET_API void asocket_selector_destroy(asocket_selector *selector);
+
+// Runs the loop until no coroutine is left. ASOCKET_ECANCELED after asocket_stop. Waits. Not inside
+// a coroutine.
+ASOCKET_API int asocket_run(asocket_selector *selector);
+
+// One turn of the loop: waits up to `timeout` ms for something to do and does it; coroutines are
+// resumed. 0: does not wait; ASOCKET_FOREVER. ASOCKET_ECANCELED after asocket_stop.
+ASOCKET_API int asocket_poll(asocket_selector *selector, int64_t timeout);
+
+// How long a poll may be put off, in ms rounded up: 0 something is ready, ASOCKET_FOREVER only
+// descriptors count. For loops of others, together with the handle.
+ASOCKET_API int64_t asocket_next_timeout(const asocket_selector *selector);
+
+// Becomes readable when a poll would find something; for loops of others. -1 where the backend has
+// none (poll).
+ASOCKET_API asocket_handle asocket_selector_handle(const asocket_selector *selector);
+
+// Ends the current or the next run, poll or wait outside a coroutine with ASOCKET_ECANCELED; stays
+// until one of them notices. Coroutines are untouched. Any thread, signal handlers.
+ASOCKET_API void asocket_stop(asocket_selector *selector);
+
+// Launches a coroutine there; without coroutines, calls the function from the loop. Any thread; in
+// the order of each caller; each exactly once, also while the selector is destroyed (cancelled
+// then). Must not race with the end of asocket_selector_destroy. ASOCKET_ENOMEM.
+ASOCKET_API int asocket_post(asocket_selector *selector, asocket_function *function,
+                             void *argument);
+
+// Copies the counters.
+ASOCKET_API int asocket_stats(const asocket_selector *selector, asocket_statistics *statistics);
+
+// --- coroutines ----------------------------------------------------------------------------------
+
+#ifndef ASOCKET_NO_COROUTINES
+
+// Starts a coroutine; it runs when the caller next waits. It is a child of the calling coroutine.
+// 0: failed, ASOCKET_ENOMEM. The argument stays the caller's.
+ASOCKET_API asocket_job asocket_launch(asocket_selector *selector, asocket_function *function,
+                                       void *argument);
+
+// The same with a socket as the argument, which is closed when the function returns, and when the
+// launch fails. One such coroutine per socket.
+ASOCKET_API asocket_job asocket_launch_socket(asocket_selector *selector,
+                                              asocket_function *function, asocket *socket);
+
+// The running coroutine; 0 outside.
+ASOCKET_API asocket_job asocket_current(const asocket_selector *selector);
+
+// Waits until a coroutine has ended, cancelled or not: 0, at once if it has; oneself:
+// ASOCKET_EINVAL.
+ASOCKET_API int asocket_join(asocket_selector *selector, asocket_job job);
+
+// Waits until all that the caller launched has ended, and what those left behind.
+ASOCKET_API int asocket_join_all(asocket_selector *selector);
+
+// Cancels a coroutine and its children: every call of theirs that would park answers
+// ASOCKET_ECANCELED from now on, until they end; calls that need not park still succeed. Does not
+// wait. A stale job is harmless.
+ASOCKET_API int asocket_cancel(asocket_selector *selector, asocket_job job);
+
+// Cancels all that the caller launched.
+ASOCKET_API int asocket_cancel_all(asocket_selector *selector);
+
+#endif
+
+// Waits `ms` milliseconds, never less. ASOCKET_FOREVER: until cancelled. ASOCKET_ETIMEDOUT when the
+// caller's deadline comes first.
+ASOCKET_API int asocket_sleep(asocket_selector *selector, int64_t ms);
+
+// The same in nanoseconds, as fine as the system's timers.
+ASOCKET_API int asocket_sleep_ns(asocket_selector *selector, int64_t nanoseconds);
+
+// Lets all others that are ready run once.
+ASOCKET_API int asocket_yield(asocket_selector *selector);
+
+// All waits of the caller, together, end in `ms` milliseconds from now with ASOCKET_ETIMEDOUT; never
+// later than the deadline in force. 0: every wait from now on. Returns the former deadline,
+// absolute and opaque: hand it to restore. ASOCKET_FOREVER changes nothing.
+ASOCKET_API int64_t asocket_set_deadline(asocket_selector *selector, int64_t ms);
+ASOCKET_API void asocket_restore_deadline(asocket_selector *selector, int64_t former);
+
+enum { ASOCKET_READ = 1, ASOCKET_WRITE = 2 }; // directions and events
+
+// Waits for a descriptor that is not the library's: the events that are ready. It must stay open
+// while the call waits. One waiter per descriptor and event: ASOCKET_EBUSY.
+ASOCKET_API int asocket_wait_handle(asocket_selector *selector, asocket_handle handle, int events);
+
+// --- building sockets ----------------------------------------------------------------------------
+
+// What a socket shall be, passed by value. Zero is always the default; switches are 0 default,
+// 1 (true) on, -1 off. An option that the system cannot honour fails the call. Accepted sockets
+// have their listener's options.
+typedef struct asocket_builder {
+    asocket_selector *selector;
+    int protocol;            // set by asocket_tcp
+    int backlog;             // connections not yet accepted; 0: 511
+    int reuse_address;       // default on for listeners (SO_REUSEADDR)
+    int reuse_port;          // several listeners share a port (SO_REUSEPORT); default off
+    int only_ipv6;           // default off: "::" takes IPv4 too
+    int no_delay;            // default on (TCP_NODELAY)
+    int keep_alive;          // default off (SO_KEEPALIVE)
+    int keep_alive_idle;     // seconds before the first probe; 0: the system's
+    int keep_alive_interval; // seconds between probes
+    int keep_alive_count;    // probes that may go unanswered
+    int broadcast;           // datagrams
+    int multicast_loop;      // datagrams
+    int multicast_ttl;       // datagrams
+    unsigned multicast_interface; // datagrams
+    int type_of_service;     // IP_TOS, IPV6_TCLASS; 0: the system's
+    int ttl;                 // IP_TTL, IPV6_UNICAST_HOPS; 0: the system's
+    int send_buffer;         // bytes in the kernel; 0: the system's
+    int receive_buffer;      // bytes in the kernel; 0: the system's
+    int unlink;              // Unix sockets
+    int64_t connect_timeout; // ms for the whole of asocket_connect; 0: none; ASOCKET_NO_WAIT
+    int64_t timeout;         // ms for each wait on the socket; 0: none; ASOCKET_NO_WAIT
+    size_t channel_capacity; // bytes per direction; 0: the selector's
+    asocket_address local;   // connect from here; zero: anywhere
+} asocket_builder;
+
+// TCP over IPv4 and IPv6.
+ASOCKET_API asocket_builder asocket_tcp(asocket_selector *selector);
+
+// A listener. Host: an IP address, "localhost" (127.0.0.1), NULL for every interface (dual stack);
+// port 0: any. NULL: ASOCKET_EADDRINUSE, EADDRNOTAVAIL, EACCES, EINVAL, EMFILE, ENOMEM, ENOTSUP.
+ASOCKET_API asocket *asocket_bind(asocket_builder builder, const char *host, int port);
+
+// A connected socket. Host: an IP address or "localhost". Waits. NULL: ASOCKET_ECONNREFUSED (also
+// when it met itself), ETIMEDOUT, EUNREACHABLE, ECANCELED, ECONNRESET, EADDRNOTAVAIL (no local port
+// left), EINVAL, EMFILE, ENOMEM, ENOTSUP, EAGAIN.
+ASOCKET_API asocket *asocket_connect(asocket_builder builder, const char *host, int port);
+
+// The same with addresses.
+ASOCKET_API asocket *asocket_bind_address(asocket_builder builder, const asocket_address *address);
+ASOCKET_API asocket *asocket_connect_address(asocket_builder builder,
+                                             const asocket_address *address);
+
+// The first of several addresses that answers, tried in their order, the next one after 250 ms or a
+// failure, the losers given up (RFC 8305). Up to 1,024.
+ASOCKET_API asocket *asocket_connect_any(asocket_builder builder, const asocket_address *addresses,
+                                         size_t count);
+
+// Takes over a connected or listening TCP descriptor, which becomes non-blocking and close-on-exec.
+// On failure the caller keeps it.
+ASOCKET_API asocket *asocket_adopt(asocket_builder builder, asocket_handle handle);
+
+// --- sockets -------------------------------------------------------------------------------------
+
+// The next connection. Waits. NULL only when the server is closed, the caller cancelled (that wins
+// over a pending connection) or timed out: asocket_error says which. Connections that broke while
+// they were waiting are skipped; at the descriptor limit it pauses until one is free.
+ASOCKET_API asocket *asocket_accept(asocket *server);
+
+#ifndef ASOCKET_NO_COROUTINES
+// Accepts, and launches a coroutine with each connection, until accepting ends: why it did.
+ASOCKET_API int asocket_serve(asocket *server, asocket_function *function);
+#endif
+
+// Closes; returns at once. What was written is still sent, in the background, and the peer's end of
+// stream is awaited, within the selector's close_timeout. Calls that wait on the socket answer
+// ASOCKET_ECLOSED. Twice is harmless.
+ASOCKET_API int asocket_close(asocket *socket);
+
+// Closes with a reset: nothing more is sent, what was not read is lost.
+ASOCKET_API int asocket_abort(asocket *socket);
+
+// ASOCKET_WRITE: as asocket_finish on its write channel, opened or not; waits. ASOCKET_READ: reads
+// say ASOCKET_EOF from now on, buffered bytes are gone.
+ASOCKET_API int asocket_shutdown(asocket *socket, int directions);
+
+// These, asocket_close and the two addresses work on a closed handle too; every other call answers
+// ASOCKET_ECLOSED there. Closed: since asocket_close; await: until the descriptor is closed.
+ASOCKET_API bool asocket_is_closed(const asocket *socket);
+ASOCKET_API int asocket_await_closed(asocket *socket);
+
+// The two ends. ASOCKET_EINVAL: a listener has no remote one.
+ASOCKET_API int asocket_local_address(const asocket *socket, asocket_address *address);
+ASOCKET_API int asocket_remote_address(const asocket *socket, asocket_address *address);
+
+typedef enum asocket_option {
+    ASOCKET_OPTION_NO_DELAY = 1,
+    ASOCKET_OPTION_KEEP_ALIVE,
+    ASOCKET_OPTION_KEEP_ALIVE_IDLE,
+    ASOCKET_OPTION_KEEP_ALIVE_INTERVAL,
+    ASOCKET_OPTION_KEEP_ALIVE_COUNT,
+    ASOCKET_OPTION_REUSE_ADDRESS,
+    ASOCKET_OPTION_REUSE_PORT,
+    ASOCKET_OPTION_ONLY_IPV6,
+    ASOCKET_OPTION_BROADCAST,
+    ASOCKET_OPTION_TYPE_OF_SERVICE,
+    ASOCKET_OPTION_TTL,
+    ASOCKET_OPTION_SEND_BUFFER,
+    ASOCKET_OPTION_RECEIVE_BUFFER,
+    ASOCKET_OPTION_MULTICAST_LOOP,
+    ASOCKET_OPTION_MULTICAST_TTL,
+    ASOCKET_OPTION_MULTICAST_INTERFACE
+} asocket_option;
+
+// Sets and asks the system's value; switches are 0 and 1. Linux answers buffer sizes doubled
+// (socket(7)). ASOCKET_ENOTSUP: the family has no such option.
+ASOCKET_API int asocket_set_option(asocket *socket, asocket_option option, int value);
+ASOCKET_API int asocket_get_option(const asocket *socket, asocket_option option, int *value);
+
+// The descriptor, for setsockopt and the like; still the library's. -1 when closed.
+ASOCKET_API asocket_handle asocket_native_handle(const asocket *socket);
+
+ASOCKET_API asocket_selector *asocket_selector_of(const asocket *socket);
+
+// For each wait on the socket, in ms: 0 and ASOCKET_FOREVER none, ASOCKET_NO_WAIT.
+ASOCKET_API int asocket_set_timeout(asocket *socket, int64_t ms);
+
+// Calls function(selector, argument) from the loop, once, when a call in one of the directions may
+// succeed; at the next turn if it may now. For programs without coroutines. Forgotten when the
+// socket is closed.
+ASOCKET_API int asocket_on_ready(asocket *socket, int events, asocket_function *function,
+                                 void *argument);
+
+// --- byte channels -------------------------------------------------------------------------------
+
+// One reader and one writer at a time; another one is told ASOCKET_EBUSY. Reading and writing calls
+// may wait, unless said otherwise, and answer ASOCKET_ETIMEDOUT, ECANCELED, ECLOSED, EAGAIN when a
+// wait ends so, ECONNRESET, EUNREACHABLE, ETIMEDOUT (the kernel's own), ENOMEM, EINVAL.
+// Requests up to the channel's capacity are all or nothing: after such an end nothing was consumed
+// or written. A larger one that fails has moved some bytes: asocket_transferred says how many.
+
+enum { ASOCKET_AUTO_FLUSH = 1 };
+
+// Once per socket; again: NULL, ASOCKET_EBUSY, the first one is unaffected. With
+// ASOCKET_AUTO_FLUSH, what is written leaves when the writing coroutine next waits or ends, outside
+// of coroutines before the write returns.
+ASOCKET_API asocket_read_channel *asocket_open_read_channel(asocket *socket);
+ASOCKET_API asocket_write_channel *asocket_open_write_channel(asocket *socket, int flags);
+
+// A pipe in memory between coroutines; capacity in bytes, 0: the selector's. It is freed when both
+// ends are done (finish or cancel_write; EOF read or cancel_read), or with the selector.
+ASOCKET_API int asocket_pipe(asocket_selector *selector, size_t capacity,
+                             asocket_read_channel **in, asocket_write_channel **out);
+
+// At least 1 byte, at most `size`; ASOCKET_EOF at the end. Size 0: 0 without a wait.
+ASOCKET_API ptrdiff_t asocket_read(asocket_read_channel *in, void *buffer, size_t size);
+
+// Exactly `size` bytes. The end before that: ASOCKET_EOF, nothing consumed.
+ASOCKET_API ptrdiff_t asocket_read_full(asocket_read_channel *in, void *buffer, size_t size);
+
+// A line without its LF or CRLF, NUL-terminated: its length. A last line without terminator is
+// delivered, then ASOCKET_EOF. Longer than size - 1: ASOCKET_EMSGSIZE, nothing consumed while it
+// fits the channel.
+ASOCKET_API ptrdiff_t asocket_read_line(asocket_read_channel *in, char *line, size_t size);
+
+// The bytes before the delimiter, which is consumed; NUL-terminated. The end without it:
+// ASOCKET_EOF, the bytes stay. Too long: ASOCKET_EMSGSIZE as above. The delimiter has 1 byte up to
+// the capacity.
+ASOCKET_API ptrdiff_t asocket_read_until(asocket_read_channel *in, const void *delimiter,
+                                         size_t length, void *buffer, size_t size);
+
+// One byte, 0 to 255.
+ASOCKET_API int asocket_read_byte(asocket_read_channel *in);
+
+// Unsigned integers, big or little endian: 0, or a status and nothing consumed.
+ASOCKET_API int asocket_read_u16be(asocket_read_channel *in, uint16_t *value);
+ASOCKET_API int asocket_read_u16le(asocket_read_channel *in, uint16_t *value);
+ASOCKET_API int asocket_read_u32be(asocket_read_channel *in, uint32_t *value);
+ASOCKET_API int asocket_read_u32le(asocket_read_channel *in, uint32_t *value);
+ASOCKET_API int asocket_read_u64be(asocket_read_channel *in, uint64_t *value);
+ASOCKET_API int asocket_read_u64le(asocket_read_channel *in, uint64_t *value);
+
+// The whole window of buffered bytes in one piece, at least `minimum` of them: its size. Valid until
+// the next call on the channel. Minimum 0: does not wait; above the capacity: ASOCKET_EMSGSIZE.
+ASOCKET_API ptrdiff_t asocket_peek(asocket_read_channel *in, const char **bytes, size_t minimum);
+
+// Drops bytes that are buffered; more than there are: ASOCKET_EINVAL. Does not wait.
+ASOCKET_API int asocket_consume(asocket_read_channel *in, size_t count);
+
+// Drops `count` bytes; fewer only at the end of the stream; ASOCKET_EOF if there was none at all.
+ASOCKET_API ptrdiff_t asocket_discard(asocket_read_channel *in, size_t count);
+
+// Drops everything through the delimiter: how many bytes, the delimiter included. The end without
+// it: ASOCKET_EOF; the bytes are gone but for the last length - 1.
+ASOCKET_API ptrdiff_t asocket_discard_until(asocket_read_channel *in, const void *delimiter,
+                                            size_t length);
+
+// How many bytes are buffered, of a pipe: flushed. No system call, does not wait.
+ASOCKET_API ptrdiff_t asocket_available(const asocket_read_channel *in);
+
+// Moves bytes until the end of the stream or `limit` bytes (ASOCKET_FOREVER: no limit), and flushes:
+// how many. On failure asocket_transferred says how many went over; none is lost in between.
+ASOCKET_API int64_t asocket_copy(asocket_read_channel *in, asocket_write_channel *out,
+                                 int64_t limit);
+
+// Bytes that the last call took from, or put into, the channel.
+ASOCKET_API int64_t asocket_transferred(const asocket_read_channel *in);
+ASOCKET_API int64_t asocket_written(const asocket_write_channel *out);
+
+// Gives up reading: buffered bytes are gone, reads say ASOCKET_ECANCELED, a pipe's writer too.
+ASOCKET_API int asocket_cancel_read(asocket_read_channel *in);
+
+// All of the bytes: `size`. Waits only when they do not fit the channel.
+ASOCKET_API ptrdiff_t asocket_write(asocket_write_channel *out, const void *bytes, size_t size);
+ASOCKET_API ptrdiff_t asocket_write_string(asocket_write_channel *out, const char *text);
+
+// printf(3) into the channel: the length written.
+ASOCKET_API ptrdiff_t asocket_printf(asocket_write_channel *out, const char *format, ...)
+    ASOCKET_PRINTF(2, 3);
+ASOCKET_API ptrdiff_t asocket_vprintf(asocket_write_channel *out, const char *format,
+                                      va_list arguments) ASOCKET_PRINTF(2, 0);
+
+// One byte; unsigned integers, big or little endian.
+ASOCKET_API int asocket_write_byte(asocket_write_channel *out, uint8_t value);
+ASOCKET_API int asocket_write_u16be(asocket_write_channel *out, uint16_t value);
+ASOCKET_API int asocket_write_u16le(asocket_write_channel *out, uint16_t value);
+ASOCKET_API int asocket_write_u32be(asocket_write_channel *out, uint32_t value);
+ASOCKET_API int asocket_write_u32le(asocket_write_channel *out, uint32_t value);
+ASOCKET_API int asocket_write_u64be(asocket_write_channel *out, uint64_t value);
+ASOCKET_API int asocket_write_u64le(asocket_write_channel *out, uint64_t value);
+
+// Free space in one piece to write into, at least `minimum` bytes: its size. Valid until the next
+// call on the channel; commit says how many were filled. Above the capacity: ASOCKET_EMSGSIZE.
+ASOCKET_API ptrdiff_t asocket_reserve(asocket_write_channel *out, char **bytes, size_t minimum);
+ASOCKET_API int asocket_commit(asocket_write_channel *out, size_t count);
+
+// Waits until the kernel has all that was written, or says why not; on a pipe: the reader sees it.
+ASOCKET_API int asocket_flush(asocket_write_channel *out);
+
+// Flushes, then ends our side of the stream; reading goes on. Later writes: ASOCKET_ECLOSED. Twice
+// is harmless.
+ASOCKET_API int asocket_finish(asocket_write_channel *out);
+
+// Gives up writing: unsent bytes are gone, writes say ASOCKET_ECANCELED. `status`, a negative one,
+// is what a pipe's reader gets after the bytes that were flushed.
+ASOCKET_API int asocket_cancel_write(asocket_write_channel *out, int status);
+
+#ifdef __cplusplus
+}
+#endif
+#endif // ASOCKET_H
+
+#ifdef ASOCKET_IMPLEMENTATION
+#ifndef ASOCKET_IMPLEMENTED
+#define ASOCKET_IMPLEMENTED
+
+// ------------------------------------------------------------------------------------------------
+// >>config
+// Compiler and system macros become our own 0/1 flags here, and nowhere else: below this room only
+// whole rooms are switched on and off.
+
+#if defined(__GLIBC__) && !defined(__USE_MISC)
+#error "asocket.h: with -std=c99, define _GNU_SOURCE or include the implementation before others"
+#endif
+
+#if defined(__linux__)
+#define ASOCKET__LINUX 1
+#else
+#define ASOCKET__LINUX 0
+#endif
+
+#if ASOCKET__LINUX && !defined(ASOCKET_NO_EPOLL)
+#define ASOCKET__EPOLL 1
+#else
+#define ASOCKET__EPOLL 0
+#endif
+
+#ifdef ASOCKET_NO_COROUTINES
+#define ASOCKET__COROUTINES 0
+#else
+#define ASOCKET__COROUTINES 1
+#endif
+
+#ifdef ASOCKET_NO_THREADS
+#define ASOCKET__THREADS 0
+#else
+#define ASOCKET__THREADS 1
+#endif
+
+#define ASOCKET__SWITCH_NONE 0
+#define ASOCKET__SWITCH_X64 1
+#define ASOCKET__SWITCH_ARM64 2
+#define ASOCKET__SWITCH_UCONTEXT 9
+#if !ASOCKET__COROUTINES
+#define ASOCKET__SWITCH ASOCKET__SWITCH_NONE
+#elif defined(ASOCKET_UCONTEXT)
+#define ASOCKET__SWITCH ASOCKET__SWITCH_UCONTEXT
+#elif defined(__x86_64__) && !defined(__ILP32__) && !defined(_WIN32)
+#define ASOCKET__SWITCH ASOCKET__SWITCH_X64
+#elif defined(__aarch64__) && !defined(_WIN32)
+#define ASOCKET__SWITCH ASOCKET__SWITCH_ARM64
+#else
+#define ASOCKET__SWITCH ASOCKET__SWITCH_UCONTEXT
+#endif
+
+#if defined(__SANITIZE_ADDRESS__)
+#define ASOCKET__ASAN 1
+#endif
+#if defined(__SANITIZE_THREAD__)
+#define ASOCKET__TSAN 1
+#endif
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) && !defined(ASOCKET__ASAN)
+#define ASOCKET__ASAN 1
+#endif
+#if __has_feature(thread_sanitizer) && !defined(ASOCKET__TSAN)
+#define ASOCKET__TSAN 1
+#endif
+#endif
+#ifndef ASOCKET__ASAN
+#define ASOCKET__ASAN 0
+#endif
+#ifndef ASOCKET__TSAN
+#define ASOCKET__TSAN 0
+#endif
+
+// The C++ run-time keeps the exceptions being handled per thread; coroutines need them per stack.
+#if defined(__cplusplus) && defined(__cpp_exceptions) && defined(__GNUC__) && ASOCKET__COROUTINES
+#define ASOCKET__EXCEPTIONS 1
+#else
+#define ASOCKET__EXCEPTIONS 0
+#endif
+
+#if defined(ASOCKET_ASSERT) || !defined(NDEBUG)
+#define ASOCKET__CHECKS 1
+#else
+#define ASOCKET__CHECKS 0
+#endif
+
+#if defined(__GNUC__)
+#define ASOCKET__NOINLINE __attribute__((noinline))
+#define ASOCKET__LIKELY(x) __builtin_expect(!!(x), 1)
+#define ASOCKET__UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define ASOCKET__PREFETCH(p) __builtin_prefetch(p)
+#else
+#define ASOCKET__NOINLINE
+#define ASOCKET__LIKELY(x) (x)
+#define ASOCKET__UNLIKELY(x) (x)
+#define ASOCKET__PREFETCH(p) ((void)(p))
+#endif
+
+// ------------------------------------------------------------------------------------------------
+// >>system
+// Includes, and the seam: every name taken from the system that can fail, block or tell the time is
+// written ASOCKET_SYS(name), so that a test build can put itself in between. Nothing bypasses it.
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+#if ASOCKET__THREADS
+#include <pthread.h>
+#endif
+#if ASOCKET__LINUX
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#endif
+#if ASOCKET__EPOLL
+#include <sys/epoll.h>
+#endif
+#if ASOCKET__SWITCH == ASOCKET__SWITCH_UCONTEXT
+#include <ucontext.h>
+#endif
+#if ASOCKET__EXCEPTIONS
+#include <cxxabi.h>
+#endif
+#ifdef ASOCKET_VALGRIND
+#include <valgrind/valgrind.h>
+#endif
+
+#ifndef ASOCKET_SYS
+#define ASOCKET_SYS(name) name
+#endif
+
+#ifndef ASOCKET_ASSERT
+#include <assert.h>
+#define ASOCKET_ASSERT(condition) assert(condition)
+#endif
+
+#ifndef ASOCKET_MALLOC
+#define ASOCKET_MALLOC(size) ASOCKET_SYS(malloc)(size)
+#define ASOCKET_REALLOC(block, size) ASOCKET_SYS(realloc)(block, size)
+#define ASOCKET_FREE(block) ASOCKET_SYS(free)(block)
+#endif
+
+// glibc hides these unless _GNU_SOURCE came before the program's first include.
+#if ASOCKET__LINUX && defined(__GLIBC__) && !defined(__USE_GNU)
+extern int accept4(int, struct sockaddr *__restrict, socklen_t *__restrict, int);
+extern int ppoll(struct pollfd *, nfds_t, const struct timespec *, const sigset_t *);
+#endif
+
+#ifndef MSG_NOSIGNAL
+#define MSG_NOSIGNAL 0
+#endif
+#ifndef MSG_MORE
+#define MSG_MORE 0
+#endif
+#ifndef MAP_NORESERVE
+#define MAP_NORESERVE 0
+#endif
+#ifndef MAP_STACK
+#define MAP_STACK 0
+#endif
+#define ASOCKET__GUARD_INSTALL 102 // MADV_GUARD_INSTALL, Linux 6.13; older headers lack the name
+#define ASOCKET__NO_HUGE_PAGES 15  // MADV_NOHUGEPAGE
+#define ASOCKET__NO_HANDLE ((asocket_handle)-1)
+
+// Sizes and limits, in one place.
+enum {
+    ASOCKET__BUDGET = 64,           // system calls that succeed at once before a coroutine yields
+    ASOCKET__RESUMES = 256,         // coroutines resumed between two looks at the descriptors
+    ASOCKET__EVENTS = 256,          // readiness reports taken from the system at a time
+    ASOCKET__QUARANTINE = 1024,     // closes before a socket's memory is used again
+    ASOCKET__CHUNK = 64,            // sockets allocated together
+    ASOCKET__SLAB = 64,             // stacks mapped together
+    ASOCKET__SPARE_SLABS = 2,       // empty slabs kept besides a quarter of all
+    ASOCKET__MPROTECT_GUARDS = 16000, // two mappings each; vm.max_map_count is 65,530
+    ASOCKET__SPARE_BUFFERS = 256,   // free ring buffers kept
+    ASOCKET__LARGE_BUFFERS = 4,     // that asocket_copy may use at a time,
+    ASOCKET__LARGE_SIZE = 256 * 1024, // and the size of each
+    ASOCKET__STACK_SIZE = 64 * 1024,
+    ASOCKET__STACK_MINIMUM = 16 * 1024,
+    ASOCKET__CAPACITY = 16 * 1024,
+    ASOCKET__BACKLOG = 511,
+    ASOCKET__CLOSE_TIMEOUT = 10000, // ms
+    ASOCKET__DESTROY_DRAIN = 1000,  // ms that destroy waits for the peer's end of stream
+    ASOCKET__PAUSE_FIRST = 5,       // ms, accept's back-off at the descriptor limit
+    ASOCKET__PAUSE_LAST = 1000,
+    ASOCKET__ATTEMPT_DELAY = 250    // ms between two attempts to connect (RFC 8305, 8)
+};
+
+// ------------------------------------------------------------------------------------------------
+// >>types
+// Every structure of the library. Ownership runs downwards: the selector owns all the rest.
+
+enum { ASOCKET__READER = 0, ASOCKET__WRITER = 1 }; // index of a socket's two sides
+#define ASOCKET__BOTH (ASOCKET_READ | ASOCKET_WRITE)
+#define ASOCKET__MILLISECOND INT64_C(1000000)
+
+typedef struct asocket__link { // a ring of links; a list is a link that is nobody's
+    struct asocket__link *next, *previous;
+} asocket__link;
+
+enum { ASOCKET__TIMER_TASK = 1, ASOCKET__TIMER_SOCKET = 2 };
+typedef struct asocket__timer {
+    int64_t due;       // ns; ASOCKET_NEVER: not running
+    uint32_t position; // in the heap, from 1; 0: not there
+    uint32_t kind;     // what it is part of
+} asocket__timer;
+
+typedef struct asocket__heap_entry {
+    int64_t key; // the timer's due time when it was filed, never later than the true one
+    asocket__timer *timer;
+} asocket__heap_entry;
+
+typedef struct asocket__heap {
+    asocket__heap_entry *entries; // from 1
+    uint32_t count, capacity;
+} asocket__heap;
+
+typedef struct asocket__endpoint { // an IP address and port in 24 bytes
+    uint8_t family;                // 4, 6; 0: none
+    uint8_t unused;
+    uint16_t port;
+    uint32_t scope; // interface index
+    uint8_t bytes[16];
+} asocket__endpoint;
+
+typedef struct asocket__failure { // a coroutine's last failure; the sentence is made when asked for
+    int status, system;           // system: errno, 0 if the library itself refused
+    const char *operation, *detail;
+    asocket__endpoint endpoint;
+    char text[48]; // what was tried when it is no IP address
+} asocket__failure;
+
+typedef struct asocket__ring {
+    char *data; // NULL: nothing is kept
+    uint32_t capacity, head, size;
+    uint32_t visible; // what the reader of a pipe may see: up to the last flush
+} asocket__ring;
+
+enum { ASOCKET__IDLE, ASOCKET__READY, ASOCKET__RUNNING, ASOCKET__PARKED, ASOCKET__DONE };
+typedef struct asocket__task { // a coroutine, at the top of its stack; or the code outside of any
+    asocket__link link;        // in the queue of the ready or in one list of waiters
+    void *stack_pointer;
+    asocket_selector *selector;
+    uint8_t state, cancelled, outside, joining;
+    int32_t result; // what park answers
+    int32_t budget;
+    uint32_t index; // of its stack
+    asocket_write_channel *dirty; // auto-flush channels written to since the last wait
+    asocket__timer timer;
+    int64_t deadline; // ns, ASOCKET_NEVER
+    struct asocket__task *parent;
+    asocket__link children, sibling, joiners;
+    asocket_function *function;
+    void *argument;
+    asocket *socket; // closed when function returns
+    asocket__failure failure;
+#if ASOCKET__SWITCH == ASOCKET__SWITCH_UCONTEXT
+    ucontext_t context;
+    void (*entry)(struct asocket__task *task);
+#endif
+#if ASOCKET__ASAN
+    void *fake_stack;
+    const void *stack_bottom;
+    size_t stack_size;
+#endif
+#if ASOCKET__TSAN
+    void *fiber;
+#endif
+#if ASOCKET__EXCEPTIONS
+    void *caught;
+    unsigned uncaught;
+#endif
+} asocket__task;
+
+typedef struct asocket__pipe asocket__pipe;
+
+struct asocket_read_channel {
+    asocket_selector *selector;
+    asocket *socket;     // or
+    asocket__pipe *pipe; // where the bytes come from
+    asocket__task *task; // who is inside a call
+    asocket__ring *ring; // own, or the pipe's
+    asocket__ring own;
+    int64_t transferred;
+    int32_t status; // refuses every call: closed, cancelled
+    int32_t ended;  // follows the buffered bytes: end of stream, an error
+    uint32_t capacity;
+    uint8_t opened;
+};
+
+struct asocket_write_channel {
+    asocket_selector *selector;
+    asocket *socket;
+    asocket__pipe *pipe;
+    asocket__task *task;
+    asocket__ring *ring;
+    asocket__ring own;
+    int64_t written;
+    asocket_write_channel *dirty_next;
+    int32_t status; // refuses every call: closed, cancelled, finished, the connection's error
+    uint32_t capacity;
+    uint32_t reserved, reserved_at; // the window that asocket_reserve gave, in the block
+    uint8_t opened, auto_flush, dirty, finished;
+    uint8_t pending; // the loop goes on sending
+};
+
+enum { ASOCKET__STREAM = 1, ASOCKET__LISTENER, ASOCKET__FOREIGN };
+enum { ASOCKET__OPEN = 1, ASOCKET__FLUSHING, ASOCKET__DRAINING, ASOCKET__CLOSED, ASOCKET__FREE };
+
+typedef struct asocket__notice { // asocket_on_ready
+    struct asocket__notice *next;
+    asocket_function *function;
+    void *argument;
+    int events;
+} asocket__notice;
+
+struct asocket {
+    asocket_selector *selector; // first what an event touches
+    asocket__task *waiter[2];
+    uint32_t index, generation;
+    asocket_handle handle;
+    uint8_t kind, state;
+    uint8_t ready;      // directions in which a call may succeed
+    uint8_t registered; // directions in which the backend reports a change by itself
+    uint8_t hangup;     // the peer has ended its side: read on to the end of stream
+    uint8_t reset;      // the connection broke: what follows the bytes is no end of stream
+    uint8_t served;     // in the selector's list of sockets to serve
+    uint8_t launched;   // a coroutine was launched with it and lives
+    uint8_t domain;     // AF_INET, AF_INET6
+    uint8_t unmoved;    // nothing was sent on it yet
+    uint16_t pins;      // coroutines inside a call on it
+    uint32_t position;  // poll: in the array, from 1
+    asocket_read_channel in;
+    asocket_write_channel out;
+    int64_t timeout; // ms, as given to asocket_set_timeout
+    asocket *serve_next;
+    asocket__notice *notices;
+    asocket__link link;    // lingering, or free
+    asocket__link closers; // who awaits its closing
+    asocket__timer timer;  // of the lingering close
+    int64_t linger_until;
+    asocket__endpoint local, remote;
+    uint32_t capacity;
+};
+
+struct asocket__pipe {
+    asocket__link link;
+    asocket_selector *selector;
+    asocket_read_channel in;
+    asocket_write_channel out;
+    asocket__ring ring;
+    uint8_t reader_done, writer_done, dead;
+};
+
+typedef struct asocket__post {
+    struct asocket__post *next;
+    asocket_function *function;
+    void *argument;
+} asocket__post;
+
+typedef struct asocket__slab { // ASOCKET__SLAB stacks in one mapping
+    asocket__link link;        // among those with a free stack
+    char *base;
+    uint32_t index, used, fresh; // fresh: stacks from here on were never used
+    uint32_t free_first;         // index + 1; 0: none
+    uint32_t generation[ASOCKET__SLAB];
+    uint8_t free_next[ASOCKET__SLAB];
+    uint8_t unguarded[ASOCKET__SLAB];
+} asocket__slab;
+
+typedef struct asocket__backend { // the contract of every backend; see >>epoll
+    int id;
+    uint8_t reports; // directions of a new socket that need no arming before a short read counts
+    int (*open)(asocket_selector *selector);
+    void (*shut)(asocket_selector *selector);
+    int (*arm)(asocket_selector *selector, asocket *socket, int directions);
+    void (*remove)(asocket_selector *selector, asocket *socket);
+    int (*wait)(asocket_selector *selector, int64_t timeout);
+    void (*wake)(asocket_selector *selector);
+    asocket_handle (*handle)(const asocket_selector *selector);
+} asocket__backend;
+
+struct asocket_selector {
+    const asocket__backend *backend;
+    asocket__task *current;  // the coroutine that runs, or NULL
+    asocket__task *outside;  // stands for the code outside of coroutines
+    asocket__link ready;     // coroutines to resume
+    asocket *serve;          // sockets whose background work can go on
+    asocket **chunks;        // all sockets, ASOCKET__CHUNK each
+    uint32_t chunk_count, chunk_capacity, socket_count, quarantined;
+    asocket__link free_sockets;
+    asocket__heap heap;
+    asocket_allocator allocator;
+    size_t stack_size, page_size;
+    uint32_t channel_capacity;
+    int64_t close_timeout;
+    asocket__slab **slabs;
+    uint32_t slab_count, slab_capacity, empty_slabs, guards;
+    int guard_kind;
+    asocket__link open_slabs;
+    char *buffers, *large_buffers; // free ones, linked through their first bytes
+    uint32_t buffer_count, large_count, large_used;
+    asocket__link lingering; // closed sockets that still flush or drain
+    asocket__link starved;   // coroutines whose accept waits for a descriptor
+    uint32_t starved_credit; // descriptors freed since, one accept each
+    uint8_t starving, destroying;
+    asocket__link foreign; // descriptors of others that are waited for
+    asocket__link pipes, dead_pipes;
+    uint32_t dead_pipe_count;
+    asocket__post *posts; // written by any thread, newest first
+    asocket__post *late;  // taken, not yet run
+    int notified, stopped; // atomic
+    uint32_t since_wait, turning;
+#if ASOCKET__THREADS
+    pthread_t owner;
+#endif
+    asocket__task root;
+    asocket_statistics statistics;
+    char message[320];
+#if ASOCKET__EPOLL
+    struct {
+        int handle, event;
+        bool no_pwait2;
+    } epoll;
+#endif
+    struct {
+        struct pollfd *handles;
+        uint32_t *sockets; // index + 1 of the socket at the same place
+        uint32_t count, capacity, socket_capacity;
+        int wake_in, wake_out;
+    } poll;
+};
+
+// ------------------------------------------------------------------------------------------------
+// >>memory
+// The allocator, run-time or compile-time. Every block is zeroed; sizes are told when freeing.
+
+static void *asocket__allocate(asocket_selector *selector, size_t size)
+{
+    const asocket_allocator *a = &selector->allocator;
+    void *block = a->resize ? a->resize(a->user, NULL, 0, size) : ASOCKET_MALLOC(size);
+
+    if (block)
+        memset(block, 0, size);
+    return block;
+}
+
+static void asocket__release(asocket_selector *selector, void *block, size_t size)
+{
+    const asocket_allocator *a = &selector->allocator;
+
+    if (!block)
+        return;
+    if (a->resize)
+        (void)a->resize(a->user, block, size, 0);
+    else
+        ASOCKET_FREE(block);
+}
+
+// An array with room for `needed` items: the same one, a larger one, or NULL with all as it was.
+static void *asocket__grow(asocket_selector *selector, void *array, uint32_t *capacity,
+                           uint32_t needed, size_t item)
+{
+    const asocket_allocator *a = &selector->allocator;
+    uint32_t wanted = *capacity ? *capacity * 2 : 16;
+    void *block;
+
+    if (needed <= *capacity)
+        return array;
+    if (wanted < needed)
+        wanted = needed;
+    block = a->resize ? a->resize(a->user, array, *capacity * item, wanted * item)
+                      : ASOCKET_REALLOC(array, wanted * item);
+    if (block)
+        *capacity = wanted;
+    return block;
+}
+
+// ------------------------------------------------------------------------------------------------
+// >>list
+
+static void asocket__list_init(asocket__link *list)
+{
+    list->next = list->previous = list;
+}
+
+static bool asocket__list_empty(const asocket__link *list)
+{
+    return list->next == list;
+}
+
+static void asocket__list_append(asocket__link *list, asocket__link *link)
+{
+    link->next = list;
+    link->previous = list->previous;
+    list->previous->next = link;
+    list->previous = link;
+}
+
+// Harmless on a link that is in no list.
+static void asocket__list_remove(asocket__link *link)
+{
+    link->previous->next = link->next;
+    link->next->previous = link->previous;
+    link->next = link->previous = link;
+}
+
+// Moves all of `from` to the end of `list`.
+static void asocket__list_splice(asocket__link *list, asocket__link *from)
+{
+    if (asocket__list_empty(from))
+        return;
+    from->next->previous = list->previous;
+    list->previous->next = from->next;
+    from->previous->next = list;
+    list->previous = from->previous;
+    asocket__list_init(from);
+}
+
+#define ASOCKET__OF(type, member, link) ((type *)(void *)((char *)(link)-offsetof(type, member)))
+
+// ------------------------------------------------------------------------------------------------
+// >>heap
+// Timers in a 4-ary heap. A timer that is stopped or moved to a later time stays where it is, under
+// its old key, and is put right only when it comes to the top: a time-out that never fires costs
+// two stores.
+
+static void asocket__heap_place(asocket__heap *heap, uint32_t position, asocket__heap_entry entry)
+{
+    heap->entries[position] = entry;
+    entry.timer->position = position;
+}
+
+static void asocket__heap_up(asocket__heap *heap, uint32_t position, asocket__heap_entry entry)
+{
+    while (position > 1) {
+        uint32_t parent = (position + 2) / 4;
+
+        if (heap->entries[parent].key <= entry.key)
+            break;
+        asocket__heap_place(heap, position, heap->entries[parent]);
+        position = parent;
+    }
+    asocket__heap_place(heap, position, entry);
+}
+
+static uint32_t asocket__heap_least_child(const asocket__heap *heap, uint32_t position)
+{
+    uint32_t first = position * 4 - 2, least = first, i;
+
+    for (i = first + 1; i < first + 4 && i <= heap->count; i++)
+        if (heap->entries[i].key < heap->entries[least].key)
+            least = i;
+    return least;
+}
+
+static void asocket__heap_down(asocket__heap *heap, uint32_t position, asocket__heap_entry entry)
+{
+    while (position * 4 - 2 <= heap->count) {
+        uint32_t child = asocket__heap_least_child(heap, position);
+
+        if (heap->entries[child].key >= entry.key)
+            break;
+        asocket__heap_place(heap, position, heap->entries[child]);
+        position = child;
+    }
+    asocket__heap_place(heap, position, entry);
+}
+
+static void asocket__heap_remove(asocket__heap *heap, asocket__timer *timer)
+{
+    uint32_t position = timer->position;
+    asocket__heap_entry last;
+
+    if (!position)
+        return;
+    timer->position = 0;
+    last = heap->entries[heap->count--];
+    if (last.timer == timer)
+        return;
+    if (position > 1 && last.key < heap->entries[(position + 2) / 4].key)
+        asocket__heap_up(heap, position, last);
+    else
+        asocket__heap_down(heap, position, last);
+}
+
+// Room for one more timer must have been made with asocket__grow.
+static void asocket__heap_start(asocket__heap *heap, asocket__timer *timer, int64_t due)
+{
+    asocket__heap_entry entry;
+
+    timer->due = due;
+    if (timer->position && heap->entries[timer->position].key <= due)
+        return;
+    entry.key = due;
+    entry.timer = timer;
+    asocket__heap_up(heap, timer->position ? timer->position : ++heap->count, entry);
+}
+
+// When the next timer is due, after putting right what has come to the top; ASOCKET_NEVER: none.
+static int64_t asocket__heap_next(asocket__heap *heap)
+{
+    while (heap->count) {
+        asocket__heap_entry top = heap->entries[1];
+
+        if (top.timer->due == top.key)
+            return top.key;
+        if (top.timer->due == ASOCKET_NEVER) {
+            asocket__heap_remove(heap, top.timer);
+        } else {
+            top.key = top.timer->due;
+            asocket__heap_down(heap, 1, top);
+        }
+    }
+    return ASOCKET_NEVER;
+}
+
+// ------------------------------------------------------------------------------------------------
+// >>error
+// System errors become statuses in one place; failures are noted in 100 bytes and told on request.
+
+static int asocket__status_of(int error)
+{
+    switch (error) {
+    case EPIPE: case ECONNRESET: case ECONNABORTED: case ENOTCONN: case ESHUTDOWN:
+    case EPROTOTYPE: // macOS answers a send that races with a reset so
+        return ASOCKET_ECONNRESET;
+    case ECONNREFUSED: return ASOCKET_ECONNREFUSED;
+    case ETIMEDOUT: return ASOCKET_ETIMEDOUT;
+    case EADDRINUSE: return ASOCKET_EADDRINUSE;
+    case EADDRNOTAVAIL: case ENODEV: case ENXIO: return ASOCKET_EADDRNOTAVAIL;
+    case ENETDOWN: case ENETUNREACH: case EHOSTUNREACH: case EHOSTDOWN:
+        return ASOCKET_EUNREACHABLE;
+    case ENOENT: return ASOCKET_ENOTFOUND;
+    case EACCES: case EPERM: case EROFS: return ASOCKET_EACCES;
+    case EINVAL: case EBADF: case ENOTSOCK: case EISCONN: case EDESTADDRREQ: case ENOTDIR:
+    case EFAULT: case EDOM:
+        return ASOCKET_EINVAL;
+    case EMSGSIZE: return ASOCKET_EMSGSIZE;
+    case EBUSY: case EALREADY: case EEXIST: return ASOCKET_EBUSY;
+    case ENOTSUP: case EPROTONOSUPPORT: case ESOCKTNOSUPPORT: case EPFNOSUPPORT:
+    case EAFNOSUPPORT: case ENOPROTOOPT: case ENOSYS:
+#if EOPNOTSUPP != ENOTSUP
+    case EOPNOTSUPP:
+#endif
+        return ASOCKET_ENOTSUP;
+    case EMFILE: case ENFILE: return ASOCKET_EMFILE;
+    case ENOMEM: case ENOBUFS: case ENOSPC: return ASOCKET_ENOMEM;
+    case EAGAIN:
+#if EWOULDBLOCK != EAGAIN
+    case EWOULDBLOCK:
+#endif
+    case EINPROGRESS: case EINTR:
+        return ASOCKET_EAGAIN;
+    default: return ASOCKET_EIO;
+    }
+}
+
+// Who calls: the running coroutine, or what stands for the code outside.
+static asocket__task *asocket__self(const asocket_selector *selector)
+{
+    return selector->current ? selector->current : selector->outside;
+}
+
+static asocket__failure *asocket__note(asocket_selector *selector, int status,
+                                       const char *operation)
+{
+    asocket__failure *failure = &asocket__self(selector)->failure;
+
+    failure->status = status;
+    failure->system = 0;
+    failure->operation = operation;
+    failure->detail = NULL;
+    failure->endpoint.family = 0;
+    failure->text[0] = 0;
+    return failure;
+}
+
+static int asocket__fail(asocket_selector *selector, int status, const char *operation,
+                         const char *detail)
+{
+    asocket__note(selector, status, operation)->detail = detail;
+    return status;
+}
+
+static int asocket__fail_at(asocket_selector *selector, int status, int system,
+                            const char *operation, const asocket__endpoint *endpoint)
+{
+    asocket__failure *failure = asocket__note(selector, status, operation);
+
+    failure->system = system;
+    if (endpoint)
+        failure->endpoint = *endpoint;
+    return status;
+}
+
+static int asocket__fail_text(asocket_selector *selector, int status, const char *operation,
+                              const char *text, const char *detail)
+{
+    asocket__failure *failure = asocket__note(selector, status, operation);
+    size_t length = strlen(text);
+
+    if (length >= sizeof failure->text)
+        length = sizeof failure->text - 1;
+    memcpy(failure->text, text, length);
+    failure->text[length] = 0;
+    failure->detail = detail;
+    return status;
+}
+
+// ------------------------------------------------------------------------------------------------
+// >>address
+// Reading and printing addresses: pure, no system call, no locale.
+
+typedef struct asocket__text { // a cursor over characters, or a writer that counts past the end
+    const char *at, *end;
+} asocket__text;
+
+static bool asocket__text_take(asocket__text *text, char c)
+{
+    if (text->at == text->end || *text->at != c)
+        return false;
+    text->at++;
+    return true;
+}
+
+// A decimal number up to `limit` without sign or leading zeros, or -1.
+static long asocket__text_decimal(asocket__text *text, long limit)
+{
+    const char *first = text->at;
+    long value = 0;
+
+    while (text->at < text->end && *text->at >= '0' && *text->at <= '9') {
+        value = value * 10 + (*text->at++ - '0');
+        if (value > limit || (*first == '0' && text->at - first > 1))
+            return -1;
+    }
+    return text->at == first ? -1 : value;
+}
+
+static int asocket__hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
+static bool asocket__ipv4_read(asocket__text *text, uint8_t bytes[4])
+{
+    int i;
+
+    for (i = 0; i < 4; i++) {
+        long part;
+
+        if (i && !asocket__text_take(text, '.'))
+            return false;
+        part = asocket__text_decimal(text, 255);
+        if (part < 0)
+            return false;
+        bytes[i] = (uint8_t)part;
+    }
+    return true;
+}
+
+// One group of 1 to 4 hex digits; -1: none here.
+static long asocket__ipv6_group(asocket__text *text)
+{
+    const char *first = text->at;
+    long value = 0;
+
+    while (text->at < text->end && asocket__hex_digit(*text->at) >= 0) {
+        if (text->at - first == 4)
+            return -1;
+        value = value * 16 + asocket__hex_digit(*text->at++);
+    }
+    return text->at == first ? -1 : value;
+}
+
+typedef struct asocket__groups {
+    uint8_t bytes[16];
+    int count; // bytes filled
+    int gap;   // where "::" stood, -1: nowhere
+} asocket__groups;
+
+// A group, or the dotted tail in place of the last two: 1 more may follow, 0 the end, -1 wrong.
+static int asocket__ipv6_part(asocket__text *text, asocket__groups *groups)
+{
+    const char *first = text->at;
+    long group = asocket__ipv6_group(text);
+
+    if (group < 0)
+        return -1;
+    if (text->at < text->end && *text->at == '.') {
+        text->at = first;
+        if (groups->count > 12 || !asocket__ipv4_read(text, groups->bytes + groups->count))
+            return -1;
+        groups->count += 4;
+        return 0;
+    }
+    if (groups->count > 14)
+        return -1;
+    groups->bytes[groups->count++] = (uint8_t)(group >> 8);
+    groups->bytes[groups->count++] = (uint8_t)group;
+    return 1;
+}
+
+static bool asocket__ipv6_parts(asocket__text *text, asocket__groups *groups)
+{
+    int more = 1;
+
+    if (asocket__text_take(text, ':')) {
+        if (!asocket__text_take(text, ':'))
+            return false;
+        groups->gap = 0;
+    }
+    while (more) {
+        if (groups->gap == groups->count &&
+            (text->at == text->end || asocket__hex_digit(*text->at) < 0))
+            return true; // ended by "::"
+        more = asocket__ipv6_part(text, groups);
+        if (more < 0)
+            return false;
+        if (!more || !asocket__text_take(text, ':'))
+            return true;
+        if (asocket__text_take(text, ':')) {
+            if (groups->gap >= 0)
+                return false;
+            groups->gap = groups->count;
+        }
+    }
+    return true;
+}
+
+static bool asocket__ipv6_read(asocket__text *text, uint8_t bytes[16])
+{
+    asocket__groups groups;
+    int tail;
+
+    memset(&groups, 0, sizeof groups);
+    groups.gap = -1;
+    if (!asocket__ipv6_parts(text, &groups))
+        return false;
+    if (groups.gap < 0 ? groups.count != 16 : groups.count > 14)
+        return false;
+    memset(bytes, 0, 16);
+    if (groups.gap < 0)
+        groups.gap = groups.count;
+    tail = groups.count - groups.gap;
+    memcpy(bytes, groups.bytes, (size_t)groups.gap);
+    memcpy(bytes + 16 - tail, groups.bytes + groups.gap, (size_t)tail);
+    return true;
+}
+
+static bool asocket__zone_character(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           c == '.' || c == '_' || c == '~' || c == '-';
+}
+
+static bool asocket__zone_read(asocket__text *text, char zone[16])
+{
+    size_t length = 0;
+
+    if (!asocket__text_take(text, '%'))
+        return true;
+    while (text->at < text->end && asocket__zone_character(*text->at)) {
+        if (length == 15)
+            return false;
+        zone[length++] = *text->at++;
+    }
+    return length > 0;
+}
+
+static bool asocket__ip_read(asocket__text *text, asocket_ip *ip)
+{
+    const char *first = text->at, *c;
+
+    memset(ip, 0, sizeof *ip);
+    for (c = first; c < text->end && *c != ':' && *c != '.'; c++) {
+    }
+    if (c < text->end && *c == '.') {
+        ip->family = 4;
+        return asocket__ipv4_read(text, ip->bytes);
+    }
+    ip->family = 6;
+    return asocket__ipv6_read(text, ip->bytes) && asocket__zone_read(text, ip->zone);
+}
+
+// Characters appended to a buffer that may be too small; the length goes on being counted.
+typedef struct asocket__writer {
+    char *buffer;
+    size_t size, length;
+} asocket__writer;
+
+static void asocket__put(asocket__writer *writer, char c)
+{
+    if (writer->length + 1 < writer->size)
+        writer->buffer[writer->length] = c;
+    writer->length++;
+}
+
+static void asocket__put_text(asocket__writer *writer, const char *text)
+{
+    while (*text)
+        asocket__put(writer, *text++);
+}
+
+static void asocket__put_number(asocket__writer *writer, unsigned value, unsigned base)
+{
+    char digits[12];
+    int count = 0;
+
+    do {
+        digits[count++] = "0123456789abcdef"[value % base];
+        value /= base;
+    } while (value);
+    while (count)
+        asocket__put(writer, digits[--count]);
+}
+
+// Ends the text: its length, or ASOCKET_EMSGSIZE with an empty text.
+static int asocket__put_end(asocket__writer *writer)
+{
+    if (writer->length < writer->size) {
+        writer->buffer[writer->length] = 0;
+        return (int)writer->length;
+    }
+    if (writer->size)
+        writer->buffer[0] = 0;
+    return ASOCKET_EMSGSIZE;
+}
+
+static void asocket__put_ipv4(asocket__writer *writer, const uint8_t bytes[4])
+{
+    int i;
+
+    for (i = 0; i < 4; i++) {
+        if (i)
+            asocket__put(writer, '.');
+        asocket__put_number(writer, bytes[i], 10);
+    }
+}
+
+static unsigned asocket__group_at(const uint8_t bytes[16], int i)
+{
+    return (unsigned)(bytes[i * 2] << 8 | bytes[i * 2 + 1]);
+}
+
+// The first of the longest runs of at least two zero groups (RFC 5952, 4.2): length, 0 if none.
+static int asocket__zero_run(const uint8_t bytes[16], int groups, int *start)
+{
+    int best = 1, i, run = 0;
+
+    for (i = 0; i < groups; i++) {
+        run = asocket__group_at(bytes, i) ? 0 : run + 1;
+        if (run > best) {
+            best = run;
+            *start = i - run + 1;
+        }
+    }
+    return best > 1 ? best : 0;
+}
+
+static bool asocket__bytes_are_mapped(const uint8_t bytes[16])
+{
+    static const uint8_t prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+
+    return !memcmp(bytes, prefix, sizeof prefix);
+}
+
+static void asocket__put_ipv6(asocket__writer *writer, const uint8_t bytes[16])
+{
+    bool mapped = asocket__bytes_are_mapped(bytes);
+    int groups = mapped ? 6 : 8, start = -1, i;
+    int run = asocket__zero_run(bytes, groups, &start);
+
+    for (i = 0; i < groups; i++) {
+        if (run && i == start) {
+            asocket__put_text(writer, "::");
+            i += run - 1;
+            continue;
+        }
+        if (i && !(run && i == start + run))
+            asocket__put(writer, ':');
+        asocket__put_number(writer, asocket__group_at(bytes, i), 16);
+    }
+    if (!mapped)
+        return;
+    asocket__put(writer, ':');
+    asocket__put_ipv4(writer, bytes + 12);
+}
+
+static void asocket__put_ip(asocket__writer *writer, const asocket_ip *ip)
+{
+    if (ip->family == 4)
+        asocket__put_ipv4(writer, ip->bytes);
+    if (ip->family == 6)
+        asocket__put_ipv6(writer, ip->bytes);
+    if (ip->family == 6 && ip->zone[0]) {
+        asocket__put(writer, '%');
+        asocket__put_text(writer, ip->zone);
+    }
+}
+
+static void asocket__put_address(asocket__writer *writer, const asocket_address *address)
+{
+    size_t i;
+
+    if (address->path_length) {
+        asocket__put_text(writer, "unix:");
+        for (i = 0; i < address->path_length; i++)
+            asocket__put(writer, address->path[i] ? address->path[i] : '@');
+        return;
+    }
+    if (address->ip.family == 6)
+        asocket__put(writer, '[');
+    asocket__put_ip(writer, &address->ip);
+    if (address->ip.family == 6)
+        asocket__put(writer, ']');
+    asocket__put(writer, ':');
+    asocket__put_number(writer, address->port, 10);
+}
+
+static void asocket__endpoint_address(const asocket__endpoint *endpoint, asocket_address *address)
+{
+    asocket__writer zone;
+
+    memset(address, 0, sizeof *address);
+    address->ip.family = endpoint->family;
+    memcpy(address->ip.bytes, endpoint->bytes, 16);
+    address->port = endpoint->port;
+    if (!endpoint->scope)
+        return;
+    zone.buffer = address->ip.zone;
+    zone.size = sizeof address->ip.zone;
+    zone.length = 0;
+    asocket__put_number(&zone, endpoint->scope, 10);
+    (void)asocket__put_end(&zone);
+}
+
+// The interface index of a zone: a number as it is, else a name; 0: no such interface.
+static unsigned asocket__zone_index(const char *zone)
+{
+    asocket__text text;
+    long number;
+
+    text.at = zone;
+    text.end = zone + strlen(zone);
+    number = asocket__text_decimal(&text, INT_MAX);
+    if (number > 0 && text.at == text.end)
+        return (unsigned)number;
+    return ASOCKET_SYS(if_nametoindex)(zone);
+}
+
+static int asocket__endpoint_of(const asocket_address *address, asocket__endpoint *endpoint)
+{
+    memset(endpoint, 0, sizeof *endpoint);
+    if (address->path_length || (address->ip.family != 4 && address->ip.family != 6))
+        return ASOCKET_EINVAL;
+    endpoint->family = address->ip.family;
+    endpoint->port = address->port;
+    memcpy(endpoint->bytes, address->ip.bytes, address->ip.family == 4 ? 4 : 16);
+    if (address->ip.family == 6 && address->ip.zone[0]) {
+        endpoint->scope = asocket__zone_index(address->ip.zone);
+        if (!endpoint->scope)
+            return ASOCKET_EADDRNOTAVAIL;
+    }
+    return 0;
+}
+
+typedef union asocket__native {
+    struct sockaddr any;
+    struct sockaddr_in ipv4;
+    struct sockaddr_in6 ipv6;
+    struct sockaddr_un local;
+} asocket__native;
+
+static socklen_t asocket__native_of(const asocket__endpoint *endpoint, asocket__native *native)
+{
+    memset(native, 0, sizeof *native);
+    if (endpoint->family == 4) {
+        native->ipv4.sin_family = AF_INET;
+        native->ipv4.sin_port = htons(endpoint->port);
+        memcpy(&native->ipv4.sin_addr, endpoint->bytes, 4);
+        return sizeof native->ipv4;
+    }
+    native->ipv6.sin6_family = AF_INET6;
+    native->ipv6.sin6_port = htons(endpoint->port);
+    native->ipv6.sin6_scope_id = endpoint->scope;
+    memcpy(&native->ipv6.sin6_addr, endpoint->bytes, 16);
+    return sizeof native->ipv6;
+}
+
+static void asocket__endpoint_native(asocket__endpoint *endpoint, const asocket__native *native)
+{
+    memset(endpoint, 0, sizeof *endpoint);
+    if (native->any.sa_family == AF_INET) {
+        endpoint->family = 4;
+        endpoint->port = ntohs(native->ipv4.sin_port);
+        memcpy(endpoint->bytes, &native->ipv4.sin_addr, 4);
+    } else if (native->any.sa_family == AF_INET6) {
+        endpoint->family = 6;
+        endpoint->port = ntohs(native->ipv6.sin6_port);
+        endpoint->scope = native->ipv6.sin6_scope_id;
+        memcpy(endpoint->bytes, &native->ipv6.sin6_addr, 16);
+    }
+}
+
+static bool asocket__endpoint_equal(const asocket__endpoint *a, const asocket__endpoint *b)
+{
+    return a->family == b->family && a->port == b->port && a->scope == b->scope &&
+           !memcmp(a->bytes, b->bytes, 16);
+}
+
+static bool asocket__endpoint_is_any(const asocket__endpoint *endpoint)
+{
+    static const uint8_t zeros[16] = {0};
+
+    return !memcmp(endpoint->bytes, zeros, sizeof zeros);
+}
+
+// ------------------------------------------------------------------------------------------------
+// >>ring
+// A byte ring over a block lent to it; pure. When it runs empty it starts again at offset 0, so
+// that what it holds is nearly always in one piece.
+
+static uint32_t asocket__ring_free(const asocket__ring *ring)
+{
+    return ring->capacity - ring->size;
+}
+
+// The bytes from `offset` on that lie in one piece.
+static uint32_t asocket__ring_piece(const asocket__ring *ring, uint32_t offset, char **bytes)
+{
+    uint32_t at = ring->head + offset, length = ring->size - offset;
+
+    if (at >= ring->capacity)
+        at -= ring->capacity;
+    *bytes = ring->data + at;
+    return length < ring->capacity - at ? length : ring->capacity - at;
+}
+
+// The free space after the last byte that lies in one piece.
+static uint32_t asocket__ring_space(const asocket__ring *ring, char **bytes)
+{
+    uint32_t at = ring->head + ring->size, length = asocket__ring_free(ring);
+
+    if (at >= ring->capacity)
+        at -= ring->capacity;
+    *bytes = ring->data + at;
+    return length < ring->capacity - at ? length : ring->capacity - at;
+}
+
+// Takes over `count` bytes that were put into the space.
+static void asocket__ring_extend(asocket__ring *ring, uint32_t count)
+{
+    ring->size += count;
+}
+
+static void asocket__ring_append(asocket__ring *ring, const char *bytes, uint32_t count)
+{
+    while (count) {
+        char *space;
+        uint32_t length = asocket__ring_space(ring, &space);
+
+        if (length > count)
+            length = count;
+        memcpy(space, bytes, length);
+        asocket__ring_extend(ring, length);
+        bytes += length;
+        count -= length;
+    }
+}
+
+static void asocket__ring_drop(asocket__ring *ring, uint32_t count)
+{
+    ring->size -= count;
+    ring->visible = ring->visible > count ? ring->visible - count : 0;
+    ring->head += count;
+    if (ring->head >= ring->capacity)
+        ring->head -= ring->capacity;
+    if (!ring->size)
+        ring->head = 0;
+}
+
+static void asocket__ring_take(asocket__ring *ring, char *buffer, uint32_t count)
+{
+    while (count) {
+        char *bytes;
+        uint32_t length = asocket__ring_piece(ring, 0, &bytes);
+
+        if (length > count)
+            length = count;
+        memcpy(buffer, bytes, length);
+        asocket__ring_drop(ring, length);
+        buffer += length;
+        count -= length;
+    }
+}
+
+static void asocket__reverse(char *bytes, uint32_t count)
+{
+    uint32_t i;
+
+    for (i = 0; i < count / 2; i++) {
+        char c = bytes[i];
+
+        bytes[i] = bytes[count - 1 - i];
+        bytes[count - 1 - i] = c;
+    }
+}
+
+// Brings the content to offset 0, in place.
+static void asocket__ring_straighten(asocket__ring *ring)
+{
+    if (ring->head + ring->size <= ring->capacity) {
+        memmove(ring->data, ring->data + ring->head, ring->size);
+    } else {
+        asocket__reverse(ring->data, ring->head);
+        asocket__reverse(ring->data + ring->head, ring->capacity - ring->head);
+        asocket__reverse(ring->data, ring->capacity);
+    }
+    ring->head = 0;
+}
+
+static bool asocket__ring_matches(const asocket__ring *ring, uint32_t offset,
+                                  const char *delimiter, uint32_t length)
+{
+    uint32_t i;
+
+    for (i = 0; i < length; i++) {
+        uint32_t at = ring->head + offset + i;
+
+        if (ring->data[at >= ring->capacity ? at - ring->capacity : at] != delimiter[i])
+            return false;
+    }
+    return true;
+}
+
+// Offset of the first delimiter that begins at or after `*from` within the visible bytes, or -1
+// with *from moved to where the search must go on when more bytes have come.
+static int64_t asocket__ring_find(const asocket__ring *ring, uint32_t *from,
+                                  const char *delimiter, uint32_t length)
+{
+    uint32_t last = ring->visible >= length ? ring->visible - length + 1 : 0;
+
+    while (*from < last) {
+        char *bytes;
+        uint32_t piece = asocket__ring_piece(ring, *from, &bytes);
+        const char *hit;
+
+        if (piece > last - *from)
+            piece = last - *from;
+        hit = (const char *)memchr(bytes, delimiter[0], piece);
+        if (!hit) {
+            *from += piece;
+            continue;
+        }
+        *from += (uint32_t)(hit - bytes);
+        if (asocket__ring_matches(ring, *from, delimiter, length))
+            return *from;
+        ++*from;
+    }
+    return -1;
+}
+
+// ------------------------------------------------------------------------------------------------
+// >>clock
+// Monotonic nanoseconds. Sums saturate; a time-out is counted from a fresh reading, so that it
+// never ends early.
+
+static int64_t asocket__now(void)
+{
+    struct timespec now;
+
+    if (ASOCKET_SYS(clock_gettime)(CLOCK_MONOTONIC, &now))
+        return 0;
+    return (int64_t)now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
+static int64_t asocket__later(int64_t now, int64_t milliseconds)
+{
+    if (milliseconds > (ASOCKET_NEVER - now) / ASOCKET__MILLISECOND)
+        return ASOCKET_NEVER;
+    return now + milliseconds * ASOCKET__MILLISECOND;
+}
+
+// Nanoseconds as the milliseconds that a system call takes: never shorter, -1 for ever.
+static int asocket__round_up(int64_t timeout)
+{
+    if (timeout <= 0)
+        return timeout < 0 ? -1 : 0;
+    timeout = (timeout - 1) / ASOCKET__MILLISECOND + 1;
+    return timeout > INT_MAX ? INT_MAX : (int)timeout;
+}
+
+// ------------------------------------------------------------------------------------------------
+// >>switch
+// From one stack to another. The sanitizers, Valgrind and the C++ run-time are told here and only
+// here. asocket__swap stores the stack pointer of the caller, loads another and goes on there; it
+// keeps what the ABI says a call keeps, but neither MXCSR nor the x87 control word (four times the
+// cost; a coroutine that changes the rounding mode must restore it before it waits).
+
+#if ASOCKET__SWITCH == ASOCKET__SWITCH_X64
+
+// Left by a jump, not by ret: the return predictor would be wrong every time, 10 ns.
+__asm__(".text\n"
+        ".p2align 4\n"
+#ifdef __APPLE__
+        ".private_extern _asocket__swap\n"
+        ".weak_definition _asocket__swap\n"
+        "_asocket__swap:\n"
+#else
+        ".weak asocket__swap\n"
+        ".hidden asocket__swap\n"
+        ".type asocket__swap,@function\n"
+        "asocket__swap:\n"
+#endif
+        ".cfi_startproc\n"
+        "pushq %rbp\n"
+        "pushq %rbx\n"
+        "pushq %r12\n"
+        "pushq %r13\n"
+        "pushq %r14\n"
+        "pushq %r15\n"
+        "movq %rsp, (%rdi)\n"
+        "movq %rsi, %rsp\n"
+        "popq %r15\n"
+        "popq %r14\n"
+        "popq %r13\n"
+        "popq %r12\n"
+        "popq %rbx\n"
+        "popq %rbp\n"
+        "popq %rcx\n"
+        ".byte 0x3e\n" // notrack: what it goes back to begins with no endbr64
+        "jmp *%rcx\n"
+        ".cfi_endproc\n"
+        ".p2align 4\n"
+#ifdef __APPLE__
+        ".private_extern _asocket__entry\n"
+        ".weak_definition _asocket__entry\n"
+        "_asocket__entry:\n"
+#else
+        ".size asocket__swap,.-asocket__swap\n"
+        ".weak asocket__entry\n"
+        ".hidden asocket__entry\n"
+        ".type asocket__entry,@function\n"
+        "asocket__entry:\n"
+#endif
+        ".cfi_startproc\n"
+        ".cfi_undefined rip\n" // the unwinder stops here
+        "movq %r12, %rdi\n"
+        "pushq $0\n"
+        ".byte 0x3e\n"
+        "jmp *%r13\n"
+        ".cfi_endproc\n"
+#ifndef __APPLE__
+        ".size asocket__entry,.-asocket__entry\n"
+#endif
+);
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+void asocket__swap(void **save, void *load);
+void asocket__entry(void);
+#ifdef __cplusplus
+}
+#endif
+
+// Makes `stack_pointer` such that the first swap to it calls main(task) on the empty stack.
+static void asocket__swap_prepare(asocket__task *task, char *stack, size_t size,
+                                  void (*main)(asocket__task *))
+{
+    uintptr_t *frame = (uintptr_t *)(void *)(stack + (size & ~(size_t)15));
+
+    *--frame = 0;
+    *--frame = 0;
+    *--frame = (uintptr_t)asocket__entry;
+    *--frame = 0;                // rbp: the end of the chain of frames
+    *--frame = 0;                // rbx
+    *--frame = (uintptr_t)task;  // r12
+    *--frame = (uintptr_t)main;  // r13
+    *--frame = 0;                // r14
+    *--frame = 0;                // r15
+    task->stack_pointer = frame;
+}
+
+static void asocket__swap_into(asocket__task *task, asocket__task *from)
+{
+    asocket__swap(&from->stack_pointer, task->stack_pointer);
+}
+
+#elif ASOCKET__SWITCH == ASOCKET__SWITCH_ARM64
+
+__asm__(".text\n"
+        ".p2align 4\n"
+#ifdef __APPLE__
+        ".private_extern _asocket__swap\n"
+        ".weak_definition _asocket__swap\n"
+        "_asocket__swap:\n"
+#else
+        ".weak asocket__swap\n"
+        ".hidden asocket__swap\n"
+        ".type asocket__swap,%function\n"
+        "asocket__swap:\n"
+#endif
+        ".cfi_startproc\n"
+        "hint #34\n" // bti c
+        "sub sp, sp, #160\n"
+        "stp x19, x20, [sp]\n"
+        "stp x21, x22, [sp, #16]\n"
+        "stp x23, x24, [sp, #32]\n"
+        "stp x25, x26, [sp, #48]\n"
+        "stp x27, x28, [sp, #64]\n"
+        "stp x29, x30, [sp, #80]\n"
+        "stp d8, d9, [sp, #96]\n"
+        "stp d10, d11, [sp, #112]\n"
+        "stp d12, d13, [sp, #128]\n"
+        "stp d14, d15, [sp, #144]\n"
+        "mov x9, sp\n"
+        "str x9, [x0]\n"
+        "mov sp, x1\n"
+        "ldp x19, x20, [sp]\n"
+        "ldp x21, x22, [sp, #16]\n"
+        "ldp x23, x24, [sp, #32]\n"
+        "ldp x25, x26, [sp, #48]\n"
+        "ldp x27, x28, [sp, #64]\n"
+        "ldp x29, x30, [sp, #80]\n"
+        "ldp d8, d9, [sp, #96]\n"
+        "ldp d10, d11, [sp, #112]\n"
+        "ldp d12, d13, [sp, #128]\n"
+        "ldp d14, d15, [sp, #144]\n"
+        "add sp, sp, #160\n"
+        "ret\n"
+        ".cfi_endproc\n"
+        ".p2align 4\n"
+#ifdef __APPLE__
+        ".private_extern _asocket__entry\n"
+        ".weak_definition _asocket__entry\n"
+        "_asocket__entry:\n"
+#else
+        ".size asocket__swap,.-asocket__swap\n"
+        ".weak asocket__entry\n"
+        ".hidden asocket__entry\n"
+        ".type asocket__entry,%function\n"
+        "asocket__entry:\n"
+#endif
+        ".cfi_startproc\n"
+        ".cfi_undefined x30\n" // the unwinder stops here
+        "mov x0, x19\n"
+        "mov x16, x20\n" // x16: what a branch to a function under BTI must use
+        "mov x29, #0\n"
+        "mov x30, #0\n"
+        "br x16\n"
+        ".cfi_endproc\n"
+#ifndef __APPLE__
+        ".size asocket__entry,.-asocket__entry\n"
+#endif
+);
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+void asocket__swap(void **save, void *load);
+void asocket__entry(void);
+#ifdef __cplusplus
+}
+#endif
+
+static void asocket__swap_prepare(asocket__task *task, char *stack, size_t size,
+                                  void (*main)(asocket__task *))
+{
+    uintptr_t *frame = (uintptr_t *)(void *)(stack + (size & ~(size_t)15)) - 20;
+
+    memset(frame, 0, 160);
+    frame[0] = (uintptr_t)task;            // x19
+    frame[1] = (uintptr_t)main;            // x20
+    frame[11] = (uintptr_t)asocket__entry; // x30
+    task->stack_pointer = frame;
+}
+
+static void asocket__swap_into(asocket__task *task, asocket__task *from)
+{
+    asocket__swap(&from->stack_pointer, task->stack_pointer);
+}
+
+#elif ASOCKET__SWITCH == ASOCKET__SWITCH_UCONTEXT
+
+// makecontext passes ints: the pointer goes in two halves.
+static void asocket__swap_entry(unsigned high, unsigned low)
+{
+    uintptr_t address = (uintptr_t)low;
+    asocket__task *task;
+
+    if (sizeof address > sizeof low)
+        address |= (uintptr_t)((uint64_t)high << 32);
+    task = (asocket__task *)address;
+    task->entry(task);
+}
+
+static void asocket__swap_prepare(asocket__task *task, char *stack, size_t size,
+                                  void (*main)(asocket__task *))
+{
+    uint64_t address = (uint64_t)(uintptr_t)task;
+
+    (void)getcontext(&task->context);
+    task->context.uc_stack.ss_sp = stack;
+    task->context.uc_stack.ss_size = size;
+    task->context.uc_link = NULL;
+    task->entry = main;
+    makecontext(&task->context, (void (*)(void))asocket__swap_entry, 2,
+                (unsigned)(address >> 32), (unsigned)address);
+}
+
+static void asocket__swap_into(asocket__task *task, asocket__task *from)
+{
+    (void)swapcontext(&from->context, &task->context);
+}
+
+#endif
+
+#if ASOCKET__COROUTINES
+
+#if ASOCKET__ASAN
+#ifdef __cplusplus
+extern "C" {
+#endif
+void __sanitizer_start_switch_fiber(void **save, const void *bottom, size_t size);
+void __sanitizer_finish_switch_fiber(void *save, const void **bottom, size_t *size);
+void __asan_unpoison_memory_region(void const volatile *address, size_t size);
+void __lsan_register_root_region(const void *address, size_t size);
+void __lsan_unregister_root_region(const void *address, size_t size);
+#ifdef __cplusplus
+}
+#endif
+
+static void asocket__asan_leave(asocket__task *task, asocket__task *from, bool dying)
+{
+    __sanitizer_start_switch_fiber(dying ? NULL : &from->fake_stack, task->stack_bottom,
+                                   task->stack_size);
+}
+
+// What was left tells its bounds: so the loop's own stack becomes known.
+static void asocket__asan_enter(asocket__task *task)
+{
+    asocket__task *loop = task->selector->outside;
+
+    if (task->outside)
+        __sanitizer_finish_switch_fiber(task->fake_stack, NULL, NULL);
+    else
+        __sanitizer_finish_switch_fiber(task->fake_stack, &loop->stack_bottom, &loop->stack_size);
+}
+
+static void asocket__asan_stack(asocket__task *task, char *stack, size_t size)
+{
+    __asan_unpoison_memory_region(stack, size);
+    task->fake_stack = NULL;
+    task->stack_bottom = stack;
+    task->stack_size = size;
+}
+
+#define asocket__asan_slab(base, size) __lsan_register_root_region(base, size)
+#define asocket__asan_slab_end(base, size) __lsan_unregister_root_region(base, size)
+#else
+#define asocket__asan_leave(task, from, dying) ((void)(dying))
+#define asocket__asan_enter(task) ((void)0)
+#define asocket__asan_stack(task, stack, size) ((void)0)
+#define asocket__asan_slab(base, size) ((void)0)
+#define asocket__asan_slab_end(base, size) ((void)0)
+#endif
+
+#if ASOCKET__TSAN
+#ifdef __cplusplus
+extern "C" {
+#endif
+void *__tsan_get_current_fiber(void);
+void *__tsan_create_fiber(unsigned flags);
+void __tsan_destroy_fiber(void *fiber);
+void __tsan_switch_to_fiber(void *fiber, unsigned flags);
+#ifdef __cplusplus
+}
+#endif
+#define asocket__tsan_start(task) ((task)->fiber = __tsan_create_fiber(0))
+#define asocket__tsan_here(task) ((task)->fiber = __tsan_get_current_fiber())
+#define asocket__tsan_leave(task) __tsan_switch_to_fiber((task)->fiber, 0)
+#define asocket__tsan_end(task) __tsan_destroy_fiber((task)->fiber)
+#else
+#define asocket__tsan_start(task) ((void)0)
+#define asocket__tsan_here(task) ((void)0)
+#define asocket__tsan_leave(task) ((void)0)
+#define asocket__tsan_end(task) ((void)0)
+#endif
+
+#ifdef ASOCKET_VALGRIND
+#define asocket__valgrind_stack(low, high) ((void)VALGRIND_STACK_REGISTER(low, high))
+#else
+#define asocket__valgrind_stack(low, high) ((void)0)
+#endif
+
+#if ASOCKET__EXCEPTIONS
+// The first two fields of __cxa_eh_globals, the same in libstdc++ and libc++abi (Itanium C++ ABI).
+typedef struct asocket__caught {
+    void *caught;
+    unsigned uncaught;
+} asocket__caught;
+
+static void asocket__exceptions_swap(asocket__task *task, asocket__task *from)
+{
+    asocket__caught *globals = (asocket__caught *)(void *)abi::__cxa_get_globals();
+
+    from->caught = globals->caught;
+    from->uncaught = globals->uncaught;
+    globals->caught = task->caught;
+    globals->uncaught = task->uncaught;
+}
+#else
+#define asocket__exceptions_swap(task, from) ((void)0)
+#endif
+
+// Leaves `from` for `task`; returns when somebody comes back to `from`. The loop is a task too.
+static void asocket__switch_to(asocket__task *task, asocket__task *from, bool dying)
+{
+    asocket__exceptions_swap(task, from);
+    asocket__asan_leave(task, from, dying);
+    asocket__tsan_leave(task);
+    asocket__swap_into(task, from);
+    asocket__asan_enter(from);
+}
+
+#endif
+
+// ------------------------------------------------------------------------------------------------
+// >>ready
+// Who may go on: waking a task, telling a socket's waiters that its descriptor changed. The
+// backends report here; what follows from it is done later, by >>loop.
+
+static void asocket__task_init(asocket_selector *selector, asocket__task *task)
+{
+    asocket__list_init(&task->link);
+    asocket__list_init(&task->children);
+    asocket__list_init(&task->sibling);
+    asocket__list_init(&task->joiners);
+    task->selector = selector;
+    task->deadline = ASOCKET_NEVER;
+    task->timer.due = ASOCKET_NEVER;
+    task->timer.kind = ASOCKET__TIMER_TASK;
+    task->budget = ASOCKET__BUDGET;
+    task->failure.status = 0;
+}
+
+// Children outlive their parent as children of its parent.
+static void asocket__children_pass_on(asocket__task *task, asocket__task *parent)
+{
+    asocket__link *link;
+
+    for (link = task->children.next; link != &task->children; link = link->next)
+        ASOCKET__OF(asocket__task, sibling, link)->parent = parent;
+    asocket__list_splice(&parent->children, &task->children);
+}
+
+// Ends a task's wait with a result; the first one to come counts.
+static void asocket__wake(asocket__task *task, int result)
+{
+    if (task->state != ASOCKET__PARKED)
+        return;
+    task->state = ASOCKET__READY;
+    task->result = result;
+    task->timer.due = ASOCKET_NEVER;
+    asocket__list_remove(&task->link);
+    if (task->outside)
+        return; // its own loop looks at its state
+    asocket__list_append(&task->selector->ready, &task->link);
+    ASOCKET__PREFETCH(task->stack_pointer);
+    ASOCKET__PREFETCH((char *)task->stack_pointer + 64);
+}
+
+static void asocket__wake_all(asocket__link *waiters, int result)
+{
+    while (!asocket__list_empty(waiters))
+        asocket__wake(ASOCKET__OF(asocket__task, link, waiters->next), result);
+}
+
+// Puts the socket on the list of those whose background work can go on.
+static void asocket__socket_serve(asocket *socket)
+{
+    if (socket->served)
+        return;
+    socket->served = 1;
+    socket->serve_next = socket->selector->serve;
+    socket->selector->serve = socket;
+}
+
+static bool asocket__socket_has_work(const asocket *socket, int directions)
+{
+    return socket->notices || socket->state != ASOCKET__OPEN ||
+           ((directions & ASOCKET_WRITE) && socket->out.pending);
+}
+
+// A backend saw that calls in these directions may succeed now, or fail with an error.
+static void asocket__socket_signal(asocket *socket, int directions)
+{
+    socket->ready = (uint8_t)(socket->ready | directions);
+    if ((directions & ASOCKET_READ) && socket->waiter[ASOCKET__READER])
+        asocket__wake(socket->waiter[ASOCKET__READER], 0);
+    if ((directions & ASOCKET_WRITE) && socket->waiter[ASOCKET__WRITER])
+        asocket__wake(socket->waiter[ASOCKET__WRITER], 0);
+    if (asocket__socket_has_work(socket, directions))
+        asocket__socket_serve(socket);
+}
+
+static asocket *asocket__socket_at(const asocket_selector *selector, uint32_t index)
+{
+    return &selector->chunks[index / ASOCKET__CHUNK][index % ASOCKET__CHUNK];
+}
+
+// ------------------------------------------------------------------------------------------------
+// >>epoll
+// A backend is one table of functions over the selector and its sockets:
+//   open, shut  make and free what the selector needs, the wake-up included
+//   arm         report from now on when a call in these directions may succeed
+//   remove      forget the socket before its descriptor is closed or given away
+//   wait        sleep up to `timeout` ns (-1: for ever) and signal what is ready
+//   wake        end a wait; any thread, signal handlers
+//   handle      a descriptor that is readable when wait would find something, or none
+// epoll registers a socket once per direction, edge-triggered; after that arming is free. Reading
+// is registered at the first read that finds nothing, so that a short connection is never
+// registered; writing when a send finds no room.
+
+#if ASOCKET__EPOLL
+
+static const uint64_t asocket__epoll_wake_key = UINT64_MAX;
+
+static int asocket__epoll_open(asocket_selector *selector)
+{
+    struct epoll_event event;
+    int error;
+
+    selector->epoll.event = -1;
+    selector->epoll.handle = ASOCKET_SYS(epoll_create1)(EPOLL_CLOEXEC);
+    if (selector->epoll.handle < 0)
+        return asocket__status_of(errno);
+    selector->epoll.event = ASOCKET_SYS(eventfd)(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (selector->epoll.event >= 0) {
+        event.events = EPOLLIN | EPOLLET; // each write is an edge: the counter is never read
+        event.data.u64 = asocket__epoll_wake_key;
+        if (!ASOCKET_SYS(epoll_ctl)(selector->epoll.handle, EPOLL_CTL_ADD, selector->epoll.event,
+                                    &event))
+            return 0;
+    }
+    error = errno;
+    if (selector->epoll.event >= 0)
+        (void)ASOCKET_SYS(close)(selector->epoll.event);
+    (void)ASOCKET_SYS(close)(selector->epoll.handle);
+    return asocket__status_of(error);
+}
+
+static void asocket__epoll_shut(asocket_selector *selector)
+{
+    (void)ASOCKET_SYS(close)(selector->epoll.event);
+    (void)ASOCKET_SYS(close)(selector->epoll.handle);
+}
+
+static int asocket__epoll_control(asocket_selector *selector, asocket *socket, int operation,
+                                  int directions)
+{
+    struct epoll_event event;
+
+    event.events = EPOLLET;
+    if (directions & ASOCKET_READ)
+        event.events |= EPOLLIN | EPOLLRDHUP;
+    if (directions & ASOCKET_WRITE)
+        event.events |= EPOLLOUT;
+    event.data.u64 = (uint64_t)socket->generation << 32 | socket->index;
+    selector->statistics.system_calls++;
+    if (!ASOCKET_SYS(epoll_ctl)(selector->epoll.handle, operation, socket->handle, &event))
+        return 0;
+    return errno;
+}
+
+static int asocket__epoll_arm(asocket_selector *selector, asocket *socket, int directions)
+{
+    int wanted = socket->registered | directions, error;
+
+    if (ASOCKET__LIKELY(wanted == socket->registered && socket->kind != ASOCKET__FOREIGN))
+        return 0;
+    error = asocket__epoll_control(selector, socket,
+                                   socket->registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, wanted);
+    if (error == EPERM && socket->kind == ASOCKET__FOREIGN) { // a plain file is always ready
+        asocket__socket_signal(socket, directions);
+        return 0;
+    }
+    if (error)
+        return asocket__status_of(error);
+    socket->registered = (uint8_t)wanted;
+    return 0;
+}
+
+// Closing removes a descriptor from the set, unless it was duplicated: then late events meet a
+// generation that has moved on. Only what lives on elsewhere is removed by a call.
+static void asocket__epoll_remove(asocket_selector *selector, asocket *socket)
+{
+    if (socket->registered && socket->kind == ASOCKET__FOREIGN)
+        (void)asocket__epoll_control(selector, socket, EPOLL_CTL_DEL, 0);
+    socket->registered = 0;
+}
+
+static void asocket__epoll_report(asocket_selector *selector, const struct epoll_event *event)
+{
+    uint32_t index = (uint32_t)event->data.u64;
+    asocket *socket;
+    int directions = 0;
+
+    if (event->data.u64 == asocket__epoll_wake_key || index >= selector->socket_count)
+        return;
+    socket = asocket__socket_at(selector, index);
+    if (socket->generation != (uint32_t)(event->data.u64 >> 32))
+        return;
+    // An error or hang-up ends both directions; the calls themselves will say which error.
+    if (event->events & (EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP))
+        directions |= ASOCKET_READ;
+    if (event->events & (EPOLLOUT | EPOLLERR | EPOLLHUP))
+        directions |= ASOCKET_WRITE;
+    if (event->events & (EPOLLRDHUP | EPOLLERR | EPOLLHUP))
+        socket->hangup = 1;
+    asocket__socket_signal(socket, directions);
+}
+
+// epoll_pwait2 (Linux 5.11) sleeps to the nanosecond; without it the time is rounded up.
+static int asocket__epoll_sleep(asocket_selector *selector, struct epoll_event *events,
+                                int64_t timeout)
+{
+    struct timespec time;
+
+    if (timeout > 0 && !selector->epoll.no_pwait2) {
+        int count;
+
+        time.tv_sec = (time_t)(timeout / INT64_C(1000000000));
+        time.tv_nsec = (long)(timeout % INT64_C(1000000000));
+        count = (int)ASOCKET_SYS(syscall)(441L, (long)selector->epoll.handle, events,
+                                          (long)ASOCKET__EVENTS, &time, NULL, (size_t)0);
+        if (count >= 0 || errno != ENOSYS)
+            return count;
+        selector->epoll.no_pwait2 = true;
+    }
+    return ASOCKET_SYS(epoll_wait)(selector->epoll.handle, events, ASOCKET__EVENTS,
+                                   asocket__round_up(timeout));
+}
+
+static int asocket__epoll_wait(asocket_selector *selector, int64_t timeout)
+{
+    struct epoll_event events[ASOCKET__EVENTS];
+    int count = asocket__epoll_sleep(selector, events, timeout), i;
+
+    for (i = 0; i < count; i++) {
+        uint32_t ahead = i + 2 < count ? (uint32_t)events[i + 2].data.u64 : UINT32_MAX;
+
+        if (ahead < selector->socket_count)
+            ASOCKET__PREFETCH(asocket__socket_at(selector, ahead));
+        asocket__epoll_report(selector, &events[i]);
+    }
+    return count < 0 ? 0 : count;
+}
+
+static void asocket__epoll_wake(asocket_selector *selector)
+{
+    uint64_t one = 1;
+    ssize_t written = ASOCKET_SYS(write)(selector->epoll.event, &one, sizeof one);
+
+    (void)written; // EAGAIN: the counter is full, and an edge is on its way
+}
+
+static asocket_handle asocket__epoll_handle(const asocket_selector *selector)
+{
+    return selector->epoll.handle;
+}
+
+static const asocket__backend asocket__epoll_backend = {
+    ASOCKET_BACKEND_EPOLL, 0, asocket__epoll_open, asocket__epoll_shut, asocket__epoll_arm,
+    asocket__epoll_remove, asocket__epoll_wait, asocket__epoll_wake, asocket__epoll_handle,
+};
+
+#endif
+
+// ------------------------------------------------------------------------------------------------
+// >>poll
+// POSIX poll(2): the array holds only what is waited for; a report takes it out again, so that a
+// descriptor that nobody waits for cannot make it spin.
+
+static int asocket__poll_room(asocket_selector *selector, uint32_t needed)
+{
+    void *handles = asocket__grow(selector, selector->poll.handles, &selector->poll.capacity,
+                                  needed, sizeof *selector->poll.handles);
+    void *sockets;
+
+    if (!handles)
+        return ASOCKET_ENOMEM;
+    selector->poll.handles = (struct pollfd *)handles;
+    sockets = asocket__grow(selector, selector->poll.sockets, &selector->poll.socket_capacity,
+                            needed, sizeof *selector->poll.sockets);
+    if (!sockets)
+        return ASOCKET_ENOMEM;
+    selector->poll.sockets = (uint32_t *)sockets;
+    return 0;
+}
+
+static int asocket__poll_nonblocking(int handle)
+{
+    int flags = ASOCKET_SYS(fcntl)(handle, F_GETFL);
+
+    if (flags < 0 || ASOCKET_SYS(fcntl)(handle, F_SETFL, flags | O_NONBLOCK) < 0 ||
+        ASOCKET_SYS(fcntl)(handle, F_SETFD, FD_CLOEXEC) < 0)
+        return asocket__status_of(errno);
+    return 0;
+}
+
+static void asocket__poll_shut(asocket_selector *selector)
+{
+    if (selector->poll.wake_in >= 0)
+        (void)ASOCKET_SYS(close)(selector->poll.wake_in);
+    if (selector->poll.wake_out >= 0)
+        (void)ASOCKET_SYS(close)(selector->poll.wake_out);
+    asocket__release(selector, selector->poll.handles,
+                     selector->poll.capacity * sizeof *selector->poll.handles);
+    asocket__release(selector, selector->poll.sockets,
+                     selector->poll.socket_capacity * sizeof *selector->poll.sockets);
+}
+
+static int asocket__poll_open(asocket_selector *selector)
+{
+    int ends[2], status;
+
+    selector->poll.wake_in = selector->poll.wake_out = -1;
+    if (ASOCKET_SYS(pipe)(ends))
+        return asocket__status_of(errno);
+    selector->poll.wake_in = ends[0];
+    selector->poll.wake_out = ends[1];
+    status = asocket__poll_nonblocking(ends[0]);
+    if (!status)
+        status = asocket__poll_nonblocking(ends[1]);
+    if (!status)
+        status = asocket__poll_room(selector, 1);
+    if (status) {
+        asocket__poll_shut(selector);
+        return status;
+    }
+    selector->poll.handles[0].fd = ends[0];
+    selector->poll.handles[0].events = POLLIN;
+    selector->poll.sockets[0] = 0;
+    selector->poll.count = 1;
+    return 0;
+}
+
+static int asocket__poll_arm(asocket_selector *selector, asocket *socket, int directions)
+{
+    struct pollfd *entry;
+
+    if (!socket->position) {
+        if (asocket__poll_room(selector, selector->poll.count + 1))
+            return ASOCKET_ENOMEM;
+        socket->position = selector->poll.count++;
+        selector->poll.handles[socket->position].fd = socket->handle;
+        selector->poll.handles[socket->position].events = 0;
+        selector->poll.sockets[socket->position] = socket->index + 1;
+    }
+    entry = &selector->poll.handles[socket->position];
+    if (directions & ASOCKET_READ)
+        entry->events |= POLLIN;
+    if (directions & ASOCKET_WRITE)
+        entry->events |= POLLOUT;
+    return 0;
+}
+
+static void asocket__poll_remove(asocket_selector *selector, asocket *socket)
+{
+    uint32_t last, position = socket->position;
+
+    if (!position)
+        return;
+    last = --selector->poll.count;
+    selector->poll.handles[position] = selector->poll.handles[last];
+    selector->poll.sockets[position] = selector->poll.sockets[last];
+    asocket__socket_at(selector, selector->poll.sockets[position] - 1)->position = position;
+    socket->position = 0;
+}
+
+static void asocket__poll_report(asocket_selector *selector, uint32_t position)
+{
+    struct pollfd *entry = &selector->poll.handles[position];
+    asocket *socket = asocket__socket_at(selector, selector->poll.sockets[position] - 1);
+    bool broken = (entry->revents & (POLLERR | POLLHUP | POLLNVAL)) != 0;
+    int directions = 0;
+
+    if ((entry->events & POLLIN) && (broken || (entry->revents & POLLIN)))
+        directions |= ASOCKET_READ;
+    if ((entry->events & POLLOUT) && (broken || (entry->revents & POLLOUT)))
+        directions |= ASOCKET_WRITE;
+    if (broken)
+        socket->hangup = 1;
+    entry->events = (short)(entry->events & ~((directions & ASOCKET_READ ? POLLIN : 0) |
+                                              (directions & ASOCKET_WRITE ? POLLOUT : 0)));
+    if (!entry->events)
+        asocket__poll_remove(selector, socket);
+    asocket__socket_signal(socket, directions);
+}
+
+#if ASOCKET__LINUX
+static int asocket__poll_sleep(asocket_selector *selector, int64_t timeout)
+{
+    struct timespec time;
+
+    time.tv_sec = (time_t)(timeout / INT64_C(1000000000));
+    time.tv_nsec = (long)(timeout % INT64_C(1000000000));
+    return ASOCKET_SYS(ppoll)(selector->poll.handles, selector->poll.count,
+                              timeout < 0 ? NULL : &time, NULL);
+}
+#else
+static int asocket__poll_sleep(asocket_selector *selector, int64_t timeout)
+{
+    return ASOCKET_SYS(poll)(selector->poll.handles, selector->poll.count,
+                             asocket__round_up(timeout));
+}
+#endif
+
+static void asocket__poll_drain_wake(asocket_selector *selector)
+{
+    char bytes[64];
+
+    while (ASOCKET_SYS(read)(selector->poll.wake_in, bytes, sizeof bytes) ==
+           (ssize_t)sizeof bytes) {
+    }
+}
+
+static int asocket__poll_wait(asocket_selector *selector, int64_t timeout)
+{
+    int count = asocket__poll_sleep(selector, timeout), left = count;
+    uint32_t position;
+
+    // Backwards, for a report may move the last entry into its place.
+    for (position = selector->poll.count; left > 0 && position-- > 0;) {
+        if (!selector->poll.handles[position].revents)
+            continue;
+        left--;
+        if (position)
+            asocket__poll_report(selector, position);
+        else
+            asocket__poll_drain_wake(selector);
+    }
+    return count < 0 ? 0 : count;
+}
+
+static void asocket__poll_wake(asocket_selector *selector)
+{
+    ssize_t written = ASOCKET_SYS(write)(selector->poll.wake_out, "", 1);
+
+    (void)written; // EAGAIN: the pipe is full, and so readable
+}
+
+static asocket_handle asocket__poll_handle(const asocket_selector *selector)
+{
+    (void)selector;
+    return ASOCKET__NO_HANDLE;
+}
+
+static const asocket__backend asocket__poll_backend = {
+    ASOCKET_BACKEND_POLL, ASOCKET__BOTH, asocket__poll_open, asocket__poll_shut,
+    asocket__poll_arm, asocket__poll_remove, asocket__poll_wait, asocket__poll_wake,
+    asocket__poll_handle,
+};
+
+static const asocket__backend *asocket__backend_of(int id)
+{
+#if ASOCKET__EPOLL
+    if (id == ASOCKET_BACKEND_DEFAULT || id == ASOCKET_BACKEND_EPOLL)
+        return &asocket__epoll_backend;
+#endif
+    if (id == ASOCKET_BACKEND_DEFAULT || id == ASOCKET_BACKEND_POLL)
+        return &asocket__poll_backend;
+    return NULL;
+}
+
+// ------------------------------------------------------------------------------------------------
+// >>buffer
+// The blocks behind the rings: lent when there are bytes to keep, given back when there are none,
+// last in first out, so that the few in use stay in the cache.
+
+static char *asocket__buffer_pop(char **list)
+{
+    char *buffer = *list;
+
+    memcpy(list, buffer, sizeof *list);
+    return buffer;
+}
+
+static void asocket__buffer_push(char **list, char *buffer)
+{
+    memcpy(buffer, list, sizeof *list);
+    *list = buffer;
+}
+
+static char *asocket__block(asocket_selector *selector, size_t size)
+{
+    const asocket_allocator *a = &selector->allocator;
+    void *block = a->resize ? a->resize(a->user, NULL, 0, size) : ASOCKET_MALLOC(size);
+
+    return (char *)block;
+}
+
+static char *asocket__buffer_take(asocket_selector *selector, uint32_t size)
+{
+    if (size == selector->channel_capacity && selector->buffers) {
+        selector->buffer_count--;
+        return asocket__buffer_pop(&selector->buffers);
+    }
+    return asocket__block(selector, size);
+}
+
+static void asocket__buffer_give(asocket_selector *selector, char *buffer, uint32_t size)
+{
+    bool pooled = size == selector->channel_capacity && size >= sizeof(char *);
+
+    if (!pooled || selector->buffer_count >= ASOCKET__SPARE_BUFFERS) {
+        asocket__release(selector, buffer, size);
+        return;
+    }
+    selector->buffer_count++;
+    asocket__buffer_push(&selector->buffers, buffer);
+}
+
+static char *asocket__large_take(asocket_selector *selector)
+{
+    char *buffer;
+
+    if (selector->large_used == ASOCKET__LARGE_BUFFERS)
+        return NULL;
+    if (selector->large_buffers)
+        buffer = asocket__buffer_pop(&selector->large_buffers);
+    else
+        buffer = asocket__block(selector, ASOCKET__LARGE_SIZE);
+    if (buffer)
+        selector->large_used++;
+    return buffer;
+}
+
+static void asocket__large_give(asocket_selector *selector, char *buffer)
+{
+    selector->large_used--;
+    asocket__buffer_push(&selector->large_buffers, buffer);
+}
+
+// Lends an empty ring its block: 0, or ASOCKET_ENOMEM.
+static int asocket__ring_attach(asocket_selector *selector, asocket__ring *ring, uint32_t capacity)
+{
+    if (ring->data)
+        return 0;
+    ring->data = asocket__buffer_take(selector, capacity);
+    if (ASOCKET__UNLIKELY(!ring->data))
+        return ASOCKET_ENOMEM;
+    ring->capacity = capacity;
+    ring->head = ring->size = ring->visible = 0;
+    selector->statistics.buffers++;
+    return 0;
+}
+
+// The same with one of the few large blocks, if one is free; for copying.
+static int asocket__ring_attach_large(asocket_selector *selector, asocket__ring *ring,
+                                      uint32_t capacity)
+{
+    if (ring->data)
+        return 0;
+    if (capacity < ASOCKET__LARGE_SIZE)
+        ring->data = asocket__large_take(selector);
+    if (!ring->data)
+        return asocket__ring_attach(selector, ring, capacity);
+    ring->capacity = ASOCKET__LARGE_SIZE;
+    ring->head = ring->size = ring->visible = 0;
+    selector->statistics.buffers++;
+    return 0;
+}
+
+// Drops what is kept and gives the block back; `capacity` is the channel's own.
+static void asocket__ring_detach(asocket_selector *selector, asocket__ring *ring,
+                                 uint32_t capacity)
+{
+    if (!ring->data)
+        return;
+    if (ring->capacity == capacity)
+        asocket__buffer_give(selector, ring->data, capacity);
+    else
+        asocket__large_give(selector, ring->data);
+    selector->statistics.buffers--;
+    memset(ring, 0, sizeof *ring);
+}
+
+static void asocket__buffers_free(asocket_selector *selector)
+{
+    while (selector->buffers)
+        asocket__release(selector, asocket__buffer_pop(&selector->buffers),
+                         selector->channel_capacity);
+    while (selector->large_buffers)
+        asocket__release(selector, asocket__buffer_pop(&selector->large_buffers),
+                         ASOCKET__LARGE_SIZE);
+}
+
+// ------------------------------------------------------------------------------------------------
+// >>socket
+// The memory of sockets and the calls on their descriptors that never wait.
+
+// Every timer that may run has its place before it is needed.
+static int asocket__timer_room(asocket_selector *selector)
+{
+    uint32_t needed = (uint32_t)selector->statistics.coroutines + selector->socket_count + 8;
+    void *entries = asocket__grow(selector, selector->heap.entries, &selector->heap.capacity,
+                                  needed, sizeof *selector->heap.entries);
+
+    if (!entries)
+        return ASOCKET_ENOMEM;
+    selector->heap.entries = (asocket__heap_entry *)entries;
+    return 0;
+}
+
+static int asocket__socket_chunk(asocket_selector *selector)
+{
+    void *chunks = asocket__grow(selector, selector->chunks, &selector->chunk_capacity,
+                                 selector->chunk_count + 1, sizeof *selector->chunks);
+    asocket *chunk;
+
+    if (!chunks)
+        return ASOCKET_ENOMEM;
+    selector->chunks = (asocket **)chunks;
+    chunk = (asocket *)asocket__allocate(selector, ASOCKET__CHUNK * sizeof *chunk);
+    if (!chunk)
+        return ASOCKET_ENOMEM;
+    selector->chunks[selector->chunk_count++] = chunk;
+    return 0;
+}
+
+// A closed socket's memory may serve again: not one that somebody is still inside of.
+static asocket *asocket__socket_reuse(asocket_selector *selector)
+{
+    int tries;
+
+    for (tries = 0; tries < 8 && selector->quarantined > ASOCKET__QUARANTINE; tries++) {
+        asocket *socket = ASOCKET__OF(asocket, link, selector->free_sockets.next);
+
+        asocket__list_remove(&socket->link);
+        if (!socket->pins && !socket->launched && !socket->served) {
+            selector->quarantined--;
+            return socket;
+        }
+        asocket__list_append(&selector->free_sockets, &socket->link);
+    }
+    return NULL;
+}
+
+static asocket *asocket__socket_fresh(asocket_selector *selector)
+{
+    asocket *socket;
+
+    if (selector->socket_count == selector->chunk_count * ASOCKET__CHUNK &&
+        asocket__socket_chunk(selector))
+        return NULL;
+    selector->socket_count++;
+    if (asocket__timer_room(selector)) {
+        selector->socket_count--;
+        return NULL;
+    }
+    socket = asocket__socket_at(selector, selector->socket_count - 1);
+    socket->index = selector->socket_count - 1;
+    return socket;
+}
+
+// Memory for a socket whose descriptor is yet to come, or NULL. It must become a socket by
+// asocket__socket_open or go back by asocket__socket_unused.
+static asocket *asocket__socket_new(asocket_selector *selector)
+{
+    asocket *socket = asocket__socket_reuse(selector);
+    uint32_t index, generation;
+
+    if (!socket)
+        socket = asocket__socket_fresh(selector);
+    if (!socket)
+        return NULL;
+    index = socket->index;
+    generation = socket->generation;
+    memset(socket, 0, sizeof *socket);
+    socket->index = index;
+    socket->generation = generation;
+    socket->selector = selector;
+    socket->handle = ASOCKET__NO_HANDLE;
+    socket->state = ASOCKET__CLOSED;
+    asocket__list_init(&socket->link);
+    asocket__list_init(&socket->closers);
+    socket->timer.kind = ASOCKET__TIMER_SOCKET;
+    socket->timer.due = ASOCKET_NEVER;
+    return socket;
+}
+
+static void asocket__socket_unused(asocket *socket)
+{
+    asocket_selector *selector = socket->selector;
+
+    socket->generation++;
+    socket->state = ASOCKET__CLOSED;
+    socket->in.status = socket->out.status = ASOCKET_ECLOSED;
+    selector->quarantined++;
+    asocket__list_append(&selector->free_sockets, &socket->link);
+}
+
+static void asocket__socket_open(asocket *socket, asocket_handle handle, int kind)
+{
+    asocket_selector *selector = socket->selector;
+
+    socket->handle = handle;
+    socket->kind = (uint8_t)kind;
+    socket->state = ASOCKET__OPEN;
+    socket->ready = ASOCKET__BOTH; // unknown: a first try tells
+    socket->registered = selector->backend->reports;
+    socket->unmoved = 1;
+    socket->in.selector = socket->out.selector = selector;
+    socket->in.socket = socket->out.socket = socket;
+    socket->in.ring = &socket->in.own;
+    socket->out.ring = &socket->out.own;
+    selector->statistics.sockets++;
+}
+
+// recv: bytes, 0 at the end of the stream, or a status. Fewer bytes than asked for mean that there
+// are no more, if the backend will tell of new ones (epoll(7), question 9).
+static ptrdiff_t asocket__socket_recv(asocket *socket, void *buffer, size_t size)
+{
+    asocket_selector *selector = socket->selector;
+    ssize_t count;
+
+    if (!(socket->ready & ASOCKET_READ))
+        return ASOCKET_EAGAIN;
+    do {
+        selector->statistics.system_calls++;
+        count = ASOCKET_SYS(recv)(socket->handle, buffer, size, 0);
+    } while (count < 0 && errno == EINTR);
+    if (ASOCKET__LIKELY(count > 0)) {
+        if ((size_t)count < size && (socket->registered & ASOCKET_READ) && !socket->hangup)
+            socket->ready &= (uint8_t)~ASOCKET_READ;
+        asocket__self(selector)->budget--;
+        return count;
+    }
+    if (!count)
+        return socket->reset ? ASOCKET_ECONNRESET : 0;
+    if (asocket__status_of(errno) == ASOCKET_EAGAIN) {
+        socket->ready &= (uint8_t)~ASOCKET_READ;
+        return ASOCKET_EAGAIN;
+    }
+    return errno == EBADF ? ASOCKET_ECLOSED : asocket__status_of(errno);
+}
+
+// send: bytes that the kernel took, or a status.
+static ptrdiff_t asocket__socket_send(asocket *socket, const void *bytes, size_t size, int flags)
+{
+    asocket_selector *selector = socket->selector;
+    ssize_t count;
+
+    if (!(socket->ready & ASOCKET_WRITE))
+        return ASOCKET_EAGAIN;
+    do {
+        selector->statistics.system_calls++;
+        count = ASOCKET_SYS(send)(socket->handle, bytes, size, MSG_NOSIGNAL | flags);
+    } while (count < 0 && errno == EINTR);
+    if (ASOCKET__LIKELY(count >= 0)) {
+        if ((size_t)count < size && (socket->registered & ASOCKET_WRITE))
+            socket->ready &= (uint8_t)~ASOCKET_WRITE;
+        socket->unmoved = 0;
+        asocket__self(selector)->budget--;
+        return count;
+    }
+    if (asocket__status_of(errno) == ASOCKET_EAGAIN) {
+        socket->ready &= (uint8_t)~ASOCKET_WRITE;
+        return ASOCKET_EAGAIN;
+    }
+    if (asocket__status_of(errno) == ASOCKET_ECONNRESET)
+        socket->reset = 1; // the reader must not take what follows for an end of stream
+    return errno == EBADF ? ASOCKET_ECLOSED : asocket__status_of(errno);
+}
+
+// IPv4 peers of a dual-stack socket are shown as what they are.
+static void asocket__endpoint_unmap(asocket__endpoint *endpoint)
+{
+    if (endpoint->family != 6 || !asocket__bytes_are_mapped(endpoint->bytes))
+        return;
+    endpoint->family = 4;
+    memmove(endpoint->bytes, endpoint->bytes + 12, 4);
+    memset(endpoint->bytes + 4, 0, 12);
+}
+
+// Asks for the local address once, when it is first needed: 0, or a status.
+static int asocket__local_learn(asocket *socket)
+{
+    asocket__native native;
+    socklen_t size = sizeof native;
+
+    if (socket->local.family || socket->kind == ASOCKET__FOREIGN)
+        return 0;
+    memset(&native, 0, sizeof native);
+    socket->selector->statistics.system_calls++;
+    if (ASOCKET_SYS(getsockname)(socket->handle, &native.any, &size))
+        return asocket__status_of(errno);
+    asocket__endpoint_native(&socket->local, &native);
+    asocket__endpoint_unmap(&socket->local);
+    return 0;
+}
+
+// ------------------------------------------------------------------------------------------------
+// >>output
+// Sending what a write channel holds, as far as it goes without waiting.
+
+static void asocket__out_break(asocket_write_channel *out, int status)
+{
+    out->status = status;
+    out->pending = 0;
+    if (!out->pipe)
+        asocket__ring_detach(out->selector, &out->own, out->capacity);
+}
+
+// What was not taken is sent by the loop as soon as there is room: ASOCKET_EAGAIN.
+static int asocket__out_pend(asocket_write_channel *out)
+{
+    int status = out->selector->backend->arm(out->selector, out->socket, ASOCKET_WRITE);
+
+    if (status) {
+        asocket__out_break(out, status);
+        return status;
+    }
+    out->pending = 1;
+    return ASOCKET_EAGAIN;
+}
+
+// The reader of a pipe sees what was written so far.
+static int asocket__pipe_publish(asocket__pipe *pipe)
+{
+    pipe->ring.visible = pipe->ring.size;
+    if (pipe->in.task)
+        asocket__wake(pipe->in.task, 0);
+    return pipe->ring.size ? ASOCKET_EAGAIN : 0;
+}
+
+// 0: the kernel has it all; ASOCKET_EAGAIN: some is left and goes on its own; or the error.
+static int asocket__out_push(asocket_write_channel *out, int flags)
+{
+    if (out->pipe)
+        return asocket__pipe_publish(out->pipe);
+    while (out->own.size) {
+        char *bytes;
+        uint32_t length = asocket__ring_piece(&out->own, 0, &bytes);
+        ptrdiff_t count = asocket__socket_send(out->socket, bytes, length, flags);
+
+        if (count == ASOCKET_EAGAIN)
+            return asocket__out_pend(out);
+        if (count < 0) {
+            asocket__out_break(out, (int)count);
+            return (int)count;
+        }
+        asocket__ring_drop(&out->own, (uint32_t)count);
+    }
+    out->pending = 0;
+    if (!out->reserved)
+        asocket__ring_detach(out->selector, &out->own, out->capacity);
+    return 0;
+}
+
+// Sends what a task wrote to auto-flush channels since it last waited.
+static void asocket__push_dirty(asocket__task *task)
+{
+    while (task->dirty) {
+        asocket_write_channel *out = task->dirty;
+
+        task->dirty = out->dirty_next;
+        out->dirty = 0;
+        if (!out->status)
+            (void)asocket__out_push(out, 0);
+    }
+}
+
+// A channel about to go away must not stay in the list; it is in nobody's but the caller's.
+static void asocket__dirty_remove(asocket__task *task, asocket_write_channel *out)
+{
+    asocket_write_channel **place = &task->dirty;
+
+    if (!out->dirty)
+        return;
+    while (*place && *place != out)
+        place = &(*place)->dirty_next;
+    if (*place)
+        *place = out->dirty_next;
+    out->dirty = 0;
+}
+
+// ------------------------------------------------------------------------------------------------
+// >>closing
+// A close that loses nothing: flush, end our side, read on until the peer ends its own, then give
+// the descriptor back; bounded in time. None of it waits: the loop calls asocket__close_step again.
+
+// A descriptor of ours was closed: whoever waits for one may try again.
+static void asocket__handle_freed(asocket_selector *selector)
+{
+    if (!selector->starving)
+        return;
+    selector->starved_credit++;
+    if (!asocket__list_empty(&selector->starved))
+        asocket__wake(ASOCKET__OF(asocket__task, link, selector->starved.next), 0);
+}
+
+static void asocket__notices_free(asocket *socket)
+{
+    while (socket->notices) {
+        asocket__notice *notice = socket->notices;
+
+        socket->notices = notice->next;
+        asocket__release(socket->selector, notice, sizeof *notice);
+    }
+}
+
+static void asocket__handle_close(asocket_selector *selector, asocket_handle handle)
+{
+    selector->statistics.system_calls++;
+    (void)ASOCKET_SYS(close)(handle); // also after EINTR it is gone (close(2))
+    asocket__handle_freed(selector);
+}
+
+// The last step. The socket keeps its addresses and goes to the end of the free list.
+static void asocket__close_finish(asocket *socket)
+{
+    asocket_selector *selector = socket->selector;
+
+    asocket__ring_detach(selector, &socket->in.own, socket->in.capacity);
+    asocket__ring_detach(selector, &socket->out.own, socket->out.capacity);
+    asocket__heap_remove(&selector->heap, &socket->timer);
+    asocket__list_remove(&socket->link);
+    asocket__local_learn(socket); // the addresses go on working
+    selector->backend->remove(selector, socket);
+    if (socket->kind != ASOCKET__FOREIGN)
+        asocket__handle_close(selector, socket->handle);
+    socket->handle = ASOCKET__NO_HANDLE;
+    socket->out.pending = 0;
+    selector->statistics.sockets--;
+    asocket__wake_all(&socket->closers, 0);
+    asocket__socket_unused(socket);
+}
+
+static char *asocket__drain_buffer(asocket_selector *selector)
+{
+    return asocket__buffer_take(selector, selector->channel_capacity);
+}
+
+// Reads and drops what the peer still sends: 0 when its side has ended, EAGAIN, or an error.
+static int asocket__close_drain(asocket *socket)
+{
+    asocket_selector *selector = socket->selector;
+    char *buffer = asocket__drain_buffer(selector);
+    ptrdiff_t count = 1;
+    int i;
+
+    if (!buffer)
+        return ASOCKET_ENOMEM;
+    for (i = 0; i < 16 && count > 0; i++)
+        count = asocket__socket_recv(socket, buffer, selector->channel_capacity);
+    asocket__buffer_give(selector, buffer, selector->channel_capacity);
+    if (count > 0)
+        asocket__socket_serve(socket); // there is more: go on in the next turn
+    return count > 0 ? ASOCKET_EAGAIN : (int)count;
+}
+
+static int asocket__close_flush(asocket *socket)
+{
+    int status = asocket__out_push(&socket->out, 0);
+
+    if (status)
+        return status;
+    if (socket->in.ended || socket->reset)
+        return ASOCKET_EOF; // the peer has ended its side already
+    socket->selector->statistics.system_calls++;
+    if (ASOCKET_SYS(shutdown)(socket->handle, SHUT_WR))
+        return asocket__status_of(errno); // the peer is gone
+    socket->state = ASOCKET__DRAINING;
+    return 0;
+}
+
+static void asocket__close_step(asocket *socket)
+{
+    asocket_selector *selector = socket->selector;
+    int status = 0;
+
+    if (socket->state == ASOCKET__FLUSHING)
+        status = asocket__close_flush(socket);
+    if (!status && socket->state == ASOCKET__DRAINING) {
+        status = asocket__close_drain(socket);
+        if (status == ASOCKET_EAGAIN && !socket->served)
+            status = selector->backend->arm(selector, socket, ASOCKET_READ) ? 0 : status;
+    }
+    if (status != ASOCKET_EAGAIN) {
+        asocket__close_finish(socket);
+        return;
+    }
+    if (!asocket__list_empty(&socket->link))
+        return;
+    asocket__list_append(&selector->lingering, &socket->link);
+    socket->linger_until = asocket__later(asocket__now(), selector->close_timeout);
+    asocket__heap_start(&selector->heap, &socket->timer, socket->linger_until);
+}
+
+// From now on every call on the socket and its channels answers ASOCKET_ECLOSED.
+static void asocket__close_begin(asocket *socket)
+{
+    socket->in.status = socket->out.status = ASOCKET_ECLOSED;
+    asocket__ring_detach(socket->selector, &socket->in.own, socket->in.capacity);
+    socket->out.reserved = 0;
+    asocket__dirty_remove(asocket__self(socket->selector), &socket->out);
+    asocket__notices_free(socket);
+    if (socket->waiter[ASOCKET__READER])
+        asocket__wake(socket->waiter[ASOCKET__READER], ASOCKET_ECLOSED);
+    if (socket->waiter[ASOCKET__WRITER])
+        asocket__wake(socket->waiter[ASOCKET__WRITER], ASOCKET_ECLOSED);
+}
+
+static void asocket__socket_close(asocket *socket)
+{
+    if (socket->state != ASOCKET__OPEN)
+        return;
+    socket->state = ASOCKET__FLUSHING;
+    asocket__close_begin(socket);
+    if (socket->kind == ASOCKET__STREAM)
+        asocket__close_step(socket);
+    else
+        asocket__close_finish(socket);
+}
+
+// Makes the coming close a reset.
+static void asocket__close_hard(const asocket *socket)
+{
+    struct linger hard;
+
+    hard.l_onoff = 1;
+    hard.l_linger = 0;
+    if (socket->kind == ASOCKET__STREAM)
+        (void)ASOCKET_SYS(setsockopt)(socket->handle, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+}
+
+// The time to linger is over. A peer that has not got everything must not take it for the end.
+static void asocket__close_expire(asocket *socket)
+{
+    if (socket->state == ASOCKET__FLUSHING)
+        asocket__close_hard(socket);
+    asocket__close_finish(socket);
+}
+
+// Ends the connection with a reset; what was written or received and not yet read is lost.
+static void asocket__socket_abort(asocket *socket)
+{
+    if (socket->state == ASOCKET__CLOSED)
+        return;
+    asocket__close_hard(socket);
+    socket->state = ASOCKET__FLUSHING;
+    asocket__close_begin(socket);
+    asocket__close_finish(socket);
+}
+
+// Gives up the oldest lingering socket that has sent all it had; true: a descriptor is free.
+static bool asocket__close_oldest(asocket_selector *selector)
+{
+    asocket__link *link;
+
+    for (link = selector->lingering.next; link != &selector->lingering; link = link->next) {
+        asocket *socket = ASOCKET__OF(asocket, link, link);
+
+        if (socket->state == ASOCKET__DRAINING) {
+            asocket__close_finish(socket);
+            return true;
+        }
+    }
+    return false;
+}
+
+// ------------------------------------------------------------------------------------------------
+// >>stack
+// Stacks in slabs of one mapping, a guard page at the low end of each. MADV_GUARD_INSTALL costs no
+// mapping, so that a million guarded stacks need no sysctl; mprotect costs two each. The task
+// itself lies at the top of its stack: what a parked coroutine keeps hot is one page.
+
+#if ASOCKET__COROUTINES
+
+enum { ASOCKET__GUARD_UNKNOWN, ASOCKET__GUARD_MADVISE, ASOCKET__GUARD_MPROTECT };
+
+// Emulators answer 0 to an madvise they do not know: a real guard makes the kernel refuse to read.
+static bool asocket__guard_is_real(const char *page)
+{
+    struct timespec time;
+
+    memset(&time, 0, sizeof time);
+    return ASOCKET_SYS(nanosleep)((const struct timespec *)(const void *)page, &time) < 0 &&
+           errno == EFAULT;
+}
+
+static int asocket__guard_choose(asocket_selector *selector, char *page)
+{
+    if (!ASOCKET_SYS(madvise)(page, selector->page_size, ASOCKET__GUARD_INSTALL) &&
+        asocket__guard_is_real(page))
+        return ASOCKET__GUARD_MADVISE;
+    return ASOCKET__GUARD_MPROTECT;
+}
+
+// False when there is no guard to be had: the stack is used all the same, and counted.
+static bool asocket__guard(asocket_selector *selector, char *page)
+{
+    if (selector->guard_kind == ASOCKET__GUARD_UNKNOWN)
+        selector->guard_kind = asocket__guard_choose(selector, page);
+    if (selector->guard_kind == ASOCKET__GUARD_MADVISE &&
+        !ASOCKET_SYS(madvise)(page, selector->page_size, ASOCKET__GUARD_INSTALL))
+        return true;
+    if (selector->guards >= ASOCKET__MPROTECT_GUARDS ||
+        ASOCKET_SYS(mprotect)(page, selector->page_size, PROT_NONE))
+        return false;
+    selector->guards++;
+    return true;
+}
+
+static size_t asocket__slab_size(const asocket_selector *selector)
+{
+    return selector->stack_size * ASOCKET__SLAB;
+}
+
+static int asocket__slab_map(asocket_selector *selector, asocket__slab *slab)
+{
+    size_t size = asocket__slab_size(selector);
+    void *base = ASOCKET_SYS(mmap)(NULL, size, PROT_READ | PROT_WRITE,
+                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+
+    if (base == MAP_FAILED)
+        return ASOCKET_ENOMEM;
+    (void)ASOCKET_SYS(madvise)(base, size, ASOCKET__NO_HUGE_PAGES);
+    asocket__asan_slab(base, size);
+    slab->base = (char *)base;
+    slab->used = slab->fresh = slab->free_first = 0;
+    memset(slab->unguarded, 0, sizeof slab->unguarded);
+    asocket__list_append(&selector->open_slabs, &slab->link);
+    selector->empty_slabs++;
+    return 0;
+}
+
+static void asocket__slab_unmap(asocket_selector *selector, asocket__slab *slab)
+{
+    uint32_t i;
+
+    for (i = 0; i < slab->fresh; i++) {
+        selector->statistics.stacks--;
+        if (slab->unguarded[i])
+            selector->statistics.unguarded_stacks--;
+        else if (selector->guard_kind == ASOCKET__GUARD_MPROTECT)
+            selector->guards--;
+    }
+    asocket__asan_slab_end(slab->base, asocket__slab_size(selector));
+    (void)ASOCKET_SYS(munmap)(slab->base, asocket__slab_size(selector));
+    asocket__list_remove(&slab->link);
+    slab->base = NULL;
+    selector->empty_slabs--;
+}
+
+// A slab without a mapping, an old one or a new one at the end of the table.
+static asocket__slab *asocket__slab_new(asocket_selector *selector)
+{
+    void *slabs;
+    asocket__slab *slab;
+    uint32_t i;
+
+    for (i = selector->slab_count; i-- > 0;)
+        if (!selector->slabs[i]->base)
+            return selector->slabs[i];
+    slabs = asocket__grow(selector, selector->slabs, &selector->slab_capacity,
+                          selector->slab_count + 1, sizeof *selector->slabs);
+    if (!slabs)
+        return NULL;
+    selector->slabs = (asocket__slab **)slabs;
+    slab = (asocket__slab *)asocket__allocate(selector, sizeof *slab);
+    if (!slab)
+        return NULL;
+    asocket__list_init(&slab->link);
+    slab->index = selector->slab_count;
+    selector->slabs[selector->slab_count++] = slab;
+    return slab;
+}
+
+// A slab with a free stack, or NULL. The last one that got a stack back is the first to lend.
+static asocket__slab *asocket__slab_open(asocket_selector *selector)
+{
+    asocket__slab *slab;
+
+    if (!asocket__list_empty(&selector->open_slabs))
+        return ASOCKET__OF(asocket__slab, link, selector->open_slabs.previous);
+    slab = asocket__slab_new(selector);
+    if (!slab || asocket__slab_map(selector, slab))
+        return NULL;
+    return slab;
+}
+
+static uint32_t asocket__slab_first_use(asocket_selector *selector, asocket__slab *slab)
+{
+    uint32_t i = slab->fresh++;
+    char *low = slab->base + i * selector->stack_size;
+
+    slab->unguarded[i] = !asocket__guard(selector, low);
+    selector->statistics.unguarded_stacks += slab->unguarded[i];
+    selector->statistics.stacks++;
+    asocket__valgrind_stack(low, low + selector->stack_size);
+    return i;
+}
+
+static asocket__task *asocket__stack_task(const asocket_selector *selector, uint32_t index)
+{
+    char *low = selector->slabs[index / ASOCKET__SLAB]->base +
+                index % ASOCKET__SLAB * selector->stack_size;
+    size_t size = (sizeof(asocket__task) + 63) & ~(size_t)63;
+
+    return (asocket__task *)(void *)(low + selector->stack_size - size);
+}
+
+// A stack with room for a task at its top, or NULL.
+static asocket__task *asocket__stack_take(asocket_selector *selector)
+{
+    asocket__slab *slab = asocket__slab_open(selector);
+    asocket__task *task;
+    uint32_t i;
+
+    if (!slab)
+        return NULL;
+    if (slab->free_first) {
+        i = slab->free_first - 1;
+        slab->free_first = slab->free_next[i];
+    } else {
+        i = asocket__slab_first_use(selector, slab);
+    }
+    if (!slab->used++)
+        selector->empty_slabs--;
+    if (slab->used == ASOCKET__SLAB)
+        asocket__list_remove(&slab->link);
+    task = asocket__stack_task(selector, slab->index * ASOCKET__SLAB + i);
+    memset(task, 0, sizeof *task);
+    task->index = slab->index * ASOCKET__SLAB + i;
+    return task;
+}
+
+static void asocket__stack_give(asocket_selector *selector, asocket__task *task)
+{
+    asocket__slab *slab = selector->slabs[task->index / ASOCKET__SLAB];
+    uint32_t i = task->index % ASOCKET__SLAB;
+
+    slab->generation[i]++;
+    slab->free_next[i] = (uint8_t)slab->free_first;
+    slab->free_first = i + 1;
+    if (slab->used-- == ASOCKET__SLAB)
+        asocket__list_append(&selector->open_slabs, &slab->link);
+    if (slab->used)
+        return;
+    selector->empty_slabs++;
+    if (selector->empty_slabs > ASOCKET__SPARE_SLABS + selector->slab_count / 4)
+        asocket__slab_unmap(selector, slab);
+}
+
+static void asocket__stacks_free(asocket_selector *selector)
+{
+    uint32_t i;
+
+    for (i = 0; i < selector->slab_count; i++) {
+        if (selector->slabs[i]->base)
+            asocket__slab_unmap(selector, selector->slabs[i]);
+        asocket__release(selector, selector->slabs[i], sizeof **selector->slabs);
+    }
+    asocket__release(selector, selector->slabs, selector->slab_capacity * sizeof *selector->slabs);
+}
+
+// ------------------------------------------------------------------------------------------------
+// >>coroutine
+// Starting, resuming and ending. A job is the stack's index and generation: stale ones find nobody.
+
+static asocket_job asocket__job_of(const asocket_selector *selector, const asocket__task *task)
+{
+    uint32_t generation = selector->slabs[task->index / ASOCKET__SLAB]
+                              ->generation[task->index % ASOCKET__SLAB];
+
+    return (uint64_t)generation << 32 | (task->index + 1);
+}
+
+static asocket__task *asocket__task_of(const asocket_selector *selector, asocket_job job)
+{
+    uint32_t index = (uint32_t)job - 1;
+    asocket__slab *slab;
+    asocket__task *task;
+
+    if (!(uint32_t)job || index / ASOCKET__SLAB >= selector->slab_count)
+        return NULL;
+    slab = selector->slabs[index / ASOCKET__SLAB];
+    if (!slab->base || index % ASOCKET__SLAB >= slab->fresh ||
+        slab->generation[index % ASOCKET__SLAB] != (uint32_t)(job >> 32))
+        return NULL;
+    task = asocket__stack_task(selector, index);
+    return task->state == ASOCKET__IDLE || task->state == ASOCKET__DONE ? NULL : task;
+}
+
+// What ends with the coroutine; runs on its own stack.
+static void asocket__coroutine_end(asocket__task *task)
+{
+    asocket__task *parent = task->parent;
+
+    asocket__push_dirty(task);
+    if (task->socket) {
+        task->socket->launched = 0;
+        asocket__socket_close(task->socket);
+    }
+    asocket__heap_remove(&task->selector->heap, &task->timer);
+    asocket__wake_all(&task->joiners, 0);
+    asocket__children_pass_on(task, parent);
+    asocket__list_remove(&task->sibling);
+    if (parent->joining && asocket__list_empty(&parent->children))
+        asocket__wake(parent, 0);
+}
+
+static void asocket__coroutine_main(asocket__task *task)
+{
+    asocket_selector *selector = task->selector;
+
+    asocket__asan_enter(task);
+    task->function(selector, task->argument);
+    asocket__coroutine_end(task);
+    task->state = ASOCKET__DONE;
+    asocket__switch_to(selector->outside, task, true);
+}
+
+static asocket__task *asocket__launch(asocket_selector *selector, asocket__task *parent,
+                                      asocket_function *function, void *argument)
+{
+    asocket__task *task;
+    char *low;
+
+    selector->statistics.coroutines++;
+    task = asocket__timer_room(selector) ? NULL : asocket__stack_take(selector);
+    if (!task) {
+        selector->statistics.coroutines--;
+        return NULL;
+    }
+    asocket__task_init(selector, task);
+    task->function = function;
+    task->argument = argument;
+    task->parent = parent;
+    task->cancelled = parent->cancelled || selector->destroying;
+    asocket__list_append(&parent->children, &task->sibling);
+    low = (char *)task - ((selector->stack_size) - ((sizeof *task + 63) & ~(size_t)63));
+    low += selector->page_size;
+    asocket__asan_stack(task, low, (size_t)((char *)task - low));
+    asocket__tsan_start(task);
+    asocket__swap_prepare(task, low, (size_t)((char *)task - low), asocket__coroutine_main);
+    task->state = ASOCKET__READY;
+    asocket__list_append(&selector->ready, &task->link);
+    return task;
+}
+
+static void asocket__resume(asocket_selector *selector, asocket__task *task)
+{
+    task->state = ASOCKET__RUNNING;
+    selector->current = task;
+    asocket__tsan_here(selector->outside);
+    asocket__switch_to(task, selector->outside, false);
+    selector->current = NULL;
+    if (task->state != ASOCKET__DONE)
+        return;
+    asocket__tsan_end(task);
+    selector->statistics.coroutines--;
+    asocket__stack_give(selector, task);
+}
+
+static void asocket__resume_ready(asocket_selector *selector)
+{
+    asocket__link batch;
+    uint32_t limit = ASOCKET__RESUMES;
+
+    // Those made ready from here on wait for the next turn.
+    asocket__list_init(&batch);
+    asocket__list_splice(&batch, &selector->ready);
+    while (!asocket__list_empty(&batch) && limit-- > 0) {
+        asocket__task *task = ASOCKET__OF(asocket__task, link, batch.next);
+
+        ASOCKET__PREFETCH(batch.next->next);
+        asocket__list_remove(&task->link);
+        selector->since_wait++;
+        asocket__resume(selector, task);
+    }
+    asocket__list_splice(&batch, &selector->ready);
+    asocket__list_splice(&selector->ready, &batch);
+}
+
+// Marks the coroutine and all that it launched; those that wait wake.
+static void asocket__cancel(asocket__task *task)
+{
+    asocket__link *link;
+
+    task->cancelled = 1;
+    asocket__wake(task, ASOCKET_ECANCELED);
+    for (link = task->children.next; link != &task->children; link = link->next)
+        asocket__cancel(ASOCKET__OF(asocket__task, sibling, link));
+}
+
+#endif
+
+// ------------------------------------------------------------------------------------------------
+// >>thread
+// What other threads may touch: the list of posts and two flags.
+
+#if defined(__GNUC__)
+#define ASOCKET__LOAD(place) __atomic_load_n(place, __ATOMIC_SEQ_CST)
+#define ASOCKET__STORE(place, value) __atomic_store_n(place, value, __ATOMIC_SEQ_CST)
+#define ASOCKET__EXCHANGE(place, value) __atomic_exchange_n(place, value, __ATOMIC_SEQ_CST)
+#define ASOCKET__REPLACE(place, old, value) \
+    __atomic_compare_exchange_n(place, old, value, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)
+#else
+#error "asocket.h: this compiler has no __atomic built-ins"
+#endif
+
+#if ASOCKET__THREADS
+static void asocket__own(asocket_selector *selector)
+{
+    selector->owner = pthread_self();
+}
+
+static bool asocket__owned(const asocket_selector *selector)
+{
+    return pthread_equal(selector->owner, pthread_self()) != 0;
+}
+#else
+#define asocket__own(selector) ((void)(selector))
+#define asocket__owned(selector) ((void)(selector), true)
+#endif
+
+// The thread that the selector belongs to: the first one in; while nobody runs the loop, another may
+// take it over. Nothing is noted otherwise: the note is the owner's.
+static bool asocket__here(const asocket_selector *selector)
+{
+    if (ASOCKET__LIKELY(asocket__owned(selector)))
+        return true;
+    ASOCKET_ASSERT(!selector->turning && "a selector belongs to one thread");
+    if (selector->turning)
+        return false;
+    asocket__own((asocket_selector *)(uintptr_t)selector);
+    return true;
+}
+
+#if ASOCKET__CHECKS
+#define ASOCKET__HERE(selector) asocket__here(selector)
+#else
+#define ASOCKET__HERE(selector) (true)
+#endif
+
+static void asocket__notify(asocket_selector *selector)
+{
+    if (!ASOCKET__EXCHANGE(&selector->notified, 1))
+        selector->backend->wake(selector);
+}
+
+static int asocket__post_push(asocket_selector *selector, asocket_function *function,
+                              void *argument)
+{
+    asocket__post *post = (asocket__post *)asocket__allocate(selector, sizeof *post);
+
+    if (!post)
+        return ASOCKET_ENOMEM;
+    post->function = function;
+    post->argument = argument;
+    post->next = ASOCKET__LOAD(&selector->posts);
+    while (!ASOCKET__REPLACE(&selector->posts, &post->next, post)) {
+    }
+    asocket__notify(selector);
+    return 0;
+}
+
+// All posts since the last call, oldest first, behind those that are late.
+static void asocket__posts_take(asocket_selector *selector)
+{
+    asocket__post *newest = ASOCKET__EXCHANGE(&selector->posts, (asocket__post *)NULL);
+    asocket__post *oldest = NULL, **place = &selector->late;
+
+    while (newest) {
+        asocket__post *next = newest->next;
+
+        newest->next = oldest;
+        oldest = newest;
+        newest = next;
+    }
+    while (*place)
+        place = &(*place)->next;
+    *place = oldest;
+}
+
+// ------------------------------------------------------------------------------------------------
+// >>loop
+// One turn: look at the descriptors, fire timers, do background work, resume coroutines. The loop
+// runs on the stack of whoever called asocket_run, asocket_poll, or waits outside a coroutine.
+
+// Runs a callback on the loop's stack. What it waits for, it waits for as code of its own.
+static void asocket__call(asocket_selector *selector, asocket_function *function, void *argument)
+{
+    asocket__task guest, *outside = selector->outside;
+
+    memset(&guest, 0, sizeof guest);
+    asocket__task_init(selector, &guest);
+    guest.outside = 1;
+    guest.cancelled = selector->destroying;
+    selector->outside = &guest;
+    function(selector, argument);
+    selector->outside = outside;
+    asocket__heap_remove(&selector->heap, &guest.timer);
+    asocket__children_pass_on(&guest, &selector->root);
+}
+
+#if ASOCKET__COROUTINES
+static int asocket__post_run(asocket_selector *selector, asocket__post *post)
+{
+    return asocket__launch(selector, &selector->root, post->function, post->argument)
+               ? 0
+               : ASOCKET_ENOMEM;
+}
+#else
+static int asocket__post_run(asocket_selector *selector, asocket__post *post)
+{
+    asocket__call(selector, post->function, post->argument);
+    return 0;
+}
+
+#define asocket__resume_ready(selector) ((void)(selector))
+#endif
+
+// Without memory for a coroutine a post stays and is tried again: each runs exactly once.
+static void asocket__posts_run(asocket_selector *selector)
+{
+    if (ASOCKET__LOAD(&selector->posts))
+        asocket__posts_take(selector);
+    while (selector->late) {
+        asocket__post post = *selector->late;
+
+        if (asocket__post_run(selector, &post))
+            return;
+        asocket__release(selector, selector->late, sizeof post);
+        selector->late = post.next;
+    }
+}
+
+static void asocket__timer_fire(asocket_selector *selector, asocket__timer *timer)
+{
+    asocket__heap_remove(&selector->heap, timer);
+    timer->due = ASOCKET_NEVER;
+    if (timer->kind == ASOCKET__TIMER_TASK)
+        asocket__wake(ASOCKET__OF(asocket__task, timer, timer), ASOCKET_ETIMEDOUT);
+    else
+        asocket__close_expire(ASOCKET__OF(asocket, timer, timer));
+}
+
+static void asocket__timers_run(asocket_selector *selector)
+{
+    int64_t now, due = asocket__heap_next(&selector->heap);
+
+    if (due == ASOCKET_NEVER)
+        return;
+    for (now = asocket__now(); due <= now; due = asocket__heap_next(&selector->heap))
+        asocket__timer_fire(selector, selector->heap.entries[1].timer);
+}
+
+static void asocket__notices_run(asocket *socket)
+{
+    asocket__notice **place = &socket->notices;
+    asocket_selector *selector = socket->selector;
+
+    while (*place) {
+        asocket__notice notice = **place;
+
+        if (!(notice.events & socket->ready)) {
+            place = &(*place)->next;
+            continue;
+        }
+        asocket__release(selector, *place, sizeof notice);
+        *place = notice.next;
+        asocket__call(selector, notice.function, notice.argument);
+        place = &socket->notices; // the callback may have changed the list
+    }
+}
+
+static void asocket__serve_sockets(asocket_selector *selector)
+{
+    asocket *list = selector->serve;
+
+    selector->serve = NULL;
+    while (list) {
+        asocket *socket = list;
+
+        list = socket->serve_next;
+        socket->served = 0;
+        if (socket->state == ASOCKET__OPEN && socket->out.pending)
+            (void)asocket__out_push(&socket->out, 0);
+        if (socket->state == ASOCKET__FLUSHING || socket->state == ASOCKET__DRAINING)
+            asocket__close_step(socket);
+        if (socket->state == ASOCKET__OPEN && socket->notices)
+            asocket__notices_run(socket);
+    }
+}
+
+// ns until something is to be done; 0: now; -1: nothing but what the descriptors bring.
+static int64_t asocket__idle_time(asocket_selector *selector, int64_t limit)
+{
+    int64_t due, left;
+
+    if (!asocket__list_empty(&selector->ready) || selector->serve || !limit ||
+        ASOCKET__LOAD(&selector->posts) || ASOCKET__LOAD(&selector->stopped))
+        return 0;
+    if (selector->late && (limit < 0 || limit > 5 * ASOCKET__MILLISECOND))
+        limit = 5 * ASOCKET__MILLISECOND;
+    due = asocket__heap_next(&selector->heap);
+    if (due == ASOCKET_NEVER)
+        return limit;
+    left = due - asocket__now();
+    if (left < 0)
+        left = 0;
+    return limit < 0 || left < limit ? left : limit;
+}
+
+static void asocket__look(asocket_selector *selector, int64_t limit)
+{
+    int64_t timeout;
+    int count;
+
+    selector->since_wait = 0;
+    // Whoever posts after this store finds that a wake-up is needed; whoever did before is seen.
+    ASOCKET__STORE(&selector->notified, 0);
+    timeout = asocket__idle_time(selector, limit);
+    selector->statistics.system_calls++;
+    count = selector->backend->wait(selector, timeout);
+    if (timeout && count)
+        selector->statistics.wakeups++;
+}
+
+// Waits at most `limit` ns (-1: for ever) if there is nothing to do.
+static void asocket__turn(asocket_selector *selector, int64_t limit)
+{
+    selector->statistics.turns++;
+    if (!limit || asocket__list_empty(&selector->ready) ||
+        selector->since_wait >= ASOCKET__RESUMES)
+        asocket__look(selector, limit);
+    asocket__timers_run(selector);
+    asocket__posts_run(selector);
+    if (selector->serve)
+        asocket__serve_sockets(selector);
+    asocket__resume_ready(selector);
+}
+
+// True once for every stop.
+static bool asocket__stop_taken(asocket_selector *selector)
+{
+    return ASOCKET__LOAD(&selector->stopped) && ASOCKET__EXCHANGE(&selector->stopped, 0);
+}
+
+// ------------------------------------------------------------------------------------------------
+// >>wait
+// Parking, for coroutines and for code outside of them. Whoever waits cleans up after itself when
+// it goes on: nothing that wakes a task touches what the task was waiting for.
+
+static void asocket__park_outside(asocket_selector *selector, asocket__task *task)
+{
+    selector->turning++;
+    while (task->state == ASOCKET__PARKED) {
+        if (asocket__stop_taken(selector))
+            asocket__wake(task, ASOCKET_ECANCELED);
+        else
+            asocket__turn(selector, -1);
+    }
+    selector->turning--;
+}
+
+// Parks the caller until somebody wakes it or `until`: what the waker said, or ASOCKET_ETIMEDOUT.
+static int asocket__park(asocket_selector *selector, asocket__task *task, int64_t until)
+{
+    if (ASOCKET__UNLIKELY(task->cancelled))
+        return ASOCKET_ECANCELED;
+    if (until != ASOCKET_NEVER)
+        asocket__heap_start(&selector->heap, &task->timer, until);
+    task->state = ASOCKET__PARKED;
+    task->budget = ASOCKET__BUDGET;
+#if ASOCKET__COROUTINES
+    if (!task->outside) {
+        asocket__switch_to(selector->outside, task, false);
+        return task->result;
+    }
+#endif
+    asocket__park_outside(selector, task);
+    task->state = ASOCKET__RUNNING;
+    return task->result;
+}
+
+// Lets the others run once. Not a wait: neither cancel nor deadline end it.
+static void asocket__step_aside(asocket_selector *selector, asocket__task *task)
+{
+    asocket__push_dirty(task);
+    task->budget = ASOCKET__BUDGET;
+    if (task->outside) {
+        selector->turning++;
+        asocket__turn(selector, 0);
+        selector->turning--;
+        return;
+    }
+#if ASOCKET__COROUTINES
+    task->state = ASOCKET__READY;
+    asocket__list_append(&selector->ready, &task->link);
+    asocket__switch_to(selector->outside, task, false);
+#endif
+}
+
+// A coroutine whose calls always succeed at once must not keep the others from running.
+static void asocket__breathe(asocket_selector *selector)
+{
+    asocket__task *task = asocket__self(selector);
+
+    if (ASOCKET__UNLIKELY(task->budget <= 0))
+        asocket__step_aside(selector, task);
+}
+
+// What every wait begins with: what was written leaves; is the caller allowed to park, and until
+// when? `timeout` in ms: ASOCKET_FOREVER or 0 none, ASOCKET_NO_WAIT.
+static int asocket__wait_begin(asocket_selector *selector, int64_t timeout, int64_t *until)
+{
+    asocket__task *task = asocket__self(selector);
+
+    if (!asocket__here(selector))
+        return ASOCKET_EINVAL;
+    if (task->dirty)
+        asocket__push_dirty(task);
+    *until = task->deadline;
+    if (ASOCKET__UNLIKELY(task->cancelled)) {
+        task->budget--;
+        asocket__breathe(selector); // a loop that ignores the cancel shall not stop the others
+        return ASOCKET_ECANCELED;
+    }
+    if (timeout == ASOCKET_NO_WAIT)
+        return ASOCKET_EAGAIN;
+    if (timeout > 0) {
+        int64_t end = asocket__later(asocket__now(), timeout);
+
+        if (end < *until)
+            *until = end;
+    }
+    if (task->deadline != ASOCKET_NEVER && task->deadline <= asocket__now())
+        return ASOCKET_ETIMEDOUT;
+    return 0;
+}
+
+// Waits in a list of waiters (NULL: in none) for a wake.
+static int asocket__wait_in(asocket_selector *selector, asocket__link *list, int64_t timeout)
+{
+    asocket__task *task = asocket__self(selector);
+    int64_t until;
+    int status = asocket__wait_begin(selector, timeout, &until);
+
+    if (status)
+        return status;
+    if (list)
+        asocket__list_append(list, &task->link);
+    status = asocket__park(selector, task, until);
+    return status;
+}
+
+// Waits until a call in one direction may succeed.
+static int asocket__wait_socket(asocket *socket, int side, int64_t timeout)
+{
+    asocket_selector *selector = socket->selector;
+    asocket__task *task = asocket__self(selector);
+    int64_t until;
+    int status = asocket__wait_begin(selector, timeout, &until);
+
+    if (status)
+        return status;
+    if (socket->ready & (1 << side))
+        return 0; // sending what was written turned it
+    status = selector->backend->arm(selector, socket, 1 << side);
+    if (status || (socket->ready & (1 << side)))
+        return status;
+    socket->waiter[side] = task;
+    socket->pins++;
+    status = asocket__park(selector, task, until);
+    socket->pins--;
+    socket->waiter[side] = NULL;
+    return socket->state == ASOCKET__OPEN ? status : ASOCKET_ECLOSED;
+}
+
+// ------------------------------------------------------------------------------------------------
+// >>option
+// Socket options in one table: of the builder and of a living socket, for both families.
+
+enum { ASOCKET__SWITCHES = 1, ASOCKET__AMOUNT }; // on and off, or a number
+typedef struct asocket__option_row {
+    int option, form, most;
+    int level, name;            // for IPv4 and both
+    int ipv6_level, ipv6_name;  // where IPv6 has its own
+    size_t field;               // in the builder
+    const char *text;
+} asocket__option_row;
+
+#ifndef TCP_KEEPIDLE
+#define TCP_KEEPIDLE TCP_KEEPALIVE
+#endif
+
+#define ASOCKET__FIELD(name) offsetof(asocket_builder, name), #name
+static const asocket__option_row asocket__option_rows[] = {
+    {ASOCKET_OPTION_NO_DELAY, ASOCKET__SWITCHES, 1, IPPROTO_TCP, TCP_NODELAY, 0, 0,
+     ASOCKET__FIELD(no_delay)},
+    {ASOCKET_OPTION_KEEP_ALIVE, ASOCKET__SWITCHES, 1, SOL_SOCKET, SO_KEEPALIVE, 0, 0,
+     ASOCKET__FIELD(keep_alive)},
+    {ASOCKET_OPTION_KEEP_ALIVE_IDLE, ASOCKET__AMOUNT, 32767, IPPROTO_TCP, TCP_KEEPIDLE, 0, 0,
+     ASOCKET__FIELD(keep_alive_idle)},
+    {ASOCKET_OPTION_KEEP_ALIVE_INTERVAL, ASOCKET__AMOUNT, 32767, IPPROTO_TCP, TCP_KEEPINTVL, 0, 0,
+     ASOCKET__FIELD(keep_alive_interval)},
+    {ASOCKET_OPTION_KEEP_ALIVE_COUNT, ASOCKET__AMOUNT, 127, IPPROTO_TCP, TCP_KEEPCNT, 0, 0,
+     ASOCKET__FIELD(keep_alive_count)},
+    {ASOCKET_OPTION_REUSE_ADDRESS, ASOCKET__SWITCHES, 1, SOL_SOCKET, SO_REUSEADDR, 0, 0,
+     ASOCKET__FIELD(reuse_address)},
+    {ASOCKET_OPTION_REUSE_PORT, ASOCKET__SWITCHES, 1, SOL_SOCKET, SO_REUSEPORT, 0, 0,
+     ASOCKET__FIELD(reuse_port)},
+    {ASOCKET_OPTION_ONLY_IPV6, ASOCKET__SWITCHES, 1, 0, 0, IPPROTO_IPV6, IPV6_V6ONLY,
+     ASOCKET__FIELD(only_ipv6)},
+    {ASOCKET_OPTION_TYPE_OF_SERVICE, ASOCKET__AMOUNT, 255, IPPROTO_IP, IP_TOS, IPPROTO_IPV6,
+     IPV6_TCLASS, ASOCKET__FIELD(type_of_service)},
+    {ASOCKET_OPTION_TTL, ASOCKET__AMOUNT, 255, IPPROTO_IP, IP_TTL, IPPROTO_IPV6,
+     IPV6_UNICAST_HOPS, ASOCKET__FIELD(ttl)},
+    {ASOCKET_OPTION_SEND_BUFFER, ASOCKET__AMOUNT, INT_MAX / 2, SOL_SOCKET, SO_SNDBUF, 0, 0,
+     ASOCKET__FIELD(send_buffer)},
+    {ASOCKET_OPTION_RECEIVE_BUFFER, ASOCKET__AMOUNT, INT_MAX / 2, SOL_SOCKET, SO_RCVBUF, 0, 0,
+     ASOCKET__FIELD(receive_buffer)},
+};
+enum { ASOCKET__OPTION_COUNT = sizeof asocket__option_rows / sizeof asocket__option_rows[0] };
+
+static const asocket__option_row *asocket__option_row_of(int option)
+{
+    int i;
+
+    for (i = 0; i < ASOCKET__OPTION_COUNT; i++)
+        if (asocket__option_rows[i].option == option)
+            return &asocket__option_rows[i];
+    return NULL;
+}
+
+// Level and name for the socket's family; false: it has no such option.
+static bool asocket__option_place(const asocket__option_row *row, int domain, int *level,
+                                  int *name)
+{
+    bool ipv6 = domain == AF_INET6 && row->ipv6_level;
+
+    *level = ipv6 ? row->ipv6_level : row->level;
+    *name = ipv6 ? row->ipv6_name : row->name;
+    return *level || *name;
+}
+
+static int asocket__option_set(asocket_selector *selector, asocket_handle handle, int domain,
+                               const asocket__option_row *row, int value)
+{
+    int level, name;
+
+    if (!asocket__option_place(row, domain, &level, &name))
+        return ASOCKET_ENOTSUP;
+    selector->statistics.system_calls++;
+    if (ASOCKET_SYS(setsockopt)(handle, level, name, &value, sizeof value))
+        return asocket__status_of(errno);
+    return 0;
+}
+
+static int asocket__builder_field(const asocket_builder *builder, const asocket__option_row *row)
+{
+    int value;
+
+    memcpy(&value, (const char *)builder + row->field, sizeof value);
+    return value;
+}
+
+static const char *asocket__builder_wrong(const asocket_builder *b)
+{
+    int i;
+
+    for (i = 0; i < ASOCKET__OPTION_COUNT; i++) {
+        const asocket__option_row *row = &asocket__option_rows[i];
+        int value = asocket__builder_field(b, row);
+        int least = row->form == ASOCKET__SWITCHES ? -1 : 0;
+
+        if (value < least || value > row->most)
+            return row->text;
+    }
+    if (b->backlog < 0)
+        return "backlog";
+    if (b->connect_timeout < ASOCKET_NO_WAIT)
+        return "connect_timeout";
+    if (b->timeout < ASOCKET_NO_WAIT)
+        return "timeout";
+    if (b->channel_capacity > (size_t)1 << 30)
+        return "channel_capacity";
+    if (b->broadcast || b->multicast_loop || b->multicast_ttl || b->multicast_interface)
+        return "a datagram option";
+    if (b->unlink)
+        return "unlink";
+    return NULL;
+}
+
+enum { ASOCKET__TCP = 1 }; // asocket_builder.protocol
+
+// The checks that every call with a builder begins with.
+static int asocket__builder_check(const asocket_builder *builder, const char *operation)
+{
+    const char *wrong;
+
+    if (!builder->selector || !asocket__here(builder->selector))
+        return ASOCKET_EINVAL;
+    if (builder->protocol != ASOCKET__TCP)
+        return asocket__fail(builder->selector, ASOCKET_EINVAL, operation,
+                             "the builder does not come from asocket_tcp");
+    wrong = asocket__builder_wrong(builder);
+    if (wrong)
+        return asocket__fail_text(builder->selector, ASOCKET_EINVAL, operation, wrong,
+                                  "the option is out of range or not for this kind of socket");
+    return 0;
+}
+
+// Sets what the builder asks for, and our defaults. `listener`: the options of one.
+static int asocket__builder_apply(const asocket_builder *builder, asocket_handle handle,
+                                  int domain, bool listener, const char **wrong)
+{
+    int i;
+
+    for (i = 0; i < ASOCKET__OPTION_COUNT; i++) {
+        const asocket__option_row *row = &asocket__option_rows[i];
+        int value = asocket__builder_field(builder, row);
+        int status;
+
+        if (!value && (row->option == ASOCKET_OPTION_NO_DELAY ||
+                       (listener && row->option == ASOCKET_OPTION_REUSE_ADDRESS)))
+            value = 1;
+        if (!value && listener && domain == AF_INET6 && row->option == ASOCKET_OPTION_ONLY_IPV6)
+            value = -1; // systems differ in their default
+        if (!value)
+            continue;
+        status = asocket__option_set(builder->selector, handle, domain, row,
+                                     value < 0 ? 0 : value);
+        *wrong = row->text;
+        if (status)
+            return status;
+    }
+    return 0;
+}
+
+// ------------------------------------------------------------------------------------------------
+// >>handle
+// Descriptors that never block and are never inherited.
+
+#if ASOCKET__LINUX
+
+static asocket_handle asocket__handle_new(int domain, int type)
+{
+    return ASOCKET_SYS(socket)(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+}
+
+static asocket_handle asocket__handle_accept(asocket_handle listener, struct sockaddr *address,
+                                             socklen_t *size)
+{
+    return ASOCKET_SYS(accept4)(listener, address, size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+
+#else
+
+static asocket_handle asocket__handle_made(asocket_handle handle)
+{
+    int flags, error;
+
+    if (handle < 0)
+        return handle;
+    flags = ASOCKET_SYS(fcntl)(handle, F_GETFL);
+    if (flags >= 0 && ASOCKET_SYS(fcntl)(handle, F_SETFL, flags | O_NONBLOCK) >= 0 &&
+        ASOCKET_SYS(fcntl)(handle, F_SETFD, FD_CLOEXEC) >= 0)
+        return handle;
+    error = errno;
+    (void)ASOCKET_SYS(close)(handle);
+    errno = error;
+    return -1;
+}
+
+static asocket_handle asocket__handle_new(int domain, int type)
+{
+    return asocket__handle_made(ASOCKET_SYS(socket)(domain, type, 0));
+}
+
+static asocket_handle asocket__handle_accept(asocket_handle listener, struct sockaddr *address,
+                                             socklen_t *size)
+{
+    return asocket__handle_made(ASOCKET_SYS(accept)(listener, address, size));
+}
+
+#endif
+
+static void asocket__socket_inherit(asocket *socket, int64_t timeout, uint32_t capacity)
+{
+    socket->timeout = timeout;
+    socket->capacity = socket->in.capacity = socket->out.capacity = capacity;
+}
+
+// A socket object with a new descriptor and the builder's options: 0, or a status that is noted.
+static int asocket__socket_build(const asocket_builder *builder, int kind,
+                                 const asocket__endpoint *endpoint, const char *operation,
+                                 asocket **made)
+{
+    asocket_selector *selector = builder->selector;
+    asocket *socket = asocket__socket_new(selector);
+    asocket_handle handle;
+    int domain = endpoint->family == 4 ? AF_INET : AF_INET6, status, error;
+    const char *wrong;
+
+    if (!socket)
+        return asocket__fail_at(selector, ASOCKET_ENOMEM, 0, operation, endpoint);
+    selector->statistics.system_calls++;
+    handle = asocket__handle_new(domain, SOCK_STREAM);
+    error = errno;
+    if (handle < 0) {
+        asocket__socket_unused(socket);
+        return asocket__fail_at(selector, asocket__status_of(error), error, operation, endpoint);
+    }
+    status = asocket__builder_apply(builder, handle, domain, kind == ASOCKET__LISTENER, &wrong);
+    if (status) {
+        asocket__handle_close(selector, handle);
+        asocket__socket_unused(socket);
+        return asocket__fail_text(selector, status, operation, wrong,
+                                  "the system does not honour this option");
+    }
+    asocket__socket_open(socket, handle, kind);
+    socket->domain = (uint8_t)domain;
+    asocket__socket_inherit(socket, builder->timeout,
+                            builder->channel_capacity ? (uint32_t)builder->channel_capacity
+                                                      : selector->channel_capacity);
+    *made = socket;
+    return 0;
+}
+
+// ------------------------------------------------------------------------------------------------
+// >>listening
+// Binding, and accept with its errors: those of one connection are skipped, those of a full
+// descriptor table pause it (accept(2)).
+
+static int asocket__bind_handle(asocket *socket, const asocket__endpoint *endpoint)
+{
+    asocket__native native;
+    socklen_t size = asocket__native_of(endpoint, &native);
+
+    socket->selector->statistics.system_calls++;
+    return ASOCKET_SYS(bind)(socket->handle, &native.any, size) ? errno : 0;
+}
+
+static int asocket__listen(const asocket_builder *builder, const asocket__endpoint *endpoint,
+                           asocket **made)
+{
+    asocket_selector *selector = builder->selector;
+    int status = asocket__socket_build(builder, ASOCKET__LISTENER, endpoint, "bind", made), error;
+
+    if (status)
+        return status;
+    error = asocket__bind_handle(*made, endpoint);
+    selector->statistics.system_calls++;
+    if (!error && ASOCKET_SYS(listen)((*made)->handle,
+                                      builder->backlog ? builder->backlog : ASOCKET__BACKLOG))
+        error = errno;
+    if (!error && !asocket__local_learn(*made))
+        return 0;
+    error = error ? error : errno;
+    asocket__close_finish(*made);
+    return asocket__fail_at(selector, asocket__status_of(error), error, "bind", endpoint);
+}
+
+// Of errors of accept(2): 0 try again at once, ASOCKET_EAGAIN nothing there, ASOCKET_EMFILE out of
+// something, anything else ends the listener.
+static int asocket__accept_error(int error)
+{
+    switch (error) {
+    case EAGAIN:
+#if EWOULDBLOCK != EAGAIN
+    case EWOULDBLOCK:
+#endif
+        return ASOCKET_EAGAIN;
+    case EMFILE: case ENFILE: case ENOBUFS: case ENOMEM: case ENOSPC:
+        return ASOCKET_EMFILE;
+    case EBADF: case ENOTSOCK: case EINVAL: case EFAULT:
+        return ASOCKET_ECLOSED;
+    default: // the connection's own: gone before it was taken, or refused by a firewall
+        return 0;
+    }
+}
+
+// Waits for a descriptor: until one of ours is closed, or for a growing time.
+static int asocket__accept_pause(asocket *server, int64_t *pause)
+{
+    asocket_selector *selector = server->selector;
+    asocket__task *task = asocket__self(selector);
+    int64_t until, now;
+    int status;
+
+    if (asocket__close_oldest(selector))
+        return 0;
+    status = asocket__wait_begin(selector, server->timeout, &until);
+    if (status)
+        return status;
+    selector->statistics.accept_pauses++;
+    selector->starving = 1;
+    selector->starved_credit = 0;
+    now = asocket__later(asocket__now(), *pause);
+    *pause *= 2;
+    if (*pause > ASOCKET__PAUSE_LAST)
+        *pause = ASOCKET__PAUSE_LAST;
+    asocket__list_append(&selector->starved, &task->link);
+    server->waiter[ASOCKET__READER] = task;
+    server->pins++;
+    status = asocket__park(selector, task, now < until ? now : until);
+    server->pins--;
+    server->waiter[ASOCKET__READER] = NULL;
+    if (server->state != ASOCKET__OPEN)
+        return ASOCKET_ECLOSED;
+    return status == ASOCKET_ETIMEDOUT && now < until ? 0 : status;
+}
+
+// While descriptors are short, one is taken for each that was closed, so that the limit is not
+// run into again and again.
+static bool asocket__accept_may_try(asocket_selector *selector)
+{
+    if (!selector->starving)
+        return true;
+    if (selector->starved_credit) {
+        selector->starved_credit--;
+        return true;
+    }
+    return false;
+}
+
+static asocket *asocket__accept_done(asocket *server, asocket *socket, asocket_handle handle,
+                                     const asocket__native *peer)
+{
+    asocket__socket_open(socket, handle, ASOCKET__STREAM);
+    asocket__socket_inherit(socket, server->timeout, server->capacity);
+    socket->domain = server->domain;
+    asocket__endpoint_native(&socket->remote, peer);
+    asocket__endpoint_unmap(&socket->remote);
+    if (!asocket__endpoint_is_any(&server->local))
+        socket->local = server->local; // else it is asked for when somebody wants to know
+    asocket__self(server->selector)->budget--;
+    return socket;
+}
+
+// One attempt: a socket, or NULL with the status of asocket__accept_error.
+static asocket *asocket__accept_try(asocket *server, int *status)
+{
+    asocket_selector *selector = server->selector;
+    asocket *socket = asocket__socket_new(selector);
+    asocket__native peer;
+    socklen_t size = sizeof peer;
+    asocket_handle handle;
+
+    *status = ASOCKET_EMFILE;
+    if (!socket)
+        return NULL;
+    memset(&peer, 0, sizeof peer);
+    selector->statistics.system_calls++;
+    handle = asocket__handle_accept(server->handle, &peer.any, &size);
+    if (handle >= 0)
+        return asocket__accept_done(server, socket, handle, &peer);
+    *status = asocket__accept_error(errno);
+    asocket__self(selector)->budget--;
+    asocket__socket_unused(socket);
+    return NULL;
+}
+
+// One connection, or NULL and why accepting is over for the caller.
+static asocket *asocket__accept_wait(asocket *server, int *status)
+{
+    asocket_selector *selector = server->selector;
+    int64_t pause = ASOCKET__PAUSE_FIRST;
+
+    for (;;) {
+        asocket *socket = NULL;
+
+        asocket__breathe(selector);
+        *status = asocket__self(selector)->cancelled ? ASOCKET_ECANCELED : server->in.status;
+        if (*status)
+            return NULL;
+        *status = ASOCKET_EMFILE;
+        if (!(server->ready & ASOCKET_READ))
+            *status = ASOCKET_EAGAIN;
+        else if (asocket__accept_may_try(selector))
+            socket = asocket__accept_try(server, status);
+        if (socket)
+            return socket;
+        if (*status == ASOCKET_EAGAIN) {
+            selector->starving = 0;
+            server->ready &= (uint8_t)~ASOCKET_READ;
+            *status = asocket__wait_socket(server, ASOCKET__READER, server->timeout);
+        } else if (*status == ASOCKET_EMFILE) {
+            *status = asocket__accept_pause(server, &pause);
+        }
+        if (*status)
+            return NULL;
+    }
+}
+
+// ------------------------------------------------------------------------------------------------
+// >>connecting
+// Non-blocking connect, several addresses raced as RFC 8305 says.
+
+typedef struct asocket__race {
+    const asocket_builder *builder;
+    const asocket__endpoint *endpoints;
+    uint32_t count, next, running;
+    asocket **attempts; // as many as endpoints; NULL: not started or failed
+    asocket__task *task;
+    int64_t next_at; // ns, when the next attempt starts although others run
+    int status;      // of the last failure
+} asocket__race;
+
+static int asocket__connect_local(const asocket_builder *builder, asocket *socket)
+{
+    asocket__endpoint local;
+    int status, error;
+
+    if (!builder->local.ip.family)
+        return 0;
+    status = asocket__endpoint_of(&builder->local, &local);
+    if (status)
+        return asocket__fail(builder->selector, status, "connect", "the local address is no IP");
+    error = asocket__bind_handle(socket, &local);
+    if (!error)
+        return 0;
+    return asocket__fail_at(builder->selector, asocket__status_of(error), error, "bind", &local);
+}
+
+// Starts one attempt: 0 under way or done, else its failure, noted.
+static int asocket__connect_start(const asocket_builder *builder,
+                                  const asocket__endpoint *endpoint, asocket **made)
+{
+    asocket_selector *selector = builder->selector;
+    int status = asocket__socket_build(builder, ASOCKET__STREAM, endpoint, "connect", made);
+    asocket__native native;
+    socklen_t size = asocket__native_of(endpoint, &native);
+
+    if (status)
+        return status;
+    (*made)->remote = *endpoint;
+    status = asocket__connect_local(builder, *made);
+    if (!status) {
+        selector->statistics.system_calls++;
+        (*made)->ready = 0;
+        if (!ASOCKET_SYS(connect)((*made)->handle, &native.any, size) || errno == EINPROGRESS ||
+            errno == EINTR) {
+            status = selector->backend->arm(selector, *made, ASOCKET__BOTH);
+            if (!status)
+                return 0;
+        } else { // EAGAIN: no local port is left (connect(2))
+            status = errno == EAGAIN ? ASOCKET_EADDRNOTAVAIL : asocket__status_of(errno);
+        }
+        asocket__fail_at(selector, status, 0, "connect", endpoint);
+    }
+    asocket__close_finish(*made);
+    *made = NULL;
+    return status;
+}
+
+// What became of an attempt that is writable. On loopback a socket can meet itself when the port
+// it was given is the one it asks for: that is nobody's server.
+static int asocket__connect_result(asocket *socket)
+{
+    int error = 0;
+    socklen_t size = sizeof error;
+
+    socket->selector->statistics.system_calls++;
+    if (ASOCKET_SYS(getsockopt)(socket->handle, SOL_SOCKET, SO_ERROR, &error, &size))
+        error = errno;
+    if (error)
+        return asocket__status_of(error);
+    if (asocket__local_learn(socket))
+        return ASOCKET_ECONNRESET;
+    if (asocket__endpoint_equal(&socket->local, &socket->remote))
+        return ASOCKET_ECONNREFUSED;
+    return 0;
+}
+
+static void asocket__race_drop(asocket__race *race, uint32_t i)
+{
+    race->attempts[i]->waiter[ASOCKET__WRITER] = NULL;
+    asocket__close_finish(race->attempts[i]);
+    race->attempts[i] = NULL;
+    race->running--;
+}
+
+// The first attempt that is through, or NULL.
+static asocket *asocket__race_look(asocket__race *race)
+{
+    uint32_t i;
+
+    for (i = 0; i < race->next; i++) {
+        asocket *socket = race->attempts[i];
+
+        if (!socket || !(socket->ready & ASOCKET_WRITE))
+            continue;
+        race->status = asocket__connect_result(socket);
+        if (!race->status) {
+            socket->waiter[ASOCKET__WRITER] = NULL;
+            race->attempts[i] = NULL;
+            return socket;
+        }
+        asocket__fail_at(race->builder->selector, race->status, 0, "connect",
+                         &race->endpoints[i]);
+        asocket__race_drop(race, i);
+        race->next_at = 0; // a failure lets the next one start at once
+    }
+    return NULL;
+}
+
+static void asocket__race_start(asocket__race *race, int64_t now)
+{
+    uint32_t i = race->next++;
+
+    race->next_at = asocket__later(now, ASOCKET__ATTEMPT_DELAY);
+    race->status = asocket__connect_start(race->builder, &race->endpoints[i], &race->attempts[i]);
+    if (race->status) {
+        race->next_at = 0;
+        return;
+    }
+    race->attempts[i]->waiter[ASOCKET__WRITER] = race->task;
+    race->running++;
+}
+
+// The wait itself ended: a last look, for time-outs and readiness come in one turn.
+static asocket *asocket__race_over(asocket__race *race, int status)
+{
+    asocket *winner = status == ASOCKET_ETIMEDOUT ? asocket__race_look(race) : NULL;
+
+    if (winner)
+        return winner;
+    if (status == ASOCKET_ETIMEDOUT && race->builder->connect_timeout == ASOCKET_NO_WAIT)
+        status = ASOCKET_EAGAIN;
+    race->status = asocket__fail_at(race->builder->selector, status, 0, "connect",
+                                    &race->endpoints[race->next - 1]);
+    return NULL;
+}
+
+// Runs the race until `limit`: the winner, or NULL with race->status.
+static asocket *asocket__race_run(asocket__race *race, int64_t limit)
+{
+    asocket_selector *selector = race->builder->selector;
+
+    for (;;) {
+        asocket *winner = asocket__race_look(race);
+        int64_t now = asocket__now(), until = limit;
+        int status;
+
+        if (winner)
+            return winner;
+        while (race->next < race->count && race->next_at <= now)
+            asocket__race_start(race, now);
+        if (!race->running)
+            return NULL;
+        if (race->next < race->count && race->next_at < until)
+            until = race->next_at;
+        status = asocket__park(selector, race->task, until);
+        if (status && !(status == ASOCKET_ETIMEDOUT && until < limit))
+            return asocket__race_over(race, status);
+    }
+}
+
+// The time is over at `limit`, in ns. A failed attempt has noted itself.
+static int asocket__connect_limit(const asocket_builder *builder, int64_t *limit)
+{
+    int64_t timeout = builder->connect_timeout;
+    int status;
+
+    if (timeout != ASOCKET_NO_WAIT)
+        return asocket__wait_begin(builder->selector, timeout, limit);
+    status = asocket__wait_begin(builder->selector, 0, limit);
+    *limit = asocket__now(); // one look, without waiting
+    return status;
+}
+
+static asocket *asocket__connect_endpoints(const asocket_builder *builder,
+                                           const asocket__endpoint *endpoints, uint32_t count)
+{
+    asocket_selector *selector = builder->selector;
+    asocket__race race;
+    asocket *winner;
+    int64_t limit;
+    uint32_t i;
+
+    memset(&race, 0, sizeof race);
+    race.status = asocket__connect_limit(builder, &limit);
+    if (race.status) {
+        asocket__fail_at(selector, race.status, 0, "connect", endpoints);
+        return NULL;
+    }
+    race.builder = builder;
+    race.endpoints = endpoints;
+    race.count = count;
+    race.task = asocket__self(selector);
+    race.attempts = (asocket **)asocket__allocate(selector, count * sizeof *race.attempts);
+    if (!race.attempts) {
+        asocket__fail_at(selector, ASOCKET_ENOMEM, 0, "connect", endpoints);
+        return NULL;
+    }
+    winner = asocket__race_run(&race, limit);
+    for (i = 0; i < count; i++)
+        if (race.attempts[i])
+            asocket__race_drop(&race, i);
+    asocket__release(selector, race.attempts, count * sizeof *race.attempts);
+    return winner;
+}
+
+// ------------------------------------------------------------------------------------------------
+// >>host
+// What a host may be written as: an address, or a name for this machine (RFC 6761, 6.3).
+
+static bool asocket__host_is_local(const char *host)
+{
+    static const char name[] = "localhost";
+    size_t length = strlen(host), i;
+
+    if (length && host[length - 1] == '.')
+        length--;
+    if (length < 9 || (length > 9 && host[length - 10] != '.'))
+        return false;
+    for (i = 0; i < 9; i++)
+        if ((host[length - 9 + i] | 0x20) != name[i])
+            return false;
+    return true;
+}
+
+// Up to two endpoints; a status otherwise.
+static int asocket__host_endpoints(const char *host, uint16_t port, asocket__endpoint endpoints[2],
+                                   uint32_t *count)
+{
+    asocket_address address;
+    asocket__text text;
+
+    memset(endpoints, 0, 2 * sizeof *endpoints);
+    memset(&address, 0, sizeof address);
+    *count = 1;
+    text.at = host;
+    text.end = host + strlen(host);
+    if (asocket__ip_read(&text, &address.ip) && text.at == text.end) {
+        address.port = port;
+        return asocket__endpoint_of(&address, &endpoints[0]);
+    }
+    if (!asocket__host_is_local(host))
+        return ASOCKET_ENOTSUP;
+    *count = 2;
+    endpoints[0].family = 4;
+    endpoints[0].bytes[0] = 127;
+    endpoints[0].bytes[3] = 1;
+    endpoints[1].family = 6;
+    endpoints[1].bytes[15] = 1;
+    endpoints[0].port = endpoints[1].port = port;
+    return 0;
+}
+
+// ------------------------------------------------------------------------------------------------
+// >>input
+// Reading: the ring is filled by need, every call takes from it whole or not at all. A call that
+// may wait marks the channel as its own while it does, so that a second reader is told EBUSY.
+
+static int asocket__in_fail(asocket_read_channel *in, int status, const char *operation)
+{
+    return asocket__fail_at(in->selector, status, 0, operation,
+                            in->socket ? &in->socket->remote : NULL);
+}
+
+// What every reading call begins with.
+static int asocket__in_enter(asocket_read_channel *in, const char *operation)
+{
+    if (!in || !ASOCKET__HERE(in->selector))
+        return ASOCKET_EINVAL;
+    ASOCKET_ASSERT(!in->socket || in->socket->state != ASOCKET__FREE);
+    if (ASOCKET__UNLIKELY(in->status))
+        return asocket__in_fail(in, in->status, operation);
+    if (ASOCKET__UNLIKELY(in->task != NULL))
+        return asocket__fail(in->selector, ASOCKET_EBUSY, operation,
+                             "another coroutine is reading");
+    in->transferred = 0;
+    return 0;
+}
+
+// Bytes left the ring: an empty one gives its block back, a pipe's writer may go on.
+static void asocket__in_after(asocket_read_channel *in)
+{
+    if (!in->ring->size)
+        asocket__ring_detach(in->selector, in->ring, in->capacity);
+    if (in->pipe && in->pipe->out.task)
+        asocket__wake(in->pipe->out.task, 0);
+}
+
+static void asocket__in_take(asocket_read_channel *in, void *buffer, uint32_t count)
+{
+    asocket__ring_take(in->ring, (char *)buffer, count);
+    in->transferred += count;
+    asocket__in_after(in);
+}
+
+static void asocket__in_drop(asocket_read_channel *in, uint32_t count)
+{
+    asocket__ring_drop(in->ring, count);
+    in->transferred += count;
+    asocket__in_after(in);
+}
+
+// Notes how the stream ended; what was received before stays readable. ENOMEM is no end.
+static int asocket__in_end(asocket_read_channel *in, ptrdiff_t count)
+{
+    if (count == ASOCKET_ENOMEM)
+        return ASOCKET_ENOMEM;
+    in->ended = count ? (int32_t)count : ASOCKET_EOF;
+    return in->ended;
+}
+
+static int asocket__in_wait(asocket_read_channel *in)
+{
+    int status;
+
+    in->task = asocket__self(in->selector);
+    if (in->socket)
+        status = asocket__wait_socket(in->socket, ASOCKET__READER, in->socket->timeout);
+    else
+        status = asocket__wait_in(in->selector, NULL, ASOCKET_FOREVER);
+    in->task = NULL;
+    return in->status ? in->status : status;
+}
+
+static void asocket__in_breathe(asocket_read_channel *in)
+{
+    asocket__task *task = asocket__self(in->selector);
+
+    if (ASOCKET__LIKELY(task->budget > 0))
+        return;
+    in->task = task;
+    asocket__breathe(in->selector);
+    in->task = NULL;
+}
+
+// Where the next bytes go. A short rest at the end of the block moves to its beginning first.
+static uint32_t asocket__in_space(asocket__ring *ring, char **space)
+{
+    uint32_t length = asocket__ring_space(ring, space);
+
+    if (length >= asocket__ring_free(ring) / 2 || ring->size > 1024)
+        return length;
+    asocket__ring_straighten(ring);
+    return asocket__ring_space(ring, space);
+}
+
+// One receive into the ring: 0, ASOCKET_EAGAIN, or how the stream ended.
+static int asocket__in_receive(asocket_read_channel *in, bool large)
+{
+    asocket__ring *ring = in->ring;
+    ptrdiff_t count;
+    char *space;
+    uint32_t length;
+
+    if (!(in->socket->ready & ASOCKET_READ))
+        return ASOCKET_EAGAIN;
+    if (large ? asocket__ring_attach_large(in->selector, ring, in->capacity)
+              : asocket__ring_attach(in->selector, ring, in->capacity))
+        return ASOCKET_ENOMEM;
+    length = asocket__in_space(ring, &space);
+    count = asocket__socket_recv(in->socket, space, length);
+    if (ASOCKET__LIKELY(count > 0)) {
+        asocket__ring_extend(ring, (uint32_t)count);
+        ring->visible = ring->size;
+        return 0;
+    }
+    if (!ring->size)
+        asocket__ring_detach(in->selector, ring, in->capacity);
+    return count == ASOCKET_EAGAIN ? ASOCKET_EAGAIN : asocket__in_end(in, count);
+}
+
+static void asocket__pipe_done(asocket__pipe *pipe)
+{
+    asocket_selector *selector = pipe->selector;
+
+    if (pipe->dead || !pipe->reader_done || !pipe->writer_done)
+        return;
+    pipe->dead = 1;
+    asocket__list_remove(&pipe->link);
+    asocket__list_append(&selector->dead_pipes, &pipe->link);
+    selector->dead_pipe_count++;
+    if (selector->dead_pipe_count <= ASOCKET__QUARANTINE)
+        return;
+    pipe = ASOCKET__OF(asocket__pipe, link, selector->dead_pipes.next);
+    asocket__list_remove(&pipe->link);
+    selector->dead_pipe_count--;
+    asocket__release(selector, pipe, sizeof *pipe);
+}
+
+static int asocket__pipe_fill(asocket_read_channel *in)
+{
+    uint32_t before = in->ring->visible;
+
+    while (in->ring->visible == before) {
+        int status;
+
+        if (in->ended) {
+            in->pipe->reader_done = !in->ring->visible;
+            asocket__pipe_done(in->pipe);
+            return in->ended;
+        }
+        status = asocket__in_wait(in);
+        if (status && in->ring->visible == before)
+            return status;
+    }
+    return 0;
+}
+
+// At least one more byte in a ring that has room for it: 0, or why there is none.
+static int asocket__in_fill(asocket_read_channel *in, bool large)
+{
+    if (in->pipe)
+        return asocket__pipe_fill(in);
+    for (;;) {
+        int status;
+
+        asocket__in_breathe(in);
+        status = in->status ? in->status : in->ended;
+        if (!status)
+            status = asocket__in_receive(in, large);
+        if (status != ASOCKET_EAGAIN)
+            return status;
+        status = asocket__in_wait(in);
+        if (status)
+            return status;
+    }
+}
+
+// Until `count` bytes can be taken; the channel must be able to hold them.
+static int asocket__in_need(asocket_read_channel *in, uint32_t count)
+{
+    while (in->ring->visible < count) {
+        int status = asocket__in_fill(in, false);
+
+        if (status)
+            return status;
+    }
+    return 0;
+}
+
+// Straight into the caller's memory, past the empty ring: bytes, or why there are none.
+static ptrdiff_t asocket__in_direct(asocket_read_channel *in, void *buffer, size_t size)
+{
+    for (;;) {
+        ptrdiff_t count;
+        int status;
+
+        asocket__in_breathe(in);
+        status = in->status ? in->status : in->ended;
+        if (status)
+            return status;
+        count = asocket__socket_recv(in->socket, buffer, size);
+        if (count > 0)
+            in->transferred += count;
+        if (count > 0)
+            return count;
+        if (count != ASOCKET_EAGAIN)
+            return asocket__in_end(in, count);
+        status = asocket__in_wait(in);
+        if (status)
+            return status;
+    }
+}
+
+static ptrdiff_t asocket__in_some(asocket_read_channel *in, void *buffer, size_t size)
+{
+    if (!in->ring->visible) {
+        int status;
+
+        if (in->socket && size >= in->capacity)
+            return asocket__in_direct(in, buffer, size);
+        status = asocket__in_fill(in, false);
+        if (status)
+            return status;
+    }
+    if (size > in->ring->visible)
+        size = in->ring->visible;
+    asocket__in_take(in, buffer, (uint32_t)size);
+    return (ptrdiff_t)size;
+}
+
+// Exactly `size` bytes; whole or not at all if the channel can hold them.
+static int asocket__in_full(asocket_read_channel *in, void *buffer, size_t size)
+{
+    char *at = (char *)buffer;
+    int status;
+
+    while (size > in->capacity) {
+        ptrdiff_t count = asocket__in_some(in, at, size);
+
+        if (count < 0)
+            return (int)count;
+        at += count;
+        size -= (size_t)count;
+    }
+    status = asocket__in_need(in, (uint32_t)size);
+    if (status)
+        return status;
+    asocket__in_take(in, at, (uint32_t)size);
+    return 0;
+}
+
+// A search for a delimiter that moves what is certain into the caller's buffer when the ring is
+// full and the buffer is larger than the ring.
+typedef struct asocket__search {
+    const char *delimiter;
+    uint32_t length, from; // from: in the ring, where no delimiter begins before
+    bool line;             // a CR before the delimiter belongs to it
+    char *buffer;
+    size_t limit, moved; // the most that fits, and what was moved already
+} asocket__search;
+
+static char asocket__search_last(const asocket__search *search, const asocket__ring *ring,
+                                 uint32_t end)
+{
+    char *byte;
+
+    if (end) {
+        (void)asocket__ring_piece(ring, end - 1, &byte);
+        return *byte;
+    }
+    return search->moved ? search->buffer[search->moved - 1] : 0;
+}
+
+// Hands out the content that ends at `end` in the ring and drops `skip` bytes behind it.
+static ptrdiff_t asocket__search_deliver(asocket_read_channel *in, asocket__search *search,
+                                         uint32_t end, uint32_t skip)
+{
+    size_t length = search->moved + end;
+
+    if (skip && search->line && asocket__search_last(search, in->ring, end) == '\r')
+        length--;
+    if (length > search->limit)
+        return ASOCKET_EMSGSIZE;
+    asocket__ring_take(in->ring, search->buffer + search->moved, end);
+    asocket__ring_drop(in->ring, skip);
+    search->buffer[length] = 0;
+    in->transferred = (int64_t)(search->moved + end + skip);
+    asocket__in_after(in);
+    return (ptrdiff_t)length;
+}
+
+static bool asocket__search_too_long(const asocket__search *search, const asocket__ring *ring)
+{
+    size_t certain = search->moved + search->from;
+
+    if (search->line && certain == search->limit + 1 &&
+        asocket__search_last(search, ring, search->from) == '\r')
+        return false;
+    return certain > search->limit;
+}
+
+static void asocket__search_move(asocket_read_channel *in, asocket__search *search)
+{
+    asocket__ring_take(in->ring, search->buffer + search->moved, search->from);
+    search->moved += search->from;
+    search->from = 0;
+    in->transferred = (int64_t)search->moved;
+    asocket__in_after(in);
+}
+
+static ptrdiff_t asocket__in_search(asocket_read_channel *in, asocket__search *search)
+{
+    for (;;) {
+        int64_t hit = asocket__ring_find(in->ring, &search->from, search->delimiter,
+                                         search->length);
+        int status;
+
+        if (hit >= 0)
+            return asocket__search_deliver(in, search, (uint32_t)hit, search->length);
+        if (asocket__search_too_long(search, in->ring))
+            return ASOCKET_EMSGSIZE;
+        if (in->ring->data && in->ring->visible == in->ring->capacity)
+            asocket__search_move(in, search);
+        status = asocket__in_fill(in, false);
+        if (status == ASOCKET_EOF && search->line && search->moved + in->ring->visible)
+            return asocket__search_deliver(in, search, in->ring->visible, 0);
+        if (status)
+            return status;
+    }
+}
+
+// Drops everything through the delimiter: how many bytes that were.
+static ptrdiff_t asocket__in_skip(asocket_read_channel *in, const char *delimiter, uint32_t length)
+{
+    for (;;) {
+        uint32_t from = 0;
+        int64_t hit = asocket__ring_find(in->ring, &from, delimiter, length);
+        int status;
+
+        asocket__in_drop(in, hit >= 0 ? (uint32_t)hit + length : from);
+        if (hit >= 0)
+            return (ptrdiff_t)in->transferred;
+        status = asocket__in_fill(in, false);
+        if (status)
+            return status;
+    }
+}
+
+// ------------------------------------------------------------------------------------------------
+// >>writing
+// Appending to the ring, making room in it, sending past it.
+
+static int asocket__out_fail(asocket_write_channel *out, int status, const char *operation)
+{
+    return asocket__fail_at(out->selector, status, 0, operation,
+                            out->socket ? &out->socket->remote : NULL);
+}
+
+// What every writing call begins with.
+static int asocket__out_enter(asocket_write_channel *out, const char *operation)
+{
+    if (!out || !ASOCKET__HERE(out->selector))
+        return ASOCKET_EINVAL;
+    if (ASOCKET__UNLIKELY(out->status))
+        return asocket__out_fail(out, out->status, operation);
+    if (ASOCKET__UNLIKELY(out->task != NULL))
+        return asocket__fail(out->selector, ASOCKET_EBUSY, operation,
+                             "another coroutine is writing");
+    out->written = 0;
+    out->reserved = 0;
+    return 0;
+}
+
+static int asocket__out_wait(asocket_write_channel *out)
+{
+    int status;
+
+    out->task = asocket__self(out->selector);
+    if (out->socket)
+        status = asocket__wait_socket(out->socket, ASOCKET__WRITER, out->socket->timeout);
+    else
+        status = asocket__wait_in(out->selector, NULL, ASOCKET_FOREVER);
+    out->task = NULL;
+    return out->status ? out->status : status;
+}
+
+static int asocket__out_breathe(asocket_write_channel *out)
+{
+    asocket__task *task = asocket__self(out->selector);
+
+    if (ASOCKET__LIKELY(task->budget > 0))
+        return 0;
+    out->task = task;
+    asocket__breathe(out->selector);
+    out->task = NULL;
+    return out->status;
+}
+
+// Until the kernel has all that the ring held; a pipe's reader sees it at once.
+static int asocket__out_flush(asocket_write_channel *out, int flags)
+{
+    for (;;) {
+        int status = asocket__out_breathe(out);
+
+        if (!status)
+            status = asocket__out_push(out, flags);
+        if (status != ASOCKET_EAGAIN || out->pipe)
+            return status == ASOCKET_EAGAIN ? 0 : status;
+        status = asocket__out_wait(out);
+        if (status)
+            return status;
+    }
+}
+
+// Until `count` bytes fit; not more than the capacity.
+static int asocket__out_room(asocket_write_channel *out, uint32_t count)
+{
+    for (;;) {
+        int status = asocket__out_breathe(out);
+
+        if (status)
+            return status;
+        if (asocket__ring_attach(out->selector, out->ring, out->capacity))
+            return ASOCKET_ENOMEM;
+        if (asocket__ring_free(out->ring) >= count)
+            return 0;
+        status = asocket__out_push(out, 0);
+        if (status && status != ASOCKET_EAGAIN)
+            return status;
+        if (out->ring->data && asocket__ring_free(out->ring) >= count)
+            return 0;
+        status = status ? asocket__out_wait(out) : 0;
+        if (status)
+            return status;
+    }
+}
+
+// After bytes were written: an auto-flush channel sends when its coroutine next waits, and at once
+// where there is none. What cannot be sent yet is safe in the ring.
+static int asocket__out_touch(asocket_write_channel *out)
+{
+    asocket__task *task = asocket__self(out->selector);
+    int status;
+
+    if (!out->auto_flush || out->dirty)
+        return 0;
+    if (!task->outside) {
+        out->dirty = 1;
+        out->dirty_next = task->dirty;
+        task->dirty = out;
+        return 0;
+    }
+    status = asocket__out_flush(out, 0);
+    return out->status ? status : 0;
+}
+
+static int asocket__out_append(asocket_write_channel *out, const void *bytes, uint32_t count)
+{
+    int status = 0;
+
+    if (!out->ring->data || asocket__ring_free(out->ring) < count)
+        status = asocket__out_room(out, count);
+    if (status)
+        return status;
+    asocket__ring_append(out->ring, (const char *)bytes, count);
+    out->written += count;
+    return asocket__out_touch(out);
+}
+
+// Straight from the caller's memory, after what the ring holds.
+static int asocket__out_direct(asocket_write_channel *out, const char *bytes, size_t size)
+{
+    int status = asocket__out_flush(out, MSG_MORE);
+
+    while (!status && size) {
+        ptrdiff_t count = asocket__socket_send(out->socket, bytes, size, 0);
+
+        if (count == ASOCKET_EAGAIN) {
+            status = asocket__out_wait(out);
+        } else if (count < 0) {
+            status = (int)count;
+            asocket__out_break(out, status);
+        } else {
+            bytes += count;
+            size -= (size_t)count;
+            out->written += count;
+            status = asocket__out_breathe(out);
+        }
+    }
+    return status;
+}
+
+// A pipe takes a large write in pieces.
+static int asocket__out_pieces(asocket_write_channel *out, const char *bytes, size_t size)
+{
+    while (size) {
+        uint32_t count = size < out->capacity ? (uint32_t)size : out->capacity;
+        int status = asocket__out_room(out, 1);
+
+        if (status)
+            return status;
+        if (count > asocket__ring_free(out->ring))
+            count = asocket__ring_free(out->ring);
+        status = asocket__out_append(out, bytes, count);
+        if (status)
+            return status;
+        bytes += count;
+        size -= count;
+    }
+    return 0;
+}
+
+// As much as fills a ring: what the kernel does not take at once fits the empty ring, so that the
+// write is whole without a wait.
+static int asocket__out_whole(asocket_write_channel *out, const char *bytes, uint32_t size)
+{
+    ptrdiff_t count;
+
+    if (asocket__ring_attach(out->selector, out->ring, out->capacity))
+        return ASOCKET_ENOMEM;
+    count = asocket__socket_send(out->socket, bytes, size, 0);
+    if (count == ASOCKET_EAGAIN)
+        count = 0;
+    if (count < 0) {
+        asocket__out_break(out, (int)count);
+        return (int)count;
+    }
+    asocket__ring_append(out->ring, bytes + count, size - (uint32_t)count);
+    out->written += size;
+    (void)asocket__out_push(out, 0);
+    return out->status ? out->status : asocket__out_touch(out);
+}
+
+static int asocket__out_write(asocket_write_channel *out, const void *bytes, size_t size)
+{
+    if (size > out->capacity)
+        return out->pipe ? asocket__out_pieces(out, (const char *)bytes, size)
+                         : asocket__out_direct(out, (const char *)bytes, size);
+    if (!out->pipe && !out->own.size &&
+        (size == out->capacity || (out->auto_flush && size >= out->capacity / 2)) &&
+        asocket__out_breathe(out) == 0)
+        return asocket__out_whole(out, (const char *)bytes, (uint32_t)size);
+    return asocket__out_append(out, bytes, (uint32_t)size);
+}
+
+// ------------------------------------------------------------------------------------------------
+// >>copying
+// From a read channel to a write channel, without a copy in between: what was received in one
+// block is sent from it.
+
+// Through the write channel's ring, when it is a pipe's or older bytes are still in it.
+static int asocket__copy_ring(asocket_read_channel *in, asocket_write_channel *out,
+                              uint32_t most, uint32_t *count)
+{
+    char *bytes;
+    uint32_t length;
+    int status;
+
+    in->task = asocket__self(in->selector);
+    status = asocket__out_room(out, 1);
+    in->task = NULL;
+    if (status || in->status)
+        return status;
+    length = asocket__ring_piece(in->ring, 0, &bytes);
+    if (length > most)
+        length = most;
+    if (length > asocket__ring_free(out->ring))
+        length = asocket__ring_free(out->ring);
+    asocket__ring_append(out->ring, bytes, length);
+    *count = length;
+    return asocket__out_touch(out);
+}
+
+// Straight from the block that was received into.
+static int asocket__copy_direct(asocket_read_channel *in, asocket_write_channel *out,
+                                uint32_t most, uint32_t *count)
+{
+    char *bytes;
+    uint32_t length = asocket__ring_piece(in->ring, 0, &bytes);
+    ptrdiff_t sent = asocket__socket_send(out->socket, bytes, length < most ? length : most, 0);
+    int status = 0;
+
+    if (sent == ASOCKET_EAGAIN) {
+        in->task = asocket__self(in->selector);
+        status = asocket__out_wait(out);
+        in->task = NULL;
+    } else if (sent < 0) {
+        status = (int)sent;
+        asocket__out_break(out, status);
+    } else {
+        *count = (uint32_t)sent;
+    }
+    return status;
+}
+
+// One step: some bytes over, or a wait for room. What could not be sent stays readable.
+static int asocket__copy_step(asocket_read_channel *in, asocket_write_channel *out, int64_t limit)
+{
+    uint32_t most = in->ring->visible, count = 0;
+    int status;
+
+    if (limit >= 0 && most > limit)
+        most = (uint32_t)limit;
+    status = out->pipe || out->own.size ? asocket__copy_ring(in, out, most, &count)
+                                        : asocket__copy_direct(in, out, most, &count);
+    if (in->status)
+        return in->status;
+    asocket__in_drop(in, count);
+    out->written = in->transferred;
+    return status;
+}
+
+static int asocket__copy(asocket_read_channel *in, asocket_write_channel *out, int64_t limit)
+{
+    bool large = in->socket && out->socket;
+    int status = 0;
+
+    while (!status && (limit < 0 || in->transferred < limit)) {
+        if (in->ring->visible) {
+            status = asocket__copy_step(in, out, limit < 0 ? limit : limit - in->transferred);
+            continue;
+        }
+        if (out->ring->size)
+            (void)asocket__out_push(out, 0);
+        status = out->status ? out->status : asocket__in_fill(in, large);
+    }
+    if (status && status != ASOCKET_EOF)
+        return status;
+    in->task = asocket__self(in->selector);
+    status = asocket__out_flush(out, 0);
+    in->task = NULL;
+    return status;
+}
+
+// ------------------------------------------------------------------------------------------------
+// >>foreign
+// Waiting for descriptors that are not ours. Each wait registers anew and forgets at its end: the
+// owner may close the descriptor in between, and the number may come back as another one.
+
+static asocket *asocket__foreign_find(asocket_selector *selector, asocket_handle handle)
+{
+    asocket__link *link;
+
+    for (link = selector->foreign.next; link != &selector->foreign; link = link->next)
+        if (ASOCKET__OF(asocket, link, link)->handle == handle)
+            return ASOCKET__OF(asocket, link, link);
+    return NULL;
+}
+
+static asocket *asocket__foreign_open(asocket_selector *selector, asocket_handle handle)
+{
+    asocket *foreign = asocket__foreign_find(selector, handle);
+
+    if (foreign)
+        return foreign;
+    foreign = asocket__socket_new(selector);
+    if (!foreign)
+        return NULL;
+    asocket__socket_open(foreign, handle, ASOCKET__FOREIGN);
+    selector->statistics.sockets--; // it is not one of ours
+    foreign->registered = 0;
+    asocket__list_append(&selector->foreign, &foreign->link);
+    return foreign;
+}
+
+static void asocket__foreign_close(asocket *foreign)
+{
+    if (foreign->waiter[ASOCKET__READER] || foreign->waiter[ASOCKET__WRITER])
+        return;
+    foreign->selector->statistics.sockets++;
+    asocket__close_finish(foreign);
+}
+
+static void asocket__foreign_claim(asocket *foreign, int events, asocket__task *task)
+{
+    if (events & ASOCKET_READ)
+        foreign->waiter[ASOCKET__READER] = task;
+    if (events & ASOCKET_WRITE)
+        foreign->waiter[ASOCKET__WRITER] = task;
+}
+
+// The ready ones of `events`, or a status.
+static int asocket__foreign_wait(asocket *foreign, int events)
+{
+    asocket_selector *selector = foreign->selector;
+    asocket__task *task = asocket__self(selector);
+    int64_t until;
+    int status = asocket__wait_begin(selector, ASOCKET_FOREVER, &until);
+
+    if (status)
+        return status;
+    foreign->ready &= (uint8_t)~events;
+    status = selector->backend->arm(selector, foreign, events);
+    if (status || (foreign->ready & events))
+        return status ? status : foreign->ready & events;
+    asocket__foreign_claim(foreign, events, task);
+    status = asocket__park(selector, task, until);
+    asocket__foreign_claim(foreign, events, NULL);
+    return status ? status : foreign->ready & events;
+}
+
+// ------------------------------------------------------------------------------------------------
+// >>public
+// Argument checks, defaults, one call down. The contracts stand with the declarations.
+
+const char *asocket_strerror(int status)
+{
+    switch (status) {
+#define ASOCKET__SENTENCE(name, value, text) \
+    case name: return text;
+        ASOCKET_STATUSES(ASOCKET__SENTENCE)
+#undef ASOCKET__SENTENCE
+    default: return status >= 0 ? "no error" : "unknown status";
+    }
+}
+
+int asocket_error(const asocket_selector *selector)
+{
+    return selector ? asocket__self(selector)->failure.status : ASOCKET_EINVAL;
+}
+
+const char *asocket_error_message(const asocket_selector *selector)
+{
+    const asocket__failure *failure;
+    asocket__writer writer;
+    asocket_address address;
+
+    if (!selector)
+        return "no selector: out of memory or descriptors, or a backend that is not compiled in";
+    failure = &asocket__self(selector)->failure;
+    if (!failure->status)
+        return "no error";
+    writer.buffer = ((asocket_selector *)(uintptr_t)selector)->message;
+    writer.size = sizeof selector->message;
+    writer.length = 0;
+    asocket__put_text(&writer, failure->operation);
+    if (failure->endpoint.family || failure->text[0])
+        asocket__put(&writer, ' ');
+    if (failure->endpoint.family) {
+        asocket__endpoint_address(&failure->endpoint, &address);
+        asocket__put_address(&writer, &address);
+    }
+    asocket__put_text(&writer, failure->text);
+    asocket__put_text(&writer, ": ");
+    asocket__put_text(&writer, failure->detail ? failure->detail
+                                               : asocket_strerror(failure->status));
+    if (failure->status == ASOCKET_EIO && failure->system) {
+        asocket__put_text(&writer, ", errno ");
+        asocket__put_number(&writer, (unsigned)failure->system, 10);
+    }
+    (void)asocket__put_end(&writer);
+    return selector->message;
+}
+
+// Addresses
+
+asocket_ip asocket_ipv4(uint8_t a, uint8_t b, uint8_t c, uint8_t d)
+{
+    asocket_ip ip;
+
+    memset(&ip, 0, sizeof ip);
+    ip.family = 4;
+    ip.bytes[0] = a;
+    ip.bytes[1] = b;
+    ip.bytes[2] = c;
+    ip.bytes[3] = d;
+    return ip;
+}
+
+asocket_ip asocket_ipv6(uint16_t a, uint16_t b, uint16_t c, uint16_t d, uint16_t e, uint16_t f,
+                        uint16_t g, uint16_t h)
+{
+    uint16_t groups[8];
+    asocket_ip ip;
+    int i;
+
+    groups[0] = a, groups[1] = b, groups[2] = c, groups[3] = d;
+    groups[4] = e, groups[5] = f, groups[6] = g, groups[7] = h;
+    memset(&ip, 0, sizeof ip);
+    ip.family = 6;
+    for (i = 0; i < 8; i++) {
+        ip.bytes[i * 2] = (uint8_t)(groups[i] >> 8);
+        ip.bytes[i * 2 + 1] = (uint8_t)groups[i];
+    }
+    return ip;
+}
+
+int asocket_ip_from_bytes(asocket_ip *ip, const void *bytes, size_t size)
+{
+    if (!ip || !bytes || (size != 4 && size != 16))
+        return ASOCKET_EINVAL;
+    memset(ip, 0, sizeof *ip);
+    ip->family = size == 4 ? 4 : 6;
+    memcpy(ip->bytes, bytes, size);
+    return ASOCKET_OK;
+}
+
+int asocket_ip_parse(asocket_ip *ip, const char *text)
+{
+    asocket__text cursor;
+
+    if (!ip)
+        return ASOCKET_EINVAL;
+    memset(ip, 0, sizeof *ip);
+    if (!text)
+        return ASOCKET_EINVAL;
+    cursor.at = text;
+    cursor.end = text + strlen(text);
+    if (asocket__ip_read(&cursor, ip) && cursor.at == cursor.end)
+        return ASOCKET_OK;
+    memset(ip, 0, sizeof *ip);
+    return ASOCKET_EINVAL;
+}
+
+static asocket__writer asocket__writer_on(char *buffer, size_t size)
+{
+    asocket__writer writer;
+
+    writer.buffer = buffer;
+    writer.size = buffer ? size : 0;
+    writer.length = 0;
+    return writer;
+}
+
+int asocket_ip_format(const asocket_ip *ip, char *buffer, size_t size)
+{
+    asocket__writer writer = asocket__writer_on(buffer, size);
+
+    if (!ip || !buffer || (ip->family != 4 && ip->family != 6)) {
+        if (writer.size)
+            buffer[0] = 0;
+        return ASOCKET_EINVAL;
+    }
+    asocket__put_ip(&writer, ip);
+    return asocket__put_end(&writer);
+}
+
+bool asocket_ip_equal(const asocket_ip *a, const asocket_ip *b)
+{
+    return a && b && a->family == b->family &&
+           !memcmp(a->bytes, b->bytes, a->family == 4 ? 4 : a->family == 6 ? 16 : 0) &&
+           (a->family != 6 || !strcmp(a->zone, b->zone));
+}
+
+bool asocket_ip_is_ipv4(const asocket_ip *ip)
+{
+    return ip && ip->family == 4;
+}
+
+// The first `bits` bits are those of `prefix`.
+static bool asocket__ip_begins(const asocket_ip *ip, int family, const char *prefix, int bits)
+{
+    uint8_t mask = (uint8_t)(0xff << (8 - bits % 8));
+    int whole = bits / 8;
+
+    if (!ip || ip->family != family || memcmp(ip->bytes, prefix, (size_t)whole))
+        return false;
+    return !(bits % 8) || (ip->bytes[whole] & mask) == ((uint8_t)prefix[whole] & mask);
+}
+
+static const char asocket__zeros[] = "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1";
+
+bool asocket_ip_is_loopback(const asocket_ip *ip)
+{
+    return asocket__ip_begins(ip, 4, "\177", 8) || asocket__ip_begins(ip, 6, asocket__zeros, 128);
+}
+
+bool asocket_ip_is_multicast(const asocket_ip *ip)
+{
+    return asocket__ip_begins(ip, 4, "\340", 4) || asocket__ip_begins(ip, 6, "\377", 8);
+}
+
+bool asocket_ip_is_private(const asocket_ip *ip)
+{
+    return asocket__ip_begins(ip, 4, "\12", 8) || asocket__ip_begins(ip, 4, "\254\20", 12) ||
+           asocket__ip_begins(ip, 4, "\300\250", 16) || asocket__ip_begins(ip, 6, "\374", 7);
+}
+
+bool asocket_ip_is_link_local(const asocket_ip *ip)
+{
+    return asocket__ip_begins(ip, 4, "\251\376", 16) || asocket__ip_begins(ip, 6, "\376\200", 10);
+}
+
+bool asocket_ip_is_unspecified(const asocket_ip *ip)
+{
+    return asocket__ip_begins(ip, 4, asocket__zeros, 32) ||
+           (asocket__ip_begins(ip, 6, asocket__zeros, 120) && !ip->bytes[15]);
+}
+
+bool asocket_ip_is_documentation(const asocket_ip *ip)
+{
+    return asocket__ip_begins(ip, 4, "\300\0\2", 24) ||
+           asocket__ip_begins(ip, 4, "\306\63\144", 24) ||
+           asocket__ip_begins(ip, 4, "\313\0\161", 24) ||
+           asocket__ip_begins(ip, 6, "\40\1\15\270", 32) ||
+           asocket__ip_begins(ip, 6, "\77\377\0", 20);
+}
+
+bool asocket_ip_is_broadcast(const asocket_ip *ip)
+{
+    return asocket__ip_begins(ip, 4, "\377\377\377\377", 32);
+}
+
+bool asocket_ip_is_ipv4_mapped(const asocket_ip *ip)
+{
+    return ip && ip->family == 6 && asocket__bytes_are_mapped(ip->bytes);
+}
+
+bool asocket_ip_is_ipv4_compatible(const asocket_ip *ip)
+{
+    return asocket__ip_begins(ip, 6, asocket__zeros, 96) && !asocket_ip_is_unspecified(ip) &&
+           !asocket_ip_is_loopback(ip);
+}
+
+static asocket_ip asocket__ip_widen(const asocket_ip *ip, uint8_t fill)
+{
+    asocket_ip wide;
+
+    memset(&wide, 0, sizeof wide);
+    if (!ip || ip->family != 4)
+        return ip ? *ip : wide;
+    wide.family = 6;
+    wide.bytes[10] = wide.bytes[11] = fill;
+    memcpy(wide.bytes + 12, ip->bytes, 4);
+    return wide;
+}
+
+asocket_ip asocket_ip_to_mapped(const asocket_ip *ip)
+{
+    return asocket__ip_widen(ip, 0xff);
+}
+
+asocket_ip asocket_ip_to_compatible(const asocket_ip *ip)
+{
+    return asocket__ip_widen(ip, 0);
+}
+
+asocket_address asocket_address_of(asocket_ip ip, uint16_t port)
+{
+    asocket_address address;
+
+    memset(&address, 0, sizeof address);
+    address.ip = ip;
+    address.port = port;
+    return address;
+}
+
+static int asocket__path_parse(asocket_address *address, const char *path)
+{
+    size_t length = strlen(path);
+
+    if (!length || (path[0] == '@' && length == 1))
+        return ASOCKET_EINVAL;
+    if (length > sizeof address->path - (path[0] != '@'))
+        return ASOCKET_EINVAL;
+    memcpy(address->path, path, length);
+    address->path_length = (uint16_t)length;
+    if (path[0] == '@')
+        address->path[0] = 0;
+    return ASOCKET_OK;
+}
+
+static bool asocket__address_read(asocket_address *address, const char *text)
+{
+    asocket__text cursor;
+    bool bracket;
+    long port;
+
+    cursor.at = text;
+    cursor.end = text + strlen(text);
+    bracket = asocket__text_take(&cursor, '[');
+    if (!asocket__ip_read(&cursor, &address->ip) || bracket != (address->ip.family == 6))
+        return false;
+    if ((bracket && !asocket__text_take(&cursor, ']')) || !asocket__text_take(&cursor, ':'))
+        return false;
+    port = asocket__text_decimal(&cursor, 65535);
+    address->port = (uint16_t)port;
+    return port >= 0 && cursor.at == cursor.end;
+}
+
+int asocket_address_parse(asocket_address *address, const char *text)
+{
+    if (!address)
+        return ASOCKET_EINVAL;
+    memset(address, 0, sizeof *address);
+    if (!text)
+        return ASOCKET_EINVAL;
+    if (!strncmp(text, "unix:", 5))
+        return asocket__path_parse(address, text + 5);
+    if (asocket__address_read(address, text))
+        return ASOCKET_OK;
+    memset(address, 0, sizeof *address);
+    return ASOCKET_EINVAL;
+}
+
+int asocket_address_format(const asocket_address *address, char *buffer, size_t size)
+{
+    asocket__writer writer = asocket__writer_on(buffer, size);
+
+    if (!address || !buffer ||
+        (!address->path_length && address->ip.family != 4 && address->ip.family != 6) ||
+        address->path_length > sizeof address->path) {
+        if (writer.size)
+            buffer[0] = 0;
+        return ASOCKET_EINVAL;
+    }
+    asocket__put_address(&writer, address);
+    return asocket__put_end(&writer);
+}
+
+bool asocket_address_equal(const asocket_address *a, const asocket_address *b)
+{
+    return a && b && a->port == b->port && a->path_length == b->path_length &&
+           !memcmp(a->path, b->path, a->path_length) && asocket_ip_equal(&a->ip, &b->ip);
+}
+
+static int asocket__path_to_native(const asocket_address *address, asocket__native *native)
+{
+    if (address->path_length > sizeof address->path - (address->path[0] != 0))
+        return ASOCKET_EINVAL;
+    if (address->path_length > sizeof native->local.sun_path)
+        return ASOCKET_EMSGSIZE;
+    memset(native, 0, sizeof *native);
+    native->local.sun_family = AF_UNIX;
+    memcpy(native->local.sun_path, address->path, address->path_length);
+    return (int)(offsetof(struct sockaddr_un, sun_path) + address->path_length +
+                 (address->path[0] != 0));
+}
+
+int asocket_address_to_native(const asocket_address *address, void *native, size_t capacity)
+{
+    asocket__endpoint endpoint;
+    asocket__native made;
+    int size;
+
+    if (!address || !native)
+        return ASOCKET_EINVAL;
+    if (address->path_length) {
+        size = asocket__path_to_native(address, &made);
+    } else {
+        size = asocket__endpoint_of(address, &endpoint);
+        if (!size)
+            size = (int)asocket__native_of(&endpoint, &made);
+    }
+    if (size < 0)
+        return size;
+    if ((size_t)size > capacity)
+        return ASOCKET_EMSGSIZE;
+    memcpy(native, &made, (size_t)size);
+    return size;
+}
+
+static int asocket__path_from_native(asocket_address *address, const asocket__native *native,
+                                     size_t size)
+{
+    size_t length = size - offsetof(struct sockaddr_un, sun_path);
+
+    if (length > sizeof address->path)
+        return ASOCKET_EINVAL;
+    memcpy(address->path, native->local.sun_path, length);
+    while (length && address->path[0] && !address->path[length - 1])
+        length--;
+    address->path_length = (uint16_t)length;
+    return ASOCKET_OK;
+}
+
+int asocket_address_from_native(asocket_address *address, const void *native, size_t size)
+{
+    asocket__native copy;
+    asocket__endpoint endpoint;
+
+    if (!address)
+        return ASOCKET_EINVAL;
+    memset(address, 0, sizeof *address);
+    memset(&copy, 0, sizeof copy);
+    if (!native || size > sizeof copy || size < offsetof(struct sockaddr_un, sun_path))
+        return ASOCKET_EINVAL;
+    memcpy(&copy, native, size);
+    if (copy.any.sa_family == AF_UNIX)
+        return asocket__path_from_native(address, &copy, size);
+    if ((copy.any.sa_family != AF_INET || size < sizeof copy.ipv4) &&
+        (copy.any.sa_family != AF_INET6 || size < sizeof copy.ipv6))
+        return ASOCKET_EINVAL;
+    asocket__endpoint_native(&endpoint, &copy);
+    asocket__endpoint_address(&endpoint, address);
+    return ASOCKET_OK;
+}
+
+// Selector
+
+static int asocket__selector_check(const asocket_selector_options *options)
+{
+    if (options->backend < ASOCKET_BACKEND_DEFAULT || options->backend > ASOCKET_BACKEND_URING)
+        return ASOCKET_EINVAL;
+    if (!asocket__backend_of(options->backend))
+        return ASOCKET_ENOTSUP;
+    if (options->channel_capacity > (size_t)1 << 30 || options->stack_size > (size_t)1 << 30 ||
+        options->close_timeout < 0 || options->close_timeout > INT64_C(86400000))
+        return ASOCKET_EINVAL;
+    return 0;
+}
+
+static size_t asocket__stack_bytes(size_t wanted, size_t page)
+{
+    size_t size = wanted ? wanted : (size_t)ASOCKET__STACK_SIZE;
+
+    if (size < ASOCKET__STACK_MINIMUM)
+        size = ASOCKET__STACK_MINIMUM;
+    if (ASOCKET__ASAN || ASOCKET__TSAN)
+        size *= 4; // instrumented frames are that much larger
+    return (size + page - 1) & ~(page - 1);
+}
+
+static void asocket__selector_init(asocket_selector *selector,
+                                   const asocket_selector_options *options)
+{
+    long page = ASOCKET_SYS(sysconf)(_SC_PAGESIZE);
+
+    selector->allocator = options->allocator;
+    selector->backend = asocket__backend_of(options->backend);
+    selector->page_size = page > 0 ? (size_t)page : 4096;
+    selector->stack_size = asocket__stack_bytes(options->stack_size, selector->page_size);
+    selector->channel_capacity =
+        options->channel_capacity ? (uint32_t)options->channel_capacity
+                                  : (uint32_t)ASOCKET__CAPACITY;
+    selector->close_timeout =
+        options->close_timeout ? options->close_timeout : (int64_t)ASOCKET__CLOSE_TIMEOUT;
+    asocket__list_init(&selector->ready);
+    asocket__list_init(&selector->free_sockets);
+    asocket__list_init(&selector->open_slabs);
+    asocket__list_init(&selector->lingering);
+    asocket__list_init(&selector->starved);
+    asocket__list_init(&selector->foreign);
+    asocket__list_init(&selector->pipes);
+    asocket__list_init(&selector->dead_pipes);
+    selector->outside = &selector->root;
+    asocket__task_init(selector, &selector->root);
+    selector->root.outside = 1;
+    asocket__own(selector);
+}
+
+int asocket_selector_open(const asocket_selector_options *options, asocket_selector **made)
+{
+    asocket_selector_options defaults;
+    asocket_selector *selector, seed;
+    int status;
+
+    if (!made)
+        return ASOCKET_EINVAL;
+    *made = NULL;
+    memset(&defaults, 0, sizeof defaults);
+    if (!options)
+        options = &defaults;
+    status = asocket__selector_check(options);
+    if (status)
+        return status;
+    memset(&seed, 0, sizeof seed);
+    seed.allocator = options->allocator;
+    selector = (asocket_selector *)asocket__allocate(&seed, sizeof *selector);
+    if (!selector)
+        return ASOCKET_ENOMEM;
+    asocket__selector_init(selector, options);
+    status = asocket__timer_room(selector);
+    if (!status)
+        status = selector->backend->open(selector);
+    if (status) {
+        asocket__release(selector, selector->heap.entries,
+                         selector->heap.capacity * sizeof *selector->heap.entries);
+        asocket__release(&seed, selector, sizeof *selector);
+        return status;
+    }
+    *made = selector;
+    return ASOCKET_OK;
+}
+
+asocket_selector *asocket_selector_create(const asocket_selector_options *options)
+{
+    asocket_selector *selector;
+
+    return asocket_selector_open(options, &selector) ? NULL : selector;
+}
+
+// Runs the loop until `until` or until `done` says so.
+static void asocket__run_until(asocket_selector *selector, int64_t until,
+                               bool (*done)(const asocket_selector *selector))
+{
+    while (!done(selector)) {
+        int64_t left = until - asocket__now();
+
+        if (left <= 0)
+            return;
+        (void)asocket__stop_taken(selector);
+        asocket__turn(selector, left);
+    }
+}
+
+static bool asocket__coroutines_ended(const asocket_selector *selector)
+{
+    return !selector->statistics.coroutines && !selector->late && !ASOCKET__LOAD(&selector->posts);
+}
+
+static bool asocket__lingering_ended(const asocket_selector *selector)
+{
+    return asocket__list_empty(&selector->lingering);
+}
+
+static bool asocket__flushing_ended(const asocket_selector *selector)
+{
+    const asocket__link *link;
+
+    for (link = selector->lingering.next; link != &selector->lingering; link = link->next)
+        if (ASOCKET__OF(asocket, link, link)->state == ASOCKET__FLUSHING)
+            return false;
+    return true;
+}
+
+static void asocket__sockets_close(asocket_selector *selector)
+{
+    uint32_t i;
+
+    for (i = 0; i < selector->socket_count; i++) {
+        asocket *socket = asocket__socket_at(selector, i);
+
+        if (socket->state == ASOCKET__OPEN && socket->kind != ASOCKET__FOREIGN)
+            asocket__socket_close(socket);
+    }
+}
+
+static void asocket__pipes_free(asocket_selector *selector, asocket__link *list)
+{
+    while (!asocket__list_empty(list)) {
+        asocket__pipe *pipe = ASOCKET__OF(asocket__pipe, link, list->next);
+
+        asocket__ring_detach(selector, &pipe->ring, pipe->in.capacity);
+        asocket__ring_detach(selector, &pipe->out.own, pipe->in.capacity);
+        asocket__list_remove(&pipe->link);
+        asocket__release(selector, pipe, sizeof *pipe);
+    }
+}
+
+static void asocket__posts_free(asocket_selector *selector)
+{
+    asocket__posts_take(selector);
+    while (selector->late) {
+        asocket__post *post = selector->late;
+
+        selector->late = post->next;
+        asocket__release(selector, post, sizeof *post);
+    }
+}
+
+static void asocket__selector_free(asocket_selector *selector)
+{
+    asocket_selector seed;
+    uint32_t i;
+
+    asocket__pipes_free(selector, &selector->pipes);
+    asocket__pipes_free(selector, &selector->dead_pipes);
+    asocket__posts_free(selector);
+#if ASOCKET__COROUTINES
+    asocket__stacks_free(selector);
+#endif
+    asocket__buffers_free(selector);
+    for (i = 0; i < selector->chunk_count; i++)
+        asocket__release(selector, selector->chunks[i], ASOCKET__CHUNK * sizeof **selector->chunks);
+    asocket__release(selector, selector->chunks,
+                     selector->chunk_capacity * sizeof *selector->chunks);
+    asocket__release(selector, selector->heap.entries,
+                     selector->heap.capacity * sizeof *selector->heap.entries);
+    selector->backend->shut(selector);
+    memset(&seed, 0, sizeof seed);
+    seed.allocator = selector->allocator;
+    asocket__release(&seed, selector, sizeof *selector);
+}
+
+// The caller may run the loop: nobody else does, and it is no coroutine.
+static int asocket__loop_enter(asocket_selector *selector, const char *operation)
+{
+    if (!selector || !asocket__here(selector))
+        return ASOCKET_EINVAL;
+    if (selector->current)
+        return asocket__fail(selector, ASOCKET_EINVAL, operation, "called inside a coroutine");
+    selector->turning++;
+    return 0;
+}
+
+void asocket_selector_destroy(asocket_selector *selector)
+{
+    int64_t start, until;
+
+    if (!selector || asocket__loop_enter(selector, "selector_destroy"))
+        return;
+    start = asocket__now();
+    until = asocket__later(start, selector->close_timeout);
+    selector->destroying = 1;
+#if ASOCKET__COROUTINES
+    asocket__cancel(&selector->root);
+#endif
+    asocket__run_until(selector, until, asocket__coroutines_ended);
+    asocket__sockets_close(selector);
+    asocket__run_until(selector, until, asocket__flushing_ended);
+    start = asocket__later(start, ASOCKET__DESTROY_DRAIN);
+    asocket__run_until(selector, start < until ? start : until, asocket__lingering_ended);
+    while (!asocket__list_empty(&selector->lingering))
+        asocket__close_expire(ASOCKET__OF(asocket, link, selector->lingering.next));
+    asocket__selector_free(selector);
+}
+
+int asocket_run(asocket_selector *selector)
+{
+    int status = asocket__loop_enter(selector, "run");
+
+    if (status)
+        return status;
+    while (!status && !asocket__coroutines_ended(selector)) {
+        if (asocket__stop_taken(selector))
+            status = asocket__fail(selector, ASOCKET_ECANCELED, "run", "asocket_stop was called");
+        else
+            asocket__turn(selector, -1);
+    }
+    selector->turning--;
+    return status;
+}
+
+int asocket_poll(asocket_selector *selector, int64_t timeout)
+{
+    int status;
+
+    if (selector && timeout < ASOCKET_NO_WAIT)
+        return asocket__fail(selector, ASOCKET_EINVAL, "poll", "the time-out is negative");
+    status = asocket__loop_enter(selector, "poll");
+    if (status)
+        return status;
+    if (timeout == ASOCKET_NO_WAIT)
+        timeout = 0;
+    if (asocket__stop_taken(selector))
+        status = asocket__fail(selector, ASOCKET_ECANCELED, "poll", "asocket_stop was called");
+    else
+        asocket__turn(selector, timeout < 0 ? -1 : asocket__later(0, timeout));
+    selector->turning--;
+    return status;
+}
+
+int64_t asocket_next_timeout(const asocket_selector *selector)
+{
+    if (!selector)
+        return ASOCKET_EINVAL;
+    return asocket__round_up(asocket__idle_time((asocket_selector *)(uintptr_t)selector, -1));
+}
+
+asocket_handle asocket_selector_handle(const asocket_selector *selector)
+{
+    return selector ? selector->backend->handle(selector) : ASOCKET__NO_HANDLE;
+}
+
+void asocket_stop(asocket_selector *selector)
+{
+    if (!selector)
+        return;
+    ASOCKET__STORE(&selector->stopped, 1);
+    asocket__notify(selector);
+}
+
+int asocket_post(asocket_selector *selector, asocket_function *function, void *argument)
+{
+    if (!selector || !function)
+        return ASOCKET_EINVAL;
+    return asocket__post_push(selector, function, argument);
+}
+
+int asocket_stats(const asocket_selector *selector, asocket_statistics *statistics)
+{
+    if (!selector || !statistics)
+        return ASOCKET_EINVAL;
+    *statistics = selector->statistics;
+    return ASOCKET_OK;
+}
+
+// Coroutines
+
+#if ASOCKET__COROUTINES
+
+asocket_job asocket_launch(asocket_selector *selector, asocket_function *function, void *argument)
+{
+    asocket__task *task;
+
+    if (!selector || !asocket__here(selector))
+        return 0;
+    if (!function) {
+        (void)asocket__fail(selector, ASOCKET_EINVAL, "launch", "no function");
+        return 0;
+    }
+    task = asocket__launch(selector, asocket__self(selector), function, argument);
+    if (task)
+        return asocket__job_of(selector, task);
+    (void)asocket__fail(selector, ASOCKET_ENOMEM, "launch", NULL);
+    return 0;
+}
+
+asocket_job asocket_launch_socket(asocket_selector *selector, asocket_function *function,
+                                  asocket *socket)
+{
+    asocket__task *task = NULL;
+    int status = ASOCKET_ENOMEM;
+
+    if (!selector || !asocket__here(selector))
+        return 0;
+    if (!socket || !function || socket->selector != selector || socket->launched)
+        status = ASOCKET_EINVAL;
+    else if (socket->state != ASOCKET__OPEN)
+        status = ASOCKET_ECLOSED;
+    else
+        task = asocket__launch(selector, asocket__self(selector), function, socket);
+    if (task) {
+        task->socket = socket;
+        socket->launched = 1;
+        return asocket__job_of(selector, task);
+    }
+    if (socket && socket->selector == selector && !socket->launched)
+        asocket__socket_close(socket);
+    (void)asocket__fail(selector, status, "launch_socket",
+                        status == ASOCKET_EINVAL ? "no function, or no socket of this selector"
+                                                 : NULL);
+    return 0;
+}
+
+asocket_job asocket_current(const asocket_selector *selector)
+{
+    return selector && selector->current ? asocket__job_of(selector, selector->current) : 0;
+}
+
+int asocket_join(asocket_selector *selector, asocket_job job)
+{
+    asocket__task *task;
+    int status;
+
+    if (!selector || !asocket__here(selector))
+        return ASOCKET_EINVAL;
+    task = asocket__task_of(selector, job);
+    if (!task)
+        return ASOCKET_OK;
+    if (task == selector->current)
+        return asocket__fail(selector, ASOCKET_EINVAL, "join", "a coroutine cannot join itself");
+    status = asocket__wait_in(selector, &task->joiners, ASOCKET_FOREVER);
+    return status ? asocket__fail(selector, status, "join", NULL) : ASOCKET_OK;
+}
+
+int asocket_join_all(asocket_selector *selector)
+{
+    asocket__task *self;
+    int status = 0;
+
+    if (!selector || !asocket__here(selector))
+        return ASOCKET_EINVAL;
+    self = asocket__self(selector);
+    self->joining = 1;
+    while (!status && !asocket__list_empty(&self->children))
+        status = asocket__wait_in(selector, NULL, ASOCKET_FOREVER);
+    self->joining = 0;
+    return status ? asocket__fail(selector, status, "join_all", NULL) : ASOCKET_OK;
+}
+
+int asocket_cancel(asocket_selector *selector, asocket_job job)
+{
+    asocket__task *task;
+
+    if (!selector || !asocket__here(selector))
+        return ASOCKET_EINVAL;
+    task = asocket__task_of(selector, job);
+    if (task)
+        asocket__cancel(task);
+    return ASOCKET_OK;
+}
+
+int asocket_cancel_all(asocket_selector *selector)
+{
+    asocket__task *self;
+    asocket__link *link;
+
+    if (!selector || !asocket__here(selector))
+        return ASOCKET_EINVAL;
+    self = asocket__self(selector);
+    for (link = self->children.next; link != &self->children; link = link->next)
+        asocket__cancel(ASOCKET__OF(asocket__task, sibling, link));
+    return ASOCKET_OK;
+}
+
+int asocket_serve(asocket *server, asocket_function *function)
+{
+    if (!server)
+        return ASOCKET_EINVAL;
+    if (!function)
+        return asocket__fail(server->selector, ASOCKET_EINVAL, "serve", "no function");
+    for (;;) {
+        asocket *client = asocket_accept(server);
+
+        if (!client)
+            return asocket_error(server->selector);
+        (void)asocket_launch_socket(server->selector, function, client);
+    }
+}
+
+#endif
+
+int asocket_sleep_ns(asocket_selector *selector, int64_t nanoseconds)
+{
+    int64_t until, end;
+    int status;
+
+    if (!selector || !asocket__here(selector))
+        return ASOCKET_EINVAL;
+    if (nanoseconds < ASOCKET_FOREVER)
+        return asocket__fail(selector, ASOCKET_EINVAL, "sleep", "the time is negative");
+    status = asocket__wait_begin(selector, ASOCKET_FOREVER, &until);
+    if (status)
+        return asocket__fail(selector, status, "sleep", NULL);
+    end = asocket__now();
+    end = nanoseconds < 0 || nanoseconds > ASOCKET_NEVER - end ? ASOCKET_NEVER : end + nanoseconds;
+    status = asocket__park(selector, asocket__self(selector), end < until ? end : until);
+    if (status == ASOCKET_ETIMEDOUT && end < until)
+        return ASOCKET_OK;
+    return asocket__fail(selector, status, "sleep", NULL);
+}
+
+int asocket_sleep(asocket_selector *selector, int64_t ms)
+{
+    return asocket_sleep_ns(selector, ms < 0 ? ms : asocket__later(0, ms));
+}
+
+int asocket_yield(asocket_selector *selector)
+{
+    asocket__task *self;
+
+    if (!selector || !asocket__here(selector))
+        return ASOCKET_EINVAL;
+    self = asocket__self(selector);
+    asocket__step_aside(selector, self);
+    return self->cancelled ? asocket__fail(selector, ASOCKET_ECANCELED, "yield", NULL)
+                           : ASOCKET_OK;
+}
+
+int64_t asocket_set_deadline(asocket_selector *selector, int64_t ms)
+{
+    asocket__task *self;
+    int64_t former, deadline;
+
+    if (!selector || !asocket__here(selector))
+        return ASOCKET_NEVER;
+    self = asocket__self(selector);
+    former = self->deadline;
+    if (ms == ASOCKET_FOREVER)
+        return former;
+    deadline = asocket__later(asocket__now(), ms < 0 ? 0 : ms);
+    if (deadline < former)
+        self->deadline = deadline;
+    return former;
+}
+
+void asocket_restore_deadline(asocket_selector *selector, int64_t former)
+{
+    if (selector && asocket__here(selector))
+        asocket__self(selector)->deadline = former;
+}
+
+int asocket_wait_handle(asocket_selector *selector, asocket_handle handle, int events)
+{
+    asocket *foreign;
+    int status;
+
+    if (!selector || !asocket__here(selector))
+        return ASOCKET_EINVAL;
+    if (handle == ASOCKET__NO_HANDLE || handle < 0 || !events || (events & ~ASOCKET__BOTH))
+        return asocket__fail(selector, ASOCKET_EINVAL, "wait_handle",
+                             "no descriptor, or events other than ASOCKET_READ, ASOCKET_WRITE");
+    foreign = asocket__foreign_open(selector, handle);
+    if (!foreign)
+        return asocket__fail(selector, ASOCKET_ENOMEM, "wait_handle", NULL);
+    if (((events & ASOCKET_READ) && foreign->waiter[ASOCKET__READER]) ||
+        ((events & ASOCKET_WRITE) && foreign->waiter[ASOCKET__WRITER]))
+        return asocket__fail(selector, ASOCKET_EBUSY, "wait_handle",
+                             "another coroutine waits for it");
+    status = asocket__foreign_wait(foreign, events);
+    asocket__foreign_close(foreign);
+    return status < 0 ? asocket__fail(selector, status, "wait_handle", NULL) : status;
+}
+
+// Building
+
+asocket_builder asocket_tcp(asocket_selector *selector)
+{
+    asocket_builder builder;
+
+    memset(&builder, 0, sizeof builder);
+    builder.selector = selector;
+    builder.protocol = ASOCKET__TCP;
+    return builder;
+}
+
+// The host and port that a caller gave: 0, or a status that is noted.
+static int asocket__host_check(const asocket_builder *builder, const char *operation,
+                               const char *host, int port, asocket__endpoint endpoints[2],
+                               uint32_t *count)
+{
+    int status = asocket__builder_check(builder, operation);
+
+    if (status)
+        return status;
+    if (port < 0 || port > 65535)
+        return asocket__fail_text(builder->selector, ASOCKET_EINVAL, operation, host ? host : "",
+                                  "the port is not within 0 to 65535");
+    if (!host || !*host)
+        return asocket__fail(builder->selector, ASOCKET_EINVAL, operation, "no host");
+    status = asocket__host_endpoints(host, (uint16_t)port, endpoints, count);
+    if (!status)
+        return 0;
+    return asocket__fail_text(builder->selector, status, operation, host,
+                              status == ASOCKET_ENOTSUP ? "neither an IP address nor localhost"
+                                                        : "no such interface");
+}
+
+asocket *asocket_bind(asocket_builder builder, const char *host, int port)
+{
+    asocket__endpoint endpoints[2];
+    asocket *server = NULL;
+    uint32_t count;
+    int status = asocket__host_check(&builder, "bind", host ? host : "::", port, endpoints,
+                                     &count);
+
+    if (!status)
+        status = asocket__listen(&builder, &endpoints[0], &server);
+    if (!status)
+        return server;
+    if (host || (status != ASOCKET_ENOTSUP && status != ASOCKET_EADDRNOTAVAIL))
+        return NULL;
+    // Every interface, on a system without IPv6.
+    memset(&endpoints[0], 0, sizeof endpoints[0]);
+    endpoints[0].family = 4;
+    endpoints[0].port = (uint16_t)port;
+    return asocket__listen(&builder, &endpoints[0], &server) ? NULL : server;
+}
+
+asocket *asocket_connect(asocket_builder builder, const char *host, int port)
+{
+    asocket__endpoint endpoints[2];
+    uint32_t count;
+
+    if (asocket__host_check(&builder, "connect", host, port, endpoints, &count))
+        return NULL;
+    return asocket__connect_endpoints(&builder, endpoints, count);
+}
+
+static int asocket__address_check(const asocket_builder *builder, const char *operation,
+                                  const asocket_address *address, asocket__endpoint *endpoint)
+{
+    int status = asocket__builder_check(builder, operation);
+
+    if (status)
+        return status;
+    status = address ? asocket__endpoint_of(address, endpoint) : ASOCKET_EINVAL;
+    if (status == ASOCKET_EADDRNOTAVAIL)
+        return asocket__fail_text(builder->selector, status, operation, address->ip.zone,
+                                  "no such interface");
+    return status ? asocket__fail(builder->selector, status, operation, "no IP address") : 0;
+}
+
+asocket *asocket_bind_address(asocket_builder builder, const asocket_address *address)
+{
+    asocket__endpoint endpoint;
+    asocket *server;
+
+    if (asocket__address_check(&builder, "bind", address, &endpoint) ||
+        asocket__listen(&builder, &endpoint, &server))
+        return NULL;
+    return server;
+}
+
+asocket *asocket_connect_address(asocket_builder builder, const asocket_address *address)
+{
+    asocket__endpoint endpoint;
+
+    if (asocket__address_check(&builder, "connect", address, &endpoint))
+        return NULL;
+    return asocket__connect_endpoints(&builder, &endpoint, 1);
+}
+
+asocket *asocket_connect_any(asocket_builder builder, const asocket_address *addresses,
+                             size_t count)
+{
+    asocket__endpoint *endpoints;
+    asocket *socket = NULL;
+    size_t i;
+
+    if (asocket__builder_check(&builder, "connect"))
+        return NULL;
+    if (!addresses || !count || count > 1024) {
+        (void)asocket__fail(builder.selector, ASOCKET_EINVAL, "connect",
+                            "no addresses, or more than 1,024");
+        return NULL;
+    }
+    endpoints = (asocket__endpoint *)asocket__allocate(builder.selector, count * sizeof *endpoints);
+    if (!endpoints) {
+        (void)asocket__fail(builder.selector, ASOCKET_ENOMEM, "connect", NULL);
+        return NULL;
+    }
+    for (i = 0; i < count; i++)
+        if (asocket__address_check(&builder, "connect", &addresses[i], &endpoints[i]))
+            break;
+    if (i == count)
+        socket = asocket__connect_endpoints(&builder, endpoints, (uint32_t)count);
+    asocket__release(builder.selector, endpoints, count * sizeof *endpoints);
+    return socket;
+}
+
+// What a foreign descriptor is: a kind of ours, or a status.
+static int asocket__adopt_kind(asocket_handle handle, asocket__native *local)
+{
+    int type = 0, listening = 0;
+    socklen_t size = sizeof type;
+
+    if (ASOCKET_SYS(getsockopt)(handle, SOL_SOCKET, SO_TYPE, &type, &size))
+        return asocket__status_of(errno);
+    size = sizeof *local;
+    memset(local, 0, sizeof *local);
+    if (ASOCKET_SYS(getsockname)(handle, &local->any, &size))
+        return asocket__status_of(errno);
+    if (type != SOCK_STREAM ||
+        (local->any.sa_family != AF_INET && local->any.sa_family != AF_INET6))
+        return ASOCKET_EINVAL;
+    size = sizeof listening;
+    if (ASOCKET_SYS(getsockopt)(handle, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size))
+        return asocket__status_of(errno);
+    return listening ? ASOCKET__LISTENER : ASOCKET__STREAM;
+}
+
+static int asocket__adopt_options(const asocket_builder *builder, asocket_handle handle,
+                                  const asocket__native *local, int kind)
+{
+    const char *wrong = "";
+    int flags, status;
+
+    status = asocket__builder_apply(builder, handle, local->any.sa_family, false, &wrong);
+    if (status)
+        return asocket__fail_text(builder->selector, status, "adopt", wrong,
+                                  "the system does not honour this option");
+    (void)kind;
+    flags = ASOCKET_SYS(fcntl)(handle, F_GETFL);
+    if (flags < 0 || ASOCKET_SYS(fcntl)(handle, F_SETFD, FD_CLOEXEC) < 0 ||
+        (!(flags & O_NONBLOCK) && ASOCKET_SYS(fcntl)(handle, F_SETFL, flags | O_NONBLOCK) < 0))
+        return asocket__fail(builder->selector, asocket__status_of(errno), "adopt", NULL);
+    return 0;
+}
+
+asocket *asocket_adopt(asocket_builder builder, asocket_handle handle)
+{
+    asocket__native local, peer;
+    asocket *socket;
+    socklen_t size = sizeof peer;
+    int kind;
+
+    if (asocket__builder_check(&builder, "adopt"))
+        return NULL;
+    kind = asocket__adopt_kind(handle, &local);
+    if (kind < 0) {
+        (void)asocket__fail(builder.selector, kind, "adopt", "the descriptor is no TCP socket");
+        return NULL;
+    }
+    socket = asocket__socket_new(builder.selector);
+    if (!socket) {
+        (void)asocket__fail(builder.selector, ASOCKET_ENOMEM, "adopt", NULL);
+        return NULL;
+    }
+    if (asocket__adopt_options(&builder, handle, &local, kind)) {
+        asocket__socket_unused(socket);
+        return NULL;
+    }
+    asocket__socket_open(socket, handle, kind);
+    socket->domain = (uint8_t)local.any.sa_family;
+    asocket__socket_inherit(socket, builder.timeout,
+                            builder.channel_capacity ? (uint32_t)builder.channel_capacity
+                                                     : builder.selector->channel_capacity);
+    asocket__endpoint_native(&socket->local, &local);
+    asocket__endpoint_unmap(&socket->local);
+    memset(&peer, 0, sizeof peer);
+    if (kind == ASOCKET__STREAM && !ASOCKET_SYS(getpeername)(handle, &peer.any, &size))
+        asocket__endpoint_native(&socket->remote, &peer);
+    asocket__endpoint_unmap(&socket->remote);
+    return socket;
+}
+
+// Sockets
+
+// What every call on an open socket begins with; `kinds` are those it is for.
+static int asocket__socket_check(const asocket *socket, int kind, const char *operation)
+{
+    if (!socket || !asocket__here(socket->selector))
+        return ASOCKET_EINVAL;
+    if (socket->state != ASOCKET__OPEN)
+        return asocket__fail_at(socket->selector, ASOCKET_ECLOSED, 0, operation, &socket->remote);
+    if (kind && socket->kind != kind)
+        return asocket__fail(socket->selector, ASOCKET_EINVAL, operation,
+                             socket->kind == ASOCKET__LISTENER
+                                 ? "a listener accepts; it has no bytes"
+                                 : "a connection does not accept");
+    return 0;
+}
+
+asocket *asocket_accept(asocket *server)
+{
+    asocket *socket;
+    int status = asocket__socket_check(server, ASOCKET__LISTENER, "accept");
+
+    if (status)
+        return NULL;
+    if (server->waiter[ASOCKET__READER] || server->in.task) {
+        (void)asocket__fail(server->selector, ASOCKET_EBUSY, "accept",
+                            "another coroutine is accepting");
+        return NULL;
+    }
+    server->in.task = asocket__self(server->selector);
+    socket = asocket__accept_wait(server, &status);
+    server->in.task = NULL;
+    if (!socket)
+        (void)asocket__fail_at(server->selector, status, 0, "accept", &server->local);
+    return socket;
+}
+
+int asocket_close(asocket *socket)
+{
+    if (!socket || !asocket__here(socket->selector))
+        return ASOCKET_EINVAL;
+    asocket__socket_close(socket);
+    return ASOCKET_OK;
+}
+
+int asocket_abort(asocket *socket)
+{
+    if (!socket || !asocket__here(socket->selector))
+        return ASOCKET_EINVAL;
+    asocket__socket_abort(socket);
+    return ASOCKET_OK;
+}
+
+static int asocket__shutdown_read(asocket *socket)
+{
+    asocket__ring_detach(socket->selector, &socket->in.own, socket->in.capacity);
+    if (!socket->in.ended)
+        socket->in.ended = ASOCKET_EOF;
+    (void)ASOCKET_SYS(shutdown)(socket->handle, SHUT_RD); // ENOTCONN: the peer is gone
+    if (socket->waiter[ASOCKET__READER])
+        asocket__wake(socket->waiter[ASOCKET__READER], 0);
+    return ASOCKET_OK;
+}
+
+int asocket_shutdown(asocket *socket, int directions)
+{
+    int status = asocket__socket_check(socket, ASOCKET__STREAM, "shutdown");
+
+    if (status)
+        return status;
+    if (!directions || (directions & ~ASOCKET__BOTH))
+        return asocket__fail(socket->selector, ASOCKET_EINVAL, "shutdown",
+                             "directions are ASOCKET_READ, ASOCKET_WRITE or both");
+    if (directions & ASOCKET_READ)
+        status = asocket__shutdown_read(socket);
+    if (directions & ASOCKET_WRITE)
+        status = asocket_finish(&socket->out);
+    return status;
+}
+
+bool asocket_is_closed(const asocket *socket)
+{
+    return !socket || socket->state != ASOCKET__OPEN;
+}
+
+int asocket_await_closed(asocket *socket)
+{
+    int status = 0;
+
+    if (!socket || !asocket__here(socket->selector))
+        return ASOCKET_EINVAL;
+    socket->pins++;
+    while (!status && socket->state != ASOCKET__CLOSED)
+        status = asocket__wait_in(socket->selector, &socket->closers, ASOCKET_FOREVER);
+    socket->pins--;
+    return status ? asocket__fail(socket->selector, status, "await_closed", NULL) : ASOCKET_OK;
+}
+
+int asocket_local_address(const asocket *socket, asocket_address *address)
+{
+    int status;
+
+    if (address)
+        memset(address, 0, sizeof *address);
+    if (!socket || !address)
+        return ASOCKET_EINVAL;
+    status = socket->state == ASOCKET__CLOSED
+                 ? 0
+                 : asocket__local_learn((asocket *)(uintptr_t)socket);
+    if (status || !socket->local.family)
+        return asocket__fail(socket->selector, status ? status : ASOCKET_EINVAL, "local_address",
+                             NULL);
+    asocket__endpoint_address(&socket->local, address);
+    return ASOCKET_OK;
+}
+
+int asocket_remote_address(const asocket *socket, asocket_address *address)
+{
+    if (address)
+        memset(address, 0, sizeof *address);
+    if (!socket || !address)
+        return ASOCKET_EINVAL;
+    if (!socket->remote.family)
+        return asocket__fail(socket->selector, ASOCKET_EINVAL, "remote_address",
+                             "the socket is not connected");
+    asocket__endpoint_address(&socket->remote, address);
+    return ASOCKET_OK;
+}
+
+static int asocket__option_check(const asocket *socket, asocket_option option,
+                                 const char *operation, const asocket__option_row **row)
+{
+    int status = asocket__socket_check(socket, 0, operation);
+
+    if (status)
+        return status;
+    *row = asocket__option_row_of((int)option);
+    if (!*row)
+        return asocket__fail(socket->selector, ASOCKET_EINVAL, operation,
+                             "no such option, or not for this kind of socket");
+    return 0;
+}
+
+int asocket_set_option(asocket *socket, asocket_option option, int value)
+{
+    const asocket__option_row *row;
+    int status = asocket__option_check(socket, option, "set_option", &row);
+
+    if (status)
+        return status;
+    if (value < 0 || value > row->most)
+        return asocket__fail_text(socket->selector, ASOCKET_EINVAL, "set_option", row->text,
+                                  "the value is out of range");
+    status = asocket__option_set(socket->selector, socket->handle, socket->domain, row, value);
+    return status ? asocket__fail_text(socket->selector, status, "set_option", row->text, NULL)
+                  : ASOCKET_OK;
+}
+
+int asocket_get_option(const asocket *socket, asocket_option option, int *value)
+{
+    const asocket__option_row *row;
+    int status = asocket__option_check(socket, option, "get_option", &row), level, name;
+    socklen_t size = sizeof *value;
+
+    if (status)
+        return status;
+    if (!value)
+        return asocket__fail(socket->selector, ASOCKET_EINVAL, "get_option", "no place to store");
+    *value = 0;
+    if (!asocket__option_place(row, socket->domain, &level, &name))
+        return asocket__fail_text(socket->selector, ASOCKET_ENOTSUP, "get_option", row->text, NULL);
+    if (ASOCKET_SYS(getsockopt)(socket->handle, level, name, value, &size))
+        return asocket__fail_text(socket->selector, asocket__status_of(errno), "get_option",
+                                  row->text, NULL);
+    if (row->form == ASOCKET__SWITCHES)
+        *value = *value != 0; // some systems answer with the flag's bit
+    return ASOCKET_OK;
+}
+
+asocket_handle asocket_native_handle(const asocket *socket)
+{
+    return socket && socket->state == ASOCKET__OPEN ? socket->handle : ASOCKET__NO_HANDLE;
+}
+
+asocket_selector *asocket_selector_of(const asocket *socket)
+{
+    return socket ? socket->selector : NULL;
+}
+
+int asocket_set_timeout(asocket *socket, int64_t ms)
+{
+    int status = asocket__socket_check(socket, 0, "set_timeout");
+
+    if (status)
+        return status;
+    if (ms < ASOCKET_NO_WAIT)
+        return asocket__fail(socket->selector, ASOCKET_EINVAL, "set_timeout",
+                             "the time-out is negative");
+    socket->timeout = ms;
+    return ASOCKET_OK;
+}
+
+int asocket_on_ready(asocket *socket, int events, asocket_function *function, void *argument)
+{
+    asocket__notice *notice;
+    int status = asocket__socket_check(socket, 0, "on_ready");
+
+    if (status)
+        return status;
+    if (!function || !events || (events & ~ASOCKET__BOTH))
+        return asocket__fail(socket->selector, ASOCKET_EINVAL, "on_ready",
+                             "no function, or events other than ASOCKET_READ, ASOCKET_WRITE");
+    if (!(socket->ready & events) && !socket->in.own.visible)
+        status = socket->selector->backend->arm(socket->selector, socket, events);
+    if (status)
+        return asocket__fail(socket->selector, status, "on_ready", NULL);
+    notice = (asocket__notice *)asocket__allocate(socket->selector, sizeof *notice);
+    if (!notice)
+        return asocket__fail(socket->selector, ASOCKET_ENOMEM, "on_ready", NULL);
+    notice->function = function;
+    notice->argument = argument;
+    notice->events = events;
+    notice->next = socket->notices;
+    socket->notices = notice;
+    if ((socket->ready & events) || socket->in.own.visible)
+        asocket__socket_serve(socket);
+    return ASOCKET_OK;
+}
+
+// Channels
+
+static int asocket__channel_check(asocket *socket, uint8_t opened, const char *operation)
+{
+    int status = asocket__socket_check(socket, ASOCKET__STREAM, operation);
+
+    if (status)
+        return status;
+    return opened ? asocket__fail(socket->selector, ASOCKET_EBUSY, operation,
+                                  "the channel was opened before")
+                  : 0;
+}
+
+asocket_read_channel *asocket_open_read_channel(asocket *socket)
+{
+    if (asocket__channel_check(socket, socket ? socket->in.opened : 0, "open_read_channel"))
+        return NULL;
+    socket->in.opened = 1;
+    return &socket->in;
+}
+
+asocket_write_channel *asocket_open_write_channel(asocket *socket, int flags)
+{
+    if (asocket__channel_check(socket, socket ? socket->out.opened : 0, "open_write_channel"))
+        return NULL;
+    if (flags & ~ASOCKET_AUTO_FLUSH) {
+        (void)asocket__fail(socket->selector, ASOCKET_EINVAL, "open_write_channel",
+                            "flags other than ASOCKET_AUTO_FLUSH");
+        return NULL;
+    }
+    socket->out.opened = 1;
+    socket->out.auto_flush = flags & ASOCKET_AUTO_FLUSH;
+    return &socket->out;
+}
+
+int asocket_pipe(asocket_selector *selector, size_t capacity, asocket_read_channel **in,
+                 asocket_write_channel **out)
+{
+    asocket__pipe *pipe;
+
+    if (in)
+        *in = NULL;
+    if (out)
+        *out = NULL;
+    if (!selector || !asocket__here(selector))
+        return ASOCKET_EINVAL;
+    if (!in || !out || capacity > (size_t)1 << 30)
+        return asocket__fail(selector, ASOCKET_EINVAL, "pipe", "no place for an end, or too large");
+    pipe = (asocket__pipe *)asocket__allocate(selector, sizeof *pipe);
+    if (!pipe)
+        return asocket__fail(selector, ASOCKET_ENOMEM, "pipe", NULL);
+    pipe->selector = pipe->in.selector = pipe->out.selector = selector;
+    pipe->in.pipe = pipe->out.pipe = pipe;
+    pipe->in.ring = pipe->out.ring = &pipe->ring;
+    pipe->in.capacity = pipe->out.capacity =
+        capacity ? (uint32_t)capacity : selector->channel_capacity;
+    pipe->in.opened = pipe->out.opened = 1;
+    pipe->out.auto_flush = 0;
+    asocket__list_init(&pipe->link);
+    asocket__list_append(&selector->pipes, &pipe->link);
+    *in = &pipe->in;
+    *out = &pipe->out;
+    return ASOCKET_OK;
+}
+
+// Reading
+
+ptrdiff_t asocket_read(asocket_read_channel *in, void *buffer, size_t size)
+{
+    ptrdiff_t count = asocket__in_enter(in, "read");
+
+    if (count || !size)
+        return count;
+    if (!buffer)
+        return asocket__fail(in->selector, ASOCKET_EINVAL, "read", "no buffer");
+    count = asocket__in_some(in, buffer, size);
+    return ASOCKET__LIKELY(count >= 0) ? count : asocket__in_fail(in, (int)count, "read");
+}
+
+static int asocket__read_exactly(asocket_read_channel *in, void *buffer, size_t size,
+                                 const char *operation)
+{
+    int status = asocket__in_enter(in, operation);
+
+    if (status || !size)
+        return status;
+    if (!buffer)
+        return asocket__fail(in->selector, ASOCKET_EINVAL, operation, "no buffer");
+    status = asocket__in_full(in, buffer, size);
+    return status ? asocket__in_fail(in, status, operation) : 0;
+}
+
+ptrdiff_t asocket_read_full(asocket_read_channel *in, void *buffer, size_t size)
+{
+    int status = asocket__read_exactly(in, buffer, size, "read_full");
+
+    return status ? status : (ptrdiff_t)size;
+}
+
+static ptrdiff_t asocket__read_search(asocket_read_channel *in, asocket__search *search,
+                                      size_t size, const char *operation)
+{
+    ptrdiff_t length;
+
+    search->limit = size - 1;
+    search->buffer[0] = 0;
+    length = asocket__in_search(in, search);
+    if (length >= 0)
+        return length;
+    if (!search->moved)
+        search->buffer[0] = 0;
+    return asocket__in_fail(in, (int)length, operation);
+}
+
+ptrdiff_t asocket_read_line(asocket_read_channel *in, char *line, size_t size)
+{
+    asocket__search search;
+    int status = asocket__in_enter(in, "read_line");
+
+    if (status)
+        return status;
+    if (!line || !size)
+        return asocket__fail(in->selector, ASOCKET_EINVAL, "read_line", "no buffer");
+    memset(&search, 0, sizeof search);
+    search.delimiter = "\n";
+    search.length = 1;
+    search.line = true;
+    search.buffer = line;
+    return asocket__read_search(in, &search, size, "read_line");
+}
+
+static int asocket__delimiter_check(asocket_read_channel *in, const void *delimiter, size_t length,
+                                    const char *operation)
+{
+    int status = asocket__in_enter(in, operation);
+
+    if (status)
+        return status;
+    if (!delimiter || !length || length > in->capacity)
+        return asocket__fail(in->selector, ASOCKET_EINVAL, operation,
+                             "the delimiter is empty or longer than the channel's capacity");
+    return 0;
+}
+
+ptrdiff_t asocket_read_until(asocket_read_channel *in, const void *delimiter, size_t length,
+                             void *buffer, size_t size)
+{
+    asocket__search search;
+    int status = asocket__delimiter_check(in, delimiter, length, "read_until");
+
+    if (status)
+        return status;
+    if (!buffer || !size)
+        return asocket__fail(in->selector, ASOCKET_EINVAL, "read_until", "no buffer");
+    memset(&search, 0, sizeof search);
+    search.delimiter = (const char *)delimiter;
+    search.length = (uint32_t)length;
+    search.buffer = (char *)buffer;
+    return asocket__read_search(in, &search, size, "read_until");
+}
+
+int asocket_read_byte(asocket_read_channel *in)
+{
+    uint8_t byte;
+    int status = asocket__read_exactly(in, &byte, 1, "read_byte");
+
+    return status ? status : byte;
+}
+
+// The first of `size` bytes counts most.
+static uint64_t asocket__big_endian(const uint8_t *bytes, int size)
+{
+    uint64_t value = 0;
+    int i;
+
+    for (i = 0; i < size; i++)
+        value = value << 8 | bytes[i];
+    return value;
+}
+
+static uint64_t asocket__little_endian(const uint8_t *bytes, int size)
+{
+    uint64_t value = 0;
+    int i;
+
+    for (i = size; i-- > 0;)
+        value = value << 8 | bytes[i];
+    return value;
+}
+
+#define ASOCKET__READ_NUMBER(name, type, order)                                             \
+    int asocket_read_##name(asocket_read_channel *in, type *value)                          \
+    {                                                                                       \
+        uint8_t bytes[sizeof(type)];                                                        \
+        int status = asocket__read_exactly(in, value ? bytes : NULL, sizeof bytes,          \
+                                           "read_" #name);                                  \
+                                                                                            \
+        if (!status)                                                                        \
+            *value = (type)asocket__##order(bytes, (int)sizeof bytes);                      \
+        return status;                                                                      \
+    }
+ASOCKET__READ_NUMBER(u16be, uint16_t, big_endian)
+ASOCKET__READ_NUMBER(u16le, uint16_t, little_endian)
+ASOCKET__READ_NUMBER(u32be, uint32_t, big_endian)
+ASOCKET__READ_NUMBER(u32le, uint32_t, little_endian)
+ASOCKET__READ_NUMBER(u64be, uint64_t, big_endian)
+ASOCKET__READ_NUMBER(u64le, uint64_t, little_endian)
+#undef ASOCKET__READ_NUMBER
+
+ptrdiff_t asocket_peek(asocket_read_channel *in, const char **bytes, size_t minimum)
+{
+    int status = asocket__in_enter(in, "peek");
+    uint32_t length;
+    char *at;
+
+    if (bytes)
+        *bytes = NULL;
+    if (status)
+        return status;
+    if (!bytes)
+        return asocket__fail(in->selector, ASOCKET_EINVAL, "peek", "no place to store");
+    if (minimum > in->capacity)
+        return asocket__fail(in->selector, ASOCKET_EMSGSIZE, "peek",
+                             "more than the channel's capacity");
+    status = asocket__in_need(in, (uint32_t)minimum);
+    if (status)
+        return asocket__in_fail(in, status, "peek");
+    if (!in->ring->visible)
+        return 0;
+    if (asocket__ring_piece(in->ring, 0, &at) < minimum)
+        asocket__ring_straighten(in->ring);
+    length = asocket__ring_piece(in->ring, 0, &at);
+    *bytes = at;
+    return length < in->ring->visible ? length : in->ring->visible;
+}
+
+int asocket_consume(asocket_read_channel *in, size_t count)
+{
+    int status = asocket__in_enter(in, "consume");
+
+    if (status)
+        return status;
+    if (count > in->ring->visible)
+        return asocket__fail(in->selector, ASOCKET_EINVAL, "consume", "more than there is");
+    if (count)
+        asocket__in_drop(in, (uint32_t)count);
+    return ASOCKET_OK;
+}
+
+ptrdiff_t asocket_discard(asocket_read_channel *in, size_t count)
+{
+    int status = asocket__in_enter(in, "discard");
+    size_t left = count;
+
+    if (status)
+        return status;
+    while (left) {
+        uint32_t length = left < in->ring->visible ? (uint32_t)left : in->ring->visible;
+
+        asocket__in_drop(in, length);
+        left -= length;
+        status = left ? asocket__in_fill(in, false) : 0;
+        if (status == ASOCKET_EOF && left < count)
+            break;
+        if (status)
+            return asocket__in_fail(in, status, "discard");
+    }
+    return (ptrdiff_t)(count - left);
+}
+
+ptrdiff_t asocket_discard_until(asocket_read_channel *in, const void *delimiter, size_t length)
+{
+    ptrdiff_t count = asocket__delimiter_check(in, delimiter, length, "discard_until");
+
+    if (count)
+        return count;
+    count = asocket__in_skip(in, (const char *)delimiter, (uint32_t)length);
+    return count < 0 ? asocket__in_fail(in, (int)count, "discard_until") : count;
+}
+
+ptrdiff_t asocket_available(const asocket_read_channel *in)
+{
+    if (!in)
+        return ASOCKET_EINVAL;
+    return in->status ? in->status : (ptrdiff_t)in->ring->visible;
+}
+
+int64_t asocket_copy(asocket_read_channel *in, asocket_write_channel *out, int64_t limit)
+{
+    int status = asocket__in_enter(in, "copy");
+
+    if (!status)
+        status = asocket__out_enter(out, "copy");
+    if (!status && (limit < ASOCKET_FOREVER || in->selector != out->selector))
+        return asocket__fail(in->selector, ASOCKET_EINVAL, "copy",
+                             "the limit is negative, or the channels are of two selectors");
+    if (!status)
+        status = asocket__copy(in, out, limit);
+    if (!status)
+        return in->transferred;
+    return in && out ? asocket__in_fail(in, status, "copy") : status;
+}
+
+int64_t asocket_transferred(const asocket_read_channel *in)
+{
+    return in ? in->transferred : (int64_t)ASOCKET_EINVAL;
+}
+
+int64_t asocket_written(const asocket_write_channel *out)
+{
+    return out ? out->written : (int64_t)ASOCKET_EINVAL;
+}
+
+int asocket_cancel_read(asocket_read_channel *in)
+{
+    if (!in || !ASOCKET__HERE(in->selector))
+        return ASOCKET_EINVAL;
+    if (in->status)
+        return in->status == ASOCKET_ECANCELED ? ASOCKET_OK
+                                               : asocket__in_fail(in, in->status, "cancel_read");
+    in->status = ASOCKET_ECANCELED;
+    asocket__ring_detach(in->selector, in->ring, in->capacity);
+    if (in->task)
+        asocket__wake(in->task, ASOCKET_ECANCELED);
+    if (!in->pipe)
+        return ASOCKET_OK;
+    if (!in->pipe->out.status)
+        in->pipe->out.status = ASOCKET_ECANCELED;
+    if (in->pipe->out.task)
+        asocket__wake(in->pipe->out.task, ASOCKET_ECANCELED);
+    in->pipe->reader_done = 1;
+    asocket__pipe_done(in->pipe);
+    return ASOCKET_OK;
+}
+
+// Writing
+
+ptrdiff_t asocket_write(asocket_write_channel *out, const void *bytes, size_t size)
+{
+    int status = asocket__out_enter(out, "write");
+
+    if (status || !size)
+        return status;
+    if (!bytes || size > PTRDIFF_MAX)
+        return asocket__fail(out->selector, ASOCKET_EINVAL, "write", "no bytes");
+    status = asocket__out_write(out, bytes, size);
+    return status ? asocket__out_fail(out, status, "write") : (ptrdiff_t)size;
+}
+
+ptrdiff_t asocket_write_string(asocket_write_channel *out, const char *text)
+{
+    return asocket_write(out, text, text ? strlen(text) : 1);
+}
+
+// Text longer than what is free in one piece: formatted once more, into memory of its own.
+static ptrdiff_t asocket__print_long(asocket_write_channel *out, const char *format,
+                                     va_list arguments, size_t length)
+{
+    char *text = asocket__block(out->selector, length + 1);
+    int status;
+
+    if (!text)
+        return asocket__out_fail(out, ASOCKET_ENOMEM, "printf");
+    (void)vsnprintf(text, length + 1, format, arguments);
+    status = asocket__out_write(out, text, length);
+    asocket__release(out->selector, text, length + 1);
+    return status ? asocket__out_fail(out, status, "printf") : (ptrdiff_t)length;
+}
+
+ptrdiff_t asocket_vprintf(asocket_write_channel *out, const char *format, va_list arguments)
+{
+    int status = asocket__out_enter(out, "printf"), length;
+    va_list again;
+    char *space;
+    uint32_t room;
+
+    if (status)
+        return status;
+    if (!format)
+        return asocket__fail(out->selector, ASOCKET_EINVAL, "printf", "no format");
+    if (asocket__ring_attach(out->selector, out->ring, out->capacity))
+        return asocket__out_fail(out, ASOCKET_ENOMEM, "printf");
+    room = asocket__ring_space(out->ring, &space);
+    va_copy(again, arguments);
+    length = vsnprintf(space, room, format, arguments);
+    if (length >= 0 && (uint32_t)length < room) {
+        asocket__ring_extend(out->ring, (uint32_t)length);
+        out->written = length;
+        status = asocket__out_touch(out);
+    } else if (length >= 0) {
+        length = (int)asocket__print_long(out, format, again, (size_t)length);
+    }
+    va_end(again);
+    if (length < 0 && length > ASOCKET_EOF)
+        return asocket__fail(out->selector, ASOCKET_EINVAL, "printf", "the format failed");
+    return status ? asocket__out_fail(out, status, "printf") : length;
+}
+
+ptrdiff_t asocket_printf(asocket_write_channel *out, const char *format, ...)
+{
+    va_list arguments;
+    ptrdiff_t length;
+
+    va_start(arguments, format);
+    length = asocket_vprintf(out, format, arguments);
+    va_end(arguments);
+    return length;
+}
+
+static int asocket__write_exactly(asocket_write_channel *out, const void *bytes, size_t size,
+                                  const char *operation)
+{
+    int status = asocket__out_enter(out, operation);
+
+    if (status)
+        return status;
+    status = asocket__out_write(out, bytes, size);
+    return status ? asocket__out_fail(out, status, operation) : 0;
+}
+
+int asocket_write_byte(asocket_write_channel *out, uint8_t value)
+{
+    return asocket__write_exactly(out, &value, 1, "write_byte");
+}
+
+static void asocket__to_big_endian(uint8_t *bytes, int size, uint64_t value)
+{
+    while (size-- > 0) {
+        bytes[size] = (uint8_t)value;
+        value >>= 8;
+    }
+}
+
+static void asocket__to_little_endian(uint8_t *bytes, int size, uint64_t value)
+{
+    int i;
+
+    for (i = 0; i < size; i++) {
+        bytes[i] = (uint8_t)value;
+        value >>= 8;
+    }
+}
+
+#define ASOCKET__WRITE_NUMBER(name, type, order)                                            \
+    int asocket_write_##name(asocket_write_channel *out, type value)                        \
+    {                                                                                       \
+        uint8_t bytes[sizeof value];                                                        \
+                                                                                            \
+        asocket__to_##order(bytes, (int)sizeof bytes, value);                               \
+        return asocket__write_exactly(out, bytes, sizeof bytes, "write_" #name);            \
+    }
+ASOCKET__WRITE_NUMBER(u16be, uint16_t, big_endian)
+ASOCKET__WRITE_NUMBER(u16le, uint16_t, little_endian)
+ASOCKET__WRITE_NUMBER(u32be, uint32_t, big_endian)
+ASOCKET__WRITE_NUMBER(u32le, uint32_t, little_endian)
+ASOCKET__WRITE_NUMBER(u64be, uint64_t, big_endian)
+ASOCKET__WRITE_NUMBER(u64le, uint64_t, little_endian)
+#undef ASOCKET__WRITE_NUMBER
+
+// A pipe's window is a block of its own: the reader may move what is in the ring.
+static int asocket__reserve_window(asocket_write_channel *out, uint32_t minimum, char **bytes)
+{
+    asocket__ring *ring = out->pipe ? &out->own : out->ring;
+
+    if (asocket__ring_attach(out->selector, ring, out->capacity))
+        return ASOCKET_ENOMEM;
+    if (asocket__ring_space(ring, bytes) < minimum)
+        asocket__ring_straighten(ring);
+    out->reserved = asocket__ring_space(ring, bytes);
+    out->reserved_at = (uint32_t)(*bytes - ring->data);
+    if (out->pipe && out->reserved > asocket__ring_free(out->ring))
+        out->reserved = asocket__ring_free(out->ring);
+    return 0;
+}
+
+ptrdiff_t asocket_reserve(asocket_write_channel *out, char **bytes, size_t minimum)
+{
+    int status = asocket__out_enter(out, "reserve");
+
+    if (bytes)
+        *bytes = NULL;
+    if (status)
+        return status;
+    if (!bytes)
+        return asocket__fail(out->selector, ASOCKET_EINVAL, "reserve", "no place to store");
+    if (minimum > out->capacity)
+        return asocket__fail(out->selector, ASOCKET_EMSGSIZE, "reserve",
+                             "more than the channel's capacity");
+    status = asocket__out_room(out, minimum ? (uint32_t)minimum : 1);
+    if (!status)
+        status = asocket__reserve_window(out, (uint32_t)minimum, bytes);
+    return status ? asocket__out_fail(out, status, "reserve") : (ptrdiff_t)out->reserved;
+}
+
+int asocket_commit(asocket_write_channel *out, size_t count)
+{
+    uint32_t reserved = out ? out->reserved : 0;
+    int status = asocket__out_enter(out, "commit");
+
+    if (status)
+        return status;
+    if (count > reserved) {
+        out->reserved = reserved;
+        return asocket__fail(out->selector, ASOCKET_EINVAL, "commit", "more than was reserved");
+    }
+    if (out->pipe) {
+        asocket__ring_append(out->ring, out->own.data, (uint32_t)count);
+        asocket__ring_detach(out->selector, &out->own, out->capacity);
+    } else if (reserved) { // what was before it may have left in the meantime
+        char *space;
+
+        (void)asocket__ring_space(out->ring, &space);
+        memmove(space, out->own.data + out->reserved_at, count);
+        asocket__ring_extend(out->ring, (uint32_t)count);
+    }
+    out->written = (int64_t)count;
+    if (!count)
+        return ASOCKET_OK;
+    status = asocket__out_touch(out);
+    return status ? asocket__out_fail(out, status, "commit") : ASOCKET_OK;
+}
+
+int asocket_flush(asocket_write_channel *out)
+{
+    int status = asocket__out_enter(out, "flush");
+
+    if (status)
+        return status;
+    status = asocket__out_flush(out, 0);
+    return status ? asocket__out_fail(out, status, "flush") : ASOCKET_OK;
+}
+
+static void asocket__pipe_finish(asocket__pipe *pipe, int status)
+{
+    pipe->writer_done = 1;
+    if (!pipe->in.ended)
+        pipe->in.ended = status;
+    asocket__ring_detach(pipe->selector, &pipe->out.own, pipe->out.capacity);
+    if (pipe->in.task)
+        asocket__wake(pipe->in.task, 0);
+    asocket__pipe_done(pipe);
+}
+
+static int asocket__out_finish(asocket_write_channel *out)
+{
+    int status = asocket__out_flush(out, 0);
+
+    if (status)
+        return status;
+    out->finished = 1;
+    out->status = ASOCKET_ECLOSED;
+    if (out->pipe) {
+        asocket__pipe_finish(out->pipe, ASOCKET_EOF);
+        return 0;
+    }
+    out->selector->statistics.system_calls++;
+    if (!ASOCKET_SYS(shutdown)(out->socket->handle, SHUT_WR) || errno == ENOTCONN)
+        return 0; // ENOTCONN: the peer is gone already, its own way
+    return asocket__status_of(errno);
+}
+
+int asocket_finish(asocket_write_channel *out)
+{
+    int status;
+
+    if (out && out->finished && (out->pipe || out->socket->state == ASOCKET__OPEN))
+        return ASOCKET_OK;
+    status = asocket__out_enter(out, "finish");
+    if (status)
+        return status;
+    status = asocket__out_finish(out);
+    return status ? asocket__out_fail(out, status, "finish") : ASOCKET_OK;
+}
+
+int asocket_cancel_write(asocket_write_channel *out, int status)
+{
+    if (!out || !ASOCKET__HERE(out->selector))
+        return ASOCKET_EINVAL;
+    if (status >= 0)
+        return asocket__fail(out->selector, ASOCKET_EINVAL, "cancel_write",
+                             "the status is no failure");
+    if (out->status)
+        return asocket__out_fail(out, out->status, "cancel_write");
+    out->status = ASOCKET_ECANCELED;
+    out->pending = 0;
+    out->reserved = 0;
+    if (out->task)
+        asocket__wake(out->task, ASOCKET_ECANCELED);
+    if (!out->pipe) {
+        asocket__ring_detach(out->selector, &out->own, out->capacity);
+        return ASOCKET_OK;
+    }
+    out->ring->size = out->ring->visible;
+    if (!out->ring->size)
+        asocket__ring_detach(out->selector, out->ring, out->capacity);
+    asocket__pipe_finish(out->pipe, status);
+    return ASOCKET_OK;
+}
+
+#endif // ASOCKET_IMPLEMENTED
+#endif // ASOCKET_IMPLEMENTATION
