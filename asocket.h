@@ -50,38 +50,38 @@ typedef int asocket_handle; // file descriptor
 // Every failure is one of these values, all below -1000. The sentence is asocket_strerror's.
 // From errno: EPIPE and ECONNABORTED are ECONNRESET; ENETDOWN, EHOSTUNREACH and ENETUNREACH are
 // EUNREACHABLE; ENOBUFS is ENOMEM; ENFILE is EMFILE; a missing Unix path is ENOTFOUND.
-#define ASOCKET_STATUSES(X)                                                                       \
-    X(ASOCKET_EOF, -1001, "end of stream")                                                        \
-    X(ASOCKET_EAGAIN, -1002, "it would have to wait")                                             \
-    X(ASOCKET_ETIMEDOUT, -1003, "timed out")                                                      \
-    X(ASOCKET_ECANCELED, -1004, "cancelled")                                                      \
-    X(ASOCKET_ECLOSED, -1005, "closed")                                                           \
-    X(ASOCKET_ECONNREFUSED, -1006, "connection refused")                                          \
-    X(ASOCKET_ECONNRESET, -1007, "connection reset by the peer")                                  \
-    X(ASOCKET_EADDRINUSE, -1008, "address already in use")                                        \
-    X(ASOCKET_EADDRNOTAVAIL, -1009, "address not available")                                      \
-    X(ASOCKET_EUNREACHABLE, -1010, "network or host unreachable")                                 \
-    X(ASOCKET_ENOTFOUND, -1011, "not found")                                                      \
-    X(ASOCKET_EACCES, -1012, "permission denied")                                                 \
-    X(ASOCKET_EINVAL, -1013, "invalid argument or wrong kind of socket")                          \
-    X(ASOCKET_EMSGSIZE, -1014, "too long")                                                        \
-    X(ASOCKET_EBUSY, -1015, "in use already")                                                     \
-    X(ASOCKET_ENOTSUP, -1016, "not supported here")                                               \
-    X(ASOCKET_EMFILE, -1017, "too many open descriptors")                                         \
-    X(ASOCKET_ENOMEM, -1018, "out of memory")                                                     \
-    X(ASOCKET_EIO, -1019, "system error")                                                         \
+#define ASOCKET_STATUSES(X)                                              \
+    X(ASOCKET_EOF, -1001, "end of stream")                               \
+    X(ASOCKET_EAGAIN, -1002, "it would have to wait")                    \
+    X(ASOCKET_ETIMEDOUT, -1003, "timed out")                             \
+    X(ASOCKET_ECANCELED, -1004, "cancelled")                             \
+    X(ASOCKET_ECLOSED, -1005, "closed")                                  \
+    X(ASOCKET_ECONNREFUSED, -1006, "connection refused")                 \
+    X(ASOCKET_ECONNRESET, -1007, "connection reset by the peer")         \
+    X(ASOCKET_EADDRINUSE, -1008, "address already in use")               \
+    X(ASOCKET_EADDRNOTAVAIL, -1009, "address not available")             \
+    X(ASOCKET_EUNREACHABLE, -1010, "network or host unreachable")        \
+    X(ASOCKET_ENOTFOUND, -1011, "not found")                             \
+    X(ASOCKET_EACCES, -1012, "permission denied")                        \
+    X(ASOCKET_EINVAL, -1013, "invalid argument or wrong kind of socket") \
+    X(ASOCKET_EMSGSIZE, -1014, "too long")                               \
+    X(ASOCKET_EBUSY, -1015, "in use already")                            \
+    X(ASOCKET_ENOTSUP, -1016, "not supported here")                      \
+    X(ASOCKET_EMFILE, -1017, "too many open descriptors")                \
+    X(ASOCKET_ENOMEM, -1018, "out of memory")                            \
+    X(ASOCKET_EIO, -1019, "system error")                                \
     X(ASOCKET_ETLS, -1020, "TLS failed")
 
 enum {
+    ASOCKET_OK = 0,
 #define ASOCKET__VALUE(name, value, text) name = value,
     ASOCKET_STATUSES(ASOCKET__VALUE)
 #undef ASOCKET__VALUE
-    ASOCKET_OK = 0
 };
 
-#define ASOCKET_FOREVER (-1)    // a time-out that never ends, a limit that means "all"
-#define ASOCKET_NO_WAIT (-2)    // a time-out: never wait, answer ASOCKET_EAGAIN
-#define ASOCKET_NEVER INT64_MAX // a deadline that never comes
+#define ASOCKET_FOREVER (-1)      // a time-out that never ends, a limit that means "all"
+#define ASOCKET_NO_WAIT (-2)      // a time-out: never wait, answer ASOCKET_EAGAIN
+#define ASOCKET_NEVER   INT64_MAX // a deadline that never comes
 
 // The sentence for a status; "no error" from 0 up. Static text, any thread.
 ASOCKET_API const char *asocket_strerror(int status);
@@ -131,15 +131,15 @@ ASOCKET_API bool asocket_ip_equal(const asocket_ip *a, const asocket_ip *b);
 
 // What an address is, by its bits alone. NULL and empty ones are nothing.
 ASOCKET_API bool asocket_ip_is_ipv4(const asocket_ip *ip);
-ASOCKET_API bool asocket_ip_is_loopback(const asocket_ip *ip);         // 127/8, ::1
-ASOCKET_API bool asocket_ip_is_multicast(const asocket_ip *ip);        // 224/4, ff00::/8
-ASOCKET_API bool asocket_ip_is_private(const asocket_ip *ip);          // RFC 1918, fc00::/7
-ASOCKET_API bool asocket_ip_is_link_local(const asocket_ip *ip);       // 169.254/16, fe80::/10
-ASOCKET_API bool asocket_ip_is_unspecified(const asocket_ip *ip);      // 0.0.0.0, ::
-ASOCKET_API bool asocket_ip_is_documentation(const asocket_ip *ip);    // RFC 5737, 3849, 9637
-ASOCKET_API bool asocket_ip_is_broadcast(const asocket_ip *ip);        // 255.255.255.255
-ASOCKET_API bool asocket_ip_is_ipv4_mapped(const asocket_ip *ip);      // ::ffff:0:0/96
-ASOCKET_API bool asocket_ip_is_ipv4_compatible(const asocket_ip *ip);  // ::/96, not :: nor ::1
+ASOCKET_API bool asocket_ip_is_loopback(const asocket_ip *ip);        // 127/8, ::1
+ASOCKET_API bool asocket_ip_is_multicast(const asocket_ip *ip);       // 224/4, ff00::/8
+ASOCKET_API bool asocket_ip_is_private(const asocket_ip *ip);         // RFC 1918, fc00::/7
+ASOCKET_API bool asocket_ip_is_link_local(const asocket_ip *ip);      // 169.254/16, fe80::/10
+ASOCKET_API bool asocket_ip_is_unspecified(const asocket_ip *ip);     // 0.0.0.0, ::
+ASOCKET_API bool asocket_ip_is_documentation(const asocket_ip *ip);   // RFC 5737, 3849, 9637
+ASOCKET_API bool asocket_ip_is_broadcast(const asocket_ip *ip);       // 255.255.255.255
+ASOCKET_API bool asocket_ip_is_ipv4_mapped(const asocket_ip *ip);     // ::ffff:0:0/96
+ASOCKET_API bool asocket_ip_is_ipv4_compatible(const asocket_ip *ip); // ::/96, not :: nor ::1
 
 // An IPv4 address inside IPv6: ::ffff:a.b.c.d, ::a.b.c.d. IPv6 addresses come back unchanged.
 ASOCKET_API asocket_ip asocket_ip_to_mapped(const asocket_ip *ip);
@@ -165,7 +165,7 @@ ASOCKET_API int asocket_address_from_native(asocket_address *address, const void
 
 // --- selector ------------------------------------------------------------------------------------
 
-enum { // all exist everywhere; one that is not compiled in: ASOCKET_ENOTSUP
+enum {                       // all exist everywhere; one that is not compiled in: ASOCKET_ENOTSUP
     ASOCKET_BACKEND_DEFAULT, // the best one here
     ASOCKET_BACKEND_EPOLL,
     ASOCKET_BACKEND_KQUEUE,
@@ -304,29 +304,29 @@ ASOCKET_API int asocket_wait_handle(asocket_selector *selector, asocket_handle h
 // have their listener's options.
 typedef struct asocket_builder {
     asocket_selector *selector;
-    int protocol;            // set by asocket_tcp
-    int backlog;             // connections not yet accepted; 0: 511
-    int reuse_address;       // default on for listeners (SO_REUSEADDR)
-    int reuse_port;          // several listeners share a port (SO_REUSEPORT); default off
-    int only_ipv6;           // default off: "::" takes IPv4 too
-    int no_delay;            // default on (TCP_NODELAY)
-    int keep_alive;          // default off (SO_KEEPALIVE)
-    int keep_alive_idle;     // seconds before the first probe; 0: the system's
-    int keep_alive_interval; // seconds between probes
-    int keep_alive_count;    // probes that may go unanswered
-    int broadcast;           // datagrams
-    int multicast_loop;      // datagrams
-    int multicast_ttl;       // datagrams
+    int protocol;                 // set by asocket_tcp
+    int backlog;                  // connections not yet accepted; 0: 511
+    int reuse_address;            // default on for listeners (SO_REUSEADDR)
+    int reuse_port;               // several listeners share a port (SO_REUSEPORT); default off
+    int only_ipv6;                // default off: "::" takes IPv4 too
+    int no_delay;                 // default on (TCP_NODELAY)
+    int keep_alive;               // default off (SO_KEEPALIVE)
+    int keep_alive_idle;          // seconds before the first probe; 0: the system's
+    int keep_alive_interval;      // seconds between probes
+    int keep_alive_count;         // probes that may go unanswered
+    int broadcast;                // datagrams
+    int multicast_loop;           // datagrams
+    int multicast_ttl;            // datagrams
     unsigned multicast_interface; // datagrams
-    int type_of_service;     // IP_TOS, IPV6_TCLASS; 0: the system's
-    int ttl;                 // IP_TTL, IPV6_UNICAST_HOPS; 0: the system's
-    int send_buffer;         // bytes in the kernel; 0: the system's
-    int receive_buffer;      // bytes in the kernel; 0: the system's
-    int unlink;              // Unix sockets
-    int64_t connect_timeout; // ms for the whole of asocket_connect; 0: none; ASOCKET_NO_WAIT
-    int64_t timeout;         // ms for each wait on the socket; 0: none; ASOCKET_NO_WAIT
-    size_t channel_capacity; // bytes per direction; 0: the selector's
-    asocket_address local;   // connect from here; zero: anywhere
+    int type_of_service;          // IP_TOS, IPV6_TCLASS; 0: the system's
+    int ttl;                      // IP_TTL, IPV6_UNICAST_HOPS; 0: the system's
+    int send_buffer;              // bytes in the kernel; 0: the system's
+    int receive_buffer;           // bytes in the kernel; 0: the system's
+    int unlink;                   // Unix sockets
+    int64_t connect_timeout;      // ms for the whole of asocket_connect; 0: none; ASOCKET_NO_WAIT
+    int64_t timeout;              // ms for each wait on the socket; 0: none; ASOCKET_NO_WAIT
+    size_t channel_capacity;      // bytes per direction; 0: the selector's
+    asocket_address local;        // connect from here; zero: anywhere
 } asocket_builder;
 
 // TCP over IPv4 and IPv6.
@@ -444,8 +444,8 @@ ASOCKET_API asocket_write_channel *asocket_open_write_channel(asocket *socket, i
 
 // A pipe in memory between coroutines; capacity in bytes, 0: the selector's. It is freed when both
 // ends are done (finish or cancel_write; EOF read or cancel_read), or with the selector.
-ASOCKET_API int asocket_pipe(asocket_selector *selector, size_t capacity,
-                             asocket_read_channel **in, asocket_write_channel **out);
+ASOCKET_API int asocket_pipe(asocket_selector *selector, size_t capacity, asocket_read_channel **in,
+                             asocket_write_channel **out);
 
 // At least 1 byte, at most `size`; ASOCKET_EOF at the end. Size 0: 0 without a wait.
 ASOCKET_API ptrdiff_t asocket_read(asocket_read_channel *in, void *buffer, size_t size);
@@ -582,9 +582,9 @@ ASOCKET_API int asocket_cancel_write(asocket_write_channel *out, int status);
 #define ASOCKET__THREADS 1
 #endif
 
-#define ASOCKET__SWITCH_NONE 0
-#define ASOCKET__SWITCH_X64 1
-#define ASOCKET__SWITCH_ARM64 2
+#define ASOCKET__SWITCH_NONE     0
+#define ASOCKET__SWITCH_X64      1
+#define ASOCKET__SWITCH_ARM64    2
 #define ASOCKET__SWITCH_UCONTEXT 9
 #if !ASOCKET__COROUTINES
 #define ASOCKET__SWITCH ASOCKET__SWITCH_NONE
@@ -633,13 +633,13 @@ ASOCKET_API int asocket_cancel_write(asocket_write_channel *out, int status);
 #endif
 
 #if defined(__GNUC__)
-#define ASOCKET__NOINLINE __attribute__((noinline))
-#define ASOCKET__LIKELY(x) __builtin_expect(!!(x), 1)
+#define ASOCKET__NOINLINE    __attribute__((noinline))
+#define ASOCKET__LIKELY(x)   __builtin_expect(!!(x), 1)
 #define ASOCKET__UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define ASOCKET__PREFETCH(p) __builtin_prefetch(p)
 #else
 #define ASOCKET__NOINLINE
-#define ASOCKET__LIKELY(x) (x)
+#define ASOCKET__LIKELY(x)   (x)
 #define ASOCKET__UNLIKELY(x) (x)
 #define ASOCKET__PREFETCH(p) ((void)(p))
 #endif
@@ -695,9 +695,9 @@ ASOCKET_API int asocket_cancel_write(asocket_write_channel *out, int status);
 #endif
 
 #ifndef ASOCKET_MALLOC
-#define ASOCKET_MALLOC(size) ASOCKET_SYS(malloc)(size)
+#define ASOCKET_MALLOC(size)         ASOCKET_SYS(malloc)(size)
 #define ASOCKET_REALLOC(block, size) ASOCKET_SYS(realloc)(block, size)
-#define ASOCKET_FREE(block) ASOCKET_SYS(free)(block)
+#define ASOCKET_FREE(block)          ASOCKET_SYS(free)(block)
 #endif
 
 // glibc hides these unless _GNU_SOURCE came before the program's first include.
@@ -720,20 +720,20 @@ extern int ppoll(struct pollfd *, nfds_t, const struct timespec *, const sigset_
 #endif
 #define ASOCKET__GUARD_INSTALL 102 // MADV_GUARD_INSTALL, Linux 6.13; older headers lack the name
 #define ASOCKET__NO_HUGE_PAGES 15  // MADV_NOHUGEPAGE
-#define ASOCKET__NO_HANDLE ((asocket_handle)-1)
+#define ASOCKET__NO_HANDLE     ((asocket_handle)-1)
 
 // Sizes and limits, in one place.
 enum {
-    ASOCKET__BUDGET = 64,           // system calls that succeed at once before a coroutine yields
-    ASOCKET__RESUMES = 256,         // coroutines resumed between two looks at the descriptors
-    ASOCKET__EVENTS = 256,          // readiness reports taken from the system at a time
-    ASOCKET__QUARANTINE = 1024,     // closes before a socket's memory is used again
-    ASOCKET__CHUNK = 64,            // sockets allocated together
-    ASOCKET__SLAB = 64,             // stacks mapped together
-    ASOCKET__SPARE_SLABS = 2,       // empty slabs kept besides a quarter of all
+    ASOCKET__BUDGET = 64,             // system calls that succeed at once before a coroutine yields
+    ASOCKET__RESUMES = 256,           // coroutines resumed between two looks at the descriptors
+    ASOCKET__EVENTS = 256,            // readiness reports taken from the system at a time
+    ASOCKET__QUARANTINE = 1024,       // closes before a socket's memory is used again
+    ASOCKET__CHUNK = 64,              // sockets allocated together
+    ASOCKET__SLAB = 64,               // stacks mapped together
+    ASOCKET__SPARE_SLABS = 2,         // empty slabs kept besides a quarter of all
     ASOCKET__MPROTECT_GUARDS = 16000, // two mappings each; vm.max_map_count is 65,530
-    ASOCKET__SPARE_BUFFERS = 256,   // free ring buffers kept
-    ASOCKET__LARGE_BUFFERS = 4,     // that asocket_copy may use at a time,
+    ASOCKET__SPARE_BUFFERS = 256,     // free ring buffers kept
+    ASOCKET__LARGE_BUFFERS = 4,       // that asocket_copy may use at a time,
     ASOCKET__LARGE_SIZE = 256 * 1024, // and the size of each
     ASOCKET__STACK_SIZE = 64 * 1024,
     ASOCKET__STACK_MINIMUM = 16 * 1024,
@@ -743,7 +743,7 @@ enum {
     ASOCKET__DESTROY_DRAIN = 1000,  // ms that destroy waits for the peer's end of stream
     ASOCKET__PAUSE_FIRST = 5,       // ms, accept's back-off at the descriptor limit
     ASOCKET__PAUSE_LAST = 1000,
-    ASOCKET__ATTEMPT_DELAY = 250    // ms between two attempts to connect (RFC 8305, 8)
+    ASOCKET__ATTEMPT_DELAY = 250 // ms between two attempts to connect (RFC 8305, 8)
 };
 
 // ------------------------------------------------------------------------------------------------
@@ -751,7 +751,7 @@ enum {
 // Every structure of the library. Ownership runs downwards: the selector owns all the rest.
 
 enum { ASOCKET__READER = 0, ASOCKET__WRITER = 1 }; // index of a socket's two sides
-#define ASOCKET__BOTH (ASOCKET_READ | ASOCKET_WRITE)
+#define ASOCKET__BOTH        (ASOCKET_READ | ASOCKET_WRITE)
 #define ASOCKET__MILLISECOND INT64_C(1000000)
 
 typedef struct asocket__link { // a ring of links; a list is a link that is nobody's
@@ -804,7 +804,7 @@ typedef struct asocket__task { // a coroutine, at the top of its stack; or the c
     uint8_t state, cancelled, outside, joining;
     int32_t result; // what park answers
     int32_t budget;
-    uint32_t index; // of its stack
+    uint32_t index;               // of its stack
     asocket_write_channel *dirty; // auto-flush channels written to since the last wait
     asocket__timer timer;
     int64_t deadline; // ns, ASOCKET_NEVER
@@ -942,11 +942,11 @@ typedef struct asocket__backend { // the contract of every backend; see >>epoll
 
 struct asocket_selector {
     const asocket__backend *backend;
-    asocket__task *current;  // the coroutine that runs, or NULL
-    asocket__task *outside;  // stands for the code outside of coroutines
-    asocket__link ready;     // coroutines to resume
-    asocket *serve;          // sockets whose background work can go on
-    asocket **chunks;        // all sockets, ASOCKET__CHUNK each
+    asocket__task *current; // the coroutine that runs, or NULL
+    asocket__task *outside; // stands for the code outside of coroutines
+    asocket__link ready;    // coroutines to resume
+    asocket *serve;         // sockets whose background work can go on
+    asocket **chunks;       // all sockets, ASOCKET__CHUNK each
     uint32_t chunk_count, chunk_capacity, socket_count, quarantined;
     asocket__link free_sockets;
     asocket__heap heap;
@@ -967,8 +967,8 @@ struct asocket_selector {
     asocket__link foreign; // descriptors of others that are waited for
     asocket__link pipes, dead_pipes;
     uint32_t dead_pipe_count;
-    asocket__post *posts; // written by any thread, newest first
-    asocket__post *late;  // taken, not yet run
+    asocket__post *posts;  // written by any thread, newest first
+    asocket__post *late;   // taken, not yet run
     int notified, stopped; // atomic
     uint32_t since_wait, turning;
 #if ASOCKET__THREADS
@@ -1182,36 +1182,61 @@ static int64_t asocket__heap_next(asocket__heap *heap)
 static int asocket__status_of(int error)
 {
     switch (error) {
-    case EPIPE: case ECONNRESET: case ECONNABORTED: case ENOTCONN: case ESHUTDOWN:
+    case EPIPE:
+    case ECONNRESET:
+    case ECONNABORTED:
+    case ENOTCONN:
+    case ESHUTDOWN:
     case EPROTOTYPE: // macOS answers a send that races with a reset so
         return ASOCKET_ECONNRESET;
     case ECONNREFUSED: return ASOCKET_ECONNREFUSED;
     case ETIMEDOUT: return ASOCKET_ETIMEDOUT;
     case EADDRINUSE: return ASOCKET_EADDRINUSE;
-    case EADDRNOTAVAIL: case ENODEV: case ENXIO: return ASOCKET_EADDRNOTAVAIL;
-    case ENETDOWN: case ENETUNREACH: case EHOSTUNREACH: case EHOSTDOWN:
-        return ASOCKET_EUNREACHABLE;
+    case EADDRNOTAVAIL:
+    case ENODEV:
+    case ENXIO: return ASOCKET_EADDRNOTAVAIL;
+    case ENETDOWN:
+    case ENETUNREACH:
+    case EHOSTUNREACH:
+    case EHOSTDOWN: return ASOCKET_EUNREACHABLE;
     case ENOENT: return ASOCKET_ENOTFOUND;
-    case EACCES: case EPERM: case EROFS: return ASOCKET_EACCES;
-    case EINVAL: case EBADF: case ENOTSOCK: case EISCONN: case EDESTADDRREQ: case ENOTDIR:
-    case EFAULT: case EDOM:
-        return ASOCKET_EINVAL;
+    case EACCES:
+    case EPERM:
+    case EROFS: return ASOCKET_EACCES;
+    case EINVAL:
+    case EBADF:
+    case ENOTSOCK:
+    case EISCONN:
+    case EDESTADDRREQ:
+    case ENOTDIR:
+    case EFAULT:
+    case EDOM: return ASOCKET_EINVAL;
     case EMSGSIZE: return ASOCKET_EMSGSIZE;
-    case EBUSY: case EALREADY: case EEXIST: return ASOCKET_EBUSY;
-    case ENOTSUP: case EPROTONOSUPPORT: case ESOCKTNOSUPPORT: case EPFNOSUPPORT:
-    case EAFNOSUPPORT: case ENOPROTOOPT: case ENOSYS:
+    case EBUSY:
+    case EALREADY:
+    case EEXIST: return ASOCKET_EBUSY;
+    case ENOTSUP:
+    case EPROTONOSUPPORT:
+    case ESOCKTNOSUPPORT:
+    case EPFNOSUPPORT:
+    case EAFNOSUPPORT:
+    case ENOPROTOOPT:
+    case ENOSYS:
 #if EOPNOTSUPP != ENOTSUP
     case EOPNOTSUPP:
 #endif
         return ASOCKET_ENOTSUP;
-    case EMFILE: case ENFILE: return ASOCKET_EMFILE;
-    case ENOMEM: case ENOBUFS: case ENOSPC: return ASOCKET_ENOMEM;
+    case EMFILE:
+    case ENFILE: return ASOCKET_EMFILE;
+    case ENOMEM:
+    case ENOBUFS:
+    case ENOSPC: return ASOCKET_ENOMEM;
     case EAGAIN:
 #if EWOULDBLOCK != EAGAIN
     case EWOULDBLOCK:
 #endif
-    case EINPROGRESS: case EINTR:
-        return ASOCKET_EAGAIN;
+    case EINPROGRESS:
+    case EINTR: return ASOCKET_EAGAIN;
     default: return ASOCKET_EIO;
     }
 }
@@ -1417,8 +1442,8 @@ static bool asocket__ipv6_read(asocket__text *text, uint8_t bytes[16])
 
 static bool asocket__zone_character(char c)
 {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           c == '.' || c == '_' || c == '~' || c == '-';
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' ||
+           c == '_' || c == '~' || c == '-';
 }
 
 static bool asocket__zone_read(asocket__text *text, char zone[16])
@@ -1787,8 +1812,8 @@ static void asocket__ring_straighten(asocket__ring *ring)
     ring->head = 0;
 }
 
-static bool asocket__ring_matches(const asocket__ring *ring, uint32_t offset,
-                                  const char *delimiter, uint32_t length)
+static bool asocket__ring_matches(const asocket__ring *ring, uint32_t offset, const char *delimiter,
+                                  uint32_t length)
 {
     uint32_t i;
 
@@ -1803,8 +1828,8 @@ static bool asocket__ring_matches(const asocket__ring *ring, uint32_t offset,
 
 // Offset of the first delimiter that begins at or after `*from` within the visible bytes, or -1
 // with *from moved to where the search must go on when more bytes have come.
-static int64_t asocket__ring_find(const asocket__ring *ring, uint32_t *from,
-                                  const char *delimiter, uint32_t length)
+static int64_t asocket__ring_find(const asocket__ring *ring, uint32_t *from, const char *delimiter,
+                                  uint32_t length)
 {
     uint32_t last = ring->visible >= length ? ring->visible - length + 1 : 0;
 
@@ -1941,12 +1966,12 @@ static void asocket__swap_prepare(asocket__task *task, char *stack, size_t size,
     *--frame = 0;
     *--frame = 0;
     *--frame = (uintptr_t)asocket__entry;
-    *--frame = 0;                // rbp: the end of the chain of frames
-    *--frame = 0;                // rbx
-    *--frame = (uintptr_t)task;  // r12
-    *--frame = (uintptr_t)main;  // r13
-    *--frame = 0;                // r14
-    *--frame = 0;                // r15
+    *--frame = 0;               // rbp: the end of the chain of frames
+    *--frame = 0;               // rbx
+    *--frame = (uintptr_t)task; // r12
+    *--frame = (uintptr_t)main; // r13
+    *--frame = 0;               // r14
+    *--frame = 0;               // r15
     task->stack_pointer = frame;
 }
 
@@ -2073,8 +2098,8 @@ static void asocket__swap_prepare(asocket__task *task, char *stack, size_t size,
     task->context.uc_stack.ss_size = size;
     task->context.uc_link = NULL;
     task->entry = main;
-    makecontext(&task->context, (void (*)(void))asocket__swap_entry, 2,
-                (unsigned)(address >> 32), (unsigned)address);
+    makecontext(&task->context, (void (*)(void))asocket__swap_entry, 2, (unsigned)(address >> 32),
+                (unsigned)address);
 }
 
 static void asocket__swap_into(asocket__task *task, asocket__task *from)
@@ -2124,14 +2149,14 @@ static void asocket__asan_stack(asocket__task *task, char *stack, size_t size)
     task->stack_size = size;
 }
 
-#define asocket__asan_slab(base, size) __lsan_register_root_region(base, size)
+#define asocket__asan_slab(base, size)     __lsan_register_root_region(base, size)
 #define asocket__asan_slab_end(base, size) __lsan_unregister_root_region(base, size)
 #else
 #define asocket__asan_leave(task, from, dying) ((void)(dying))
-#define asocket__asan_enter(task) ((void)0)
+#define asocket__asan_enter(task)              ((void)0)
 #define asocket__asan_stack(task, stack, size) ((void)0)
-#define asocket__asan_slab(base, size) ((void)0)
-#define asocket__asan_slab_end(base, size) ((void)0)
+#define asocket__asan_slab(base, size)         ((void)0)
+#define asocket__asan_slab_end(base, size)     ((void)0)
 #endif
 
 #if ASOCKET__TSAN
@@ -2146,14 +2171,14 @@ void __tsan_switch_to_fiber(void *fiber, unsigned flags);
 }
 #endif
 #define asocket__tsan_start(task) ((task)->fiber = __tsan_create_fiber(0))
-#define asocket__tsan_here(task) ((task)->fiber = __tsan_get_current_fiber())
+#define asocket__tsan_here(task)  ((task)->fiber = __tsan_get_current_fiber())
 #define asocket__tsan_leave(task) __tsan_switch_to_fiber((task)->fiber, 0)
-#define asocket__tsan_end(task) __tsan_destroy_fiber((task)->fiber)
+#define asocket__tsan_end(task)   __tsan_destroy_fiber((task)->fiber)
 #else
 #define asocket__tsan_start(task) ((void)0)
-#define asocket__tsan_here(task) ((void)0)
+#define asocket__tsan_here(task)  ((void)0)
 #define asocket__tsan_leave(task) ((void)0)
-#define asocket__tsan_end(task) ((void)0)
+#define asocket__tsan_end(task)   ((void)0)
 #endif
 
 #ifdef ASOCKET_VALGRIND
@@ -2440,8 +2465,11 @@ static asocket_handle asocket__epoll_handle(const asocket_selector *selector)
 }
 
 static const asocket__backend asocket__epoll_backend = {
-    ASOCKET_BACKEND_EPOLL, 0, asocket__epoll_open, asocket__epoll_shut, asocket__epoll_arm,
-    asocket__epoll_remove, asocket__epoll_wait, asocket__epoll_wake, asocket__epoll_handle,
+    ASOCKET_BACKEND_EPOLL, 0,
+    asocket__epoll_open,   asocket__epoll_shut,
+    asocket__epoll_arm,    asocket__epoll_remove,
+    asocket__epoll_wait,   asocket__epoll_wake,
+    asocket__epoll_handle,
 };
 
 #endif
@@ -2627,9 +2655,9 @@ static asocket_handle asocket__poll_handle(const asocket_selector *selector)
 }
 
 static const asocket__backend asocket__poll_backend = {
-    ASOCKET_BACKEND_POLL, ASOCKET__BOTH, asocket__poll_open, asocket__poll_shut,
-    asocket__poll_arm, asocket__poll_remove, asocket__poll_wait, asocket__poll_wake,
-    asocket__poll_handle,
+    ASOCKET_BACKEND_POLL, ASOCKET__BOTH,      asocket__poll_open,
+    asocket__poll_shut,   asocket__poll_arm,  asocket__poll_remove,
+    asocket__poll_wait,   asocket__poll_wake, asocket__poll_handle,
 };
 
 static const asocket__backend *asocket__backend_of(int id)
@@ -2743,8 +2771,7 @@ static int asocket__ring_attach_large(asocket_selector *selector, asocket__ring 
 }
 
 // Drops what is kept and gives the block back; `capacity` is the channel's own.
-static void asocket__ring_detach(asocket_selector *selector, asocket__ring *ring,
-                                 uint32_t capacity)
+static void asocket__ring_detach(asocket_selector *selector, asocket__ring *ring, uint32_t capacity)
 {
     if (!ring->data)
         return;
@@ -3376,8 +3403,8 @@ static uint32_t asocket__slab_first_use(asocket_selector *selector, asocket__sla
 
 static asocket__task *asocket__stack_task(const asocket_selector *selector, uint32_t index)
 {
-    char *low = selector->slabs[index / ASOCKET__SLAB]->base +
-                index % ASOCKET__SLAB * selector->stack_size;
+    char *low =
+        selector->slabs[index / ASOCKET__SLAB]->base + index % ASOCKET__SLAB * selector->stack_size;
     size_t size = (sizeof(asocket__task) + 63) & ~(size_t)63;
 
     return (asocket__task *)(void *)(low + selector->stack_size - size);
@@ -3443,8 +3470,8 @@ static void asocket__stacks_free(asocket_selector *selector)
 
 static asocket_job asocket__job_of(const asocket_selector *selector, const asocket__task *task)
 {
-    uint32_t generation = selector->slabs[task->index / ASOCKET__SLAB]
-                              ->generation[task->index % ASOCKET__SLAB];
+    uint32_t generation =
+        selector->slabs[task->index / ASOCKET__SLAB]->generation[task->index % ASOCKET__SLAB];
 
     return (uint64_t)generation << 32 | (task->index + 1);
 }
@@ -3574,8 +3601,8 @@ static void asocket__cancel(asocket__task *task)
 // What other threads may touch: the list of posts and two flags.
 
 #if defined(__GNUC__)
-#define ASOCKET__LOAD(place) __atomic_load_n(place, __ATOMIC_SEQ_CST)
-#define ASOCKET__STORE(place, value) __atomic_store_n(place, value, __ATOMIC_SEQ_CST)
+#define ASOCKET__LOAD(place)            __atomic_load_n(place, __ATOMIC_SEQ_CST)
+#define ASOCKET__STORE(place, value)    __atomic_store_n(place, value, __ATOMIC_SEQ_CST)
 #define ASOCKET__EXCHANGE(place, value) __atomic_exchange_n(place, value, __ATOMIC_SEQ_CST)
 #define ASOCKET__REPLACE(place, old, value) \
     __atomic_compare_exchange_n(place, old, value, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)
@@ -3594,7 +3621,7 @@ static bool asocket__owned(const asocket_selector *selector)
     return pthread_equal(selector->owner, pthread_self()) != 0;
 }
 #else
-#define asocket__own(selector) ((void)(selector))
+#define asocket__own(selector)   ((void)(selector))
 #define asocket__owned(selector) ((void)(selector), true)
 #endif
 
@@ -3806,8 +3833,7 @@ static void asocket__look(asocket_selector *selector, int64_t limit)
 static void asocket__turn(asocket_selector *selector, int64_t limit)
 {
     selector->statistics.turns++;
-    if (!limit || asocket__list_empty(&selector->ready) ||
-        selector->since_wait >= ASOCKET__RESUMES)
+    if (!limit || asocket__list_empty(&selector->ready) || selector->since_wait >= ASOCKET__RESUMES)
         asocket__look(selector, limit);
     asocket__timers_run(selector);
     asocket__posts_run(selector);
@@ -3960,9 +3986,9 @@ static int asocket__wait_socket(asocket *socket, int side, int64_t timeout)
 enum { ASOCKET__SWITCHES = 1, ASOCKET__AMOUNT }; // on and off, or a number
 typedef struct asocket__option_row {
     int option, form, most;
-    int level, name;            // for IPv4 and both
-    int ipv6_level, ipv6_name;  // where IPv6 has its own
-    size_t field;               // in the builder
+    int level, name;           // for IPv4 and both
+    int ipv6_level, ipv6_name; // where IPv6 has its own
+    size_t field;              // in the builder
     const char *text;
 } asocket__option_row;
 
@@ -3990,8 +4016,8 @@ static const asocket__option_row asocket__option_rows[] = {
      ASOCKET__FIELD(only_ipv6)},
     {ASOCKET_OPTION_TYPE_OF_SERVICE, ASOCKET__AMOUNT, 255, IPPROTO_IP, IP_TOS, IPPROTO_IPV6,
      IPV6_TCLASS, ASOCKET__FIELD(type_of_service)},
-    {ASOCKET_OPTION_TTL, ASOCKET__AMOUNT, 255, IPPROTO_IP, IP_TTL, IPPROTO_IPV6,
-     IPV6_UNICAST_HOPS, ASOCKET__FIELD(ttl)},
+    {ASOCKET_OPTION_TTL, ASOCKET__AMOUNT, 255, IPPROTO_IP, IP_TTL, IPPROTO_IPV6, IPV6_UNICAST_HOPS,
+     ASOCKET__FIELD(ttl)},
     {ASOCKET_OPTION_SEND_BUFFER, ASOCKET__AMOUNT, INT_MAX / 2, SOL_SOCKET, SO_SNDBUF, 0, 0,
      ASOCKET__FIELD(send_buffer)},
     {ASOCKET_OPTION_RECEIVE_BUFFER, ASOCKET__AMOUNT, INT_MAX / 2, SOL_SOCKET, SO_RCVBUF, 0, 0,
@@ -4010,8 +4036,7 @@ static const asocket__option_row *asocket__option_row_of(int option)
 }
 
 // Level and name for the socket's family; false: it has no such option.
-static bool asocket__option_place(const asocket__option_row *row, int domain, int *level,
-                                  int *name)
+static bool asocket__option_place(const asocket__option_row *row, int domain, int *level, int *name)
 {
     bool ipv6 = domain == AF_INET6 && row->ipv6_level;
 
@@ -4088,8 +4113,8 @@ static int asocket__builder_check(const asocket_builder *builder, const char *op
 }
 
 // Sets what the builder asks for, and our defaults. `listener`: the options of one.
-static int asocket__builder_apply(const asocket_builder *builder, asocket_handle handle,
-                                  int domain, bool listener, const char **wrong)
+static int asocket__builder_apply(const asocket_builder *builder, asocket_handle handle, int domain,
+                                  bool listener, const char **wrong)
 {
     int i;
 
@@ -4105,8 +4130,7 @@ static int asocket__builder_apply(const asocket_builder *builder, asocket_handle
             value = -1; // systems differ in their default
         if (!value)
             continue;
-        status = asocket__option_set(builder->selector, handle, domain, row,
-                                     value < 0 ? 0 : value);
+        status = asocket__option_set(builder->selector, handle, domain, row, value < 0 ? 0 : value);
         *wrong = row->text;
         if (status)
             return status;
@@ -4248,10 +4272,15 @@ static int asocket__accept_error(int error)
     case EWOULDBLOCK:
 #endif
         return ASOCKET_EAGAIN;
-    case EMFILE: case ENFILE: case ENOBUFS: case ENOMEM: case ENOSPC:
-        return ASOCKET_EMFILE;
-    case EBADF: case ENOTSOCK: case EINVAL: case EFAULT:
-        return ASOCKET_ECLOSED;
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+    case ENOSPC: return ASOCKET_EMFILE;
+    case EBADF:
+    case ENOTSOCK:
+    case EINVAL:
+    case EFAULT: return ASOCKET_ECLOSED;
     default: // the connection's own: gone before it was taken, or refused by a firewall
         return 0;
     }
@@ -4401,8 +4430,8 @@ static int asocket__connect_local(const asocket_builder *builder, asocket *socke
 }
 
 // Starts one attempt: 0 under way or done, else its failure, noted.
-static int asocket__connect_start(const asocket_builder *builder,
-                                  const asocket__endpoint *endpoint, asocket **made)
+static int asocket__connect_start(const asocket_builder *builder, const asocket__endpoint *endpoint,
+                                  asocket **made)
 {
     asocket_selector *selector = builder->selector;
     int status = asocket__socket_build(builder, ASOCKET__STREAM, endpoint, "connect", made);
@@ -4474,8 +4503,7 @@ static asocket *asocket__race_look(asocket__race *race)
             race->attempts[i] = NULL;
             return socket;
         }
-        asocket__fail_at(race->builder->selector, race->status, 0, "connect",
-                         &race->endpoints[i]);
+        asocket__fail_at(race->builder->selector, race->status, 0, "connect", &race->endpoints[i]);
         asocket__race_drop(race, i);
         race->next_at = 0; // a failure lets the next one start at once
     }
@@ -4937,8 +4965,8 @@ static void asocket__search_move(asocket_read_channel *in, asocket__search *sear
 static ptrdiff_t asocket__in_search(asocket_read_channel *in, asocket__search *search)
 {
     for (;;) {
-        int64_t hit = asocket__ring_find(in->ring, &search->from, search->delimiter,
-                                         search->length);
+        int64_t hit =
+            asocket__ring_find(in->ring, &search->from, search->delimiter, search->length);
         int status;
 
         if (hit >= 0)
@@ -5175,8 +5203,8 @@ static int asocket__out_write(asocket_write_channel *out, const void *bytes, siz
 // block is sent from it.
 
 // Through the write channel's ring, when it is a pipe's or older bytes are still in it.
-static int asocket__copy_ring(asocket_read_channel *in, asocket_write_channel *out,
-                              uint32_t most, uint32_t *count)
+static int asocket__copy_ring(asocket_read_channel *in, asocket_write_channel *out, uint32_t most,
+                              uint32_t *count)
 {
     char *bytes;
     uint32_t length;
@@ -5198,8 +5226,8 @@ static int asocket__copy_ring(asocket_read_channel *in, asocket_write_channel *o
 }
 
 // Straight from the block that was received into.
-static int asocket__copy_direct(asocket_read_channel *in, asocket_write_channel *out,
-                                uint32_t most, uint32_t *count)
+static int asocket__copy_direct(asocket_read_channel *in, asocket_write_channel *out, uint32_t most,
+                                uint32_t *count)
 {
     char *bytes;
     uint32_t length = asocket__ring_piece(in->ring, 0, &bytes);
@@ -5368,8 +5396,8 @@ const char *asocket_error_message(const asocket_selector *selector)
     }
     asocket__put_text(&writer, failure->text);
     asocket__put_text(&writer, ": ");
-    asocket__put_text(&writer, failure->detail ? failure->detail
-                                               : asocket_strerror(failure->status));
+    asocket__put_text(&writer,
+                      failure->detail ? failure->detail : asocket_strerror(failure->status));
     if (failure->status == ASOCKET_EIO && failure->system) {
         asocket__put_text(&writer, ", errno ");
         asocket__put_number(&writer, (unsigned)failure->system, 10);
@@ -5464,7 +5492,10 @@ int asocket_ip_format(const asocket_ip *ip, char *buffer, size_t size)
 bool asocket_ip_equal(const asocket_ip *a, const asocket_ip *b)
 {
     return a && b && a->family == b->family &&
-           !memcmp(a->bytes, b->bytes, a->family == 4 ? 4 : a->family == 6 ? 16 : 0) &&
+           !memcmp(a->bytes, b->bytes,
+                   a->family == 4   ? 4
+                   : a->family == 6 ? 16
+                                    : 0) &&
            (a->family != 6 || !strcmp(a->zone, b->zone));
 }
 
@@ -5746,9 +5777,8 @@ static void asocket__selector_init(asocket_selector *selector,
     selector->backend = asocket__backend_of(options->backend);
     selector->page_size = page > 0 ? (size_t)page : 4096;
     selector->stack_size = asocket__stack_bytes(options->stack_size, selector->page_size);
-    selector->channel_capacity =
-        options->channel_capacity ? (uint32_t)options->channel_capacity
-                                  : (uint32_t)ASOCKET__CAPACITY;
+    selector->channel_capacity = options->channel_capacity ? (uint32_t)options->channel_capacity
+                                                           : (uint32_t)ASOCKET__CAPACITY;
     selector->close_timeout =
         options->close_timeout ? options->close_timeout : (int64_t)ASOCKET__CLOSE_TIMEOUT;
     asocket__list_init(&selector->ready);
@@ -6161,8 +6191,7 @@ int asocket_yield(asocket_selector *selector)
         return ASOCKET_EINVAL;
     self = asocket__self(selector);
     asocket__step_aside(selector, self);
-    return self->cancelled ? asocket__fail(selector, ASOCKET_ECANCELED, "yield", NULL)
-                           : ASOCKET_OK;
+    return self->cancelled ? asocket__fail(selector, ASOCKET_ECANCELED, "yield", NULL) : ASOCKET_OK;
 }
 
 int64_t asocket_set_deadline(asocket_selector *selector, int64_t ms)
@@ -6249,8 +6278,7 @@ asocket *asocket_bind(asocket_builder builder, const char *host, int port)
     asocket__endpoint endpoints[2];
     asocket *server = NULL;
     uint32_t count;
-    int status = asocket__host_check(&builder, "bind", host ? host : "::", port, endpoints,
-                                     &count);
+    int status = asocket__host_check(&builder, "bind", host ? host : "::", port, endpoints, &count);
 
     if (!status)
         status = asocket__listen(&builder, &endpoints[0], &server);
@@ -6519,9 +6547,8 @@ int asocket_local_address(const asocket *socket, asocket_address *address)
         memset(address, 0, sizeof *address);
     if (!socket || !address)
         return ASOCKET_EINVAL;
-    status = socket->state == ASOCKET__CLOSED
-                 ? 0
-                 : asocket__local_learn((asocket *)(uintptr_t)socket);
+    status =
+        socket->state == ASOCKET__CLOSED ? 0 : asocket__local_learn((asocket *)(uintptr_t)socket);
     if (status || !socket->local.family)
         return asocket__fail(socket->selector, status ? status : ASOCKET_EINVAL, "local_address",
                              NULL);
@@ -6832,16 +6859,15 @@ static uint64_t asocket__little_endian(const uint8_t *bytes, int size)
     return value;
 }
 
-#define ASOCKET__READ_NUMBER(name, type, order)                                             \
-    int asocket_read_##name(asocket_read_channel *in, type *value)                          \
-    {                                                                                       \
-        uint8_t bytes[sizeof(type)];                                                        \
-        int status = asocket__read_exactly(in, value ? bytes : NULL, sizeof bytes,          \
-                                           "read_" #name);                                  \
-                                                                                            \
-        if (!status)                                                                        \
-            *value = (type)asocket__##order(bytes, (int)sizeof bytes);                      \
-        return status;                                                                      \
+#define ASOCKET__READ_NUMBER(name, type, order)                                                    \
+    int asocket_read_##name(asocket_read_channel *in, type *value)                                 \
+    {                                                                                              \
+        uint8_t bytes[sizeof(type)];                                                               \
+        int status = asocket__read_exactly(in, value ? bytes : NULL, sizeof bytes, "read_" #name); \
+                                                                                                   \
+        if (!status)                                                                               \
+            *value = (type)asocket__##order(bytes, (int)sizeof bytes);                             \
+        return status;                                                                             \
     }
 ASOCKET__READ_NUMBER(u16be, uint16_t, big_endian)
 ASOCKET__READ_NUMBER(u16le, uint16_t, little_endian)
@@ -7085,13 +7111,13 @@ static void asocket__to_little_endian(uint8_t *bytes, int size, uint64_t value)
     }
 }
 
-#define ASOCKET__WRITE_NUMBER(name, type, order)                                            \
-    int asocket_write_##name(asocket_write_channel *out, type value)                        \
-    {                                                                                       \
-        uint8_t bytes[sizeof value];                                                        \
-                                                                                            \
-        asocket__to_##order(bytes, (int)sizeof bytes, value);                               \
-        return asocket__write_exactly(out, bytes, sizeof bytes, "write_" #name);            \
+#define ASOCKET__WRITE_NUMBER(name, type, order)                                 \
+    int asocket_write_##name(asocket_write_channel *out, type value)             \
+    {                                                                            \
+        uint8_t bytes[sizeof value];                                             \
+                                                                                 \
+        asocket__to_##order(bytes, (int)sizeof bytes, value);                    \
+        return asocket__write_exactly(out, bytes, sizeof bytes, "write_" #name); \
     }
 ASOCKET__WRITE_NUMBER(u16be, uint16_t, big_endian)
 ASOCKET__WRITE_NUMBER(u16le, uint16_t, little_endian)
