@@ -1,4 +1,193 @@
-/* asocket.h */
+/* asocket.h - sockets for C the way one thinks about them. Public domain or MIT, see the end.
+
+   Linear network code: one line after another, one coroutine per connection; no callbacks, no
+   threads needed, tens of thousands of connections per core. One file, C99 or C++11, no
+   dependency. Linux (epoll or poll); TCP over IPv4 and IPv6.
+
+   Write   #define ASOCKET_IMPLEMENTATION
+           #include "asocket.h"
+   in one C or C++ file of the program, and #include "asocket.h" in the others.
+
+CONTENTS
+   this manual      a first program, concepts, promises, limits, switches
+   declarations     results, addresses, selector, coroutines, building sockets, sockets, channels
+   implementation   in rooms, each found by its tag; calls only go down the file
+     >>config       compiler and system macros become our flags
+     >>system       includes, and the seam to the system
+     >>types        every structure
+     >>memory       the allocator
+     >>list         rings of links
+     >>heap         timers
+     >>error        from errno to a status; what failed, where, why
+     >>address      reading and printing addresses
+     >>ring         byte rings
+     >>clock        monotonic time
+     >>switch       from one stack to another
+     >>ready        who may go on
+     >>epoll >>poll the backends, one contract
+     >>buffer       the memory behind the rings
+     >>socket       calls on descriptors that never wait
+     >>output       sending what a channel holds
+     >>closing      a close that loses nothing
+     >>stack        stacks with guard pages
+     >>coroutine    start, resume, end
+     >>thread       what other threads may touch
+     >>loop         one turn
+     >>wait         parking
+     >>option       socket options
+     >>handle       descriptors that never block
+     >>listening    bind and accept
+     >>connecting   connect to one of several addresses
+     >>host         what a host may be written as
+     >>input        reading
+     >>writing      writing
+     >>copying      from a read channel to a write channel
+     >>foreign      descriptors that are not ours
+     >>public       argument checks, defaults, one call down
+   licence
+
+A FIRST PROGRAM
+   It asks for names and greets; each client has a coroutine of its own. Talk to it with telnet or
+   nc, as many at a time as you like.
+
+       #define ASOCKET_IMPLEMENTATION
+       #include "asocket.h"
+       #include <stdio.h>
+
+       static void greet(asocket_selector *selector, void *argument)
+       {
+           asocket *client = (asocket *)argument;
+           asocket_read_channel *in = asocket_open_read_channel(client);
+           asocket_write_channel *out = asocket_open_write_channel(client, ASOCKET_AUTO_FLUSH);
+           char name[256];
+
+           (void)selector;
+           asocket_write_string(out, "Please enter your name\n");
+           while (asocket_read_line(in, name, sizeof name) >= 0)
+               asocket_printf(out, "Hello, %s!\n", name);
+       }
+
+       int main(void)
+       {
+           asocket_selector *selector = asocket_selector_create(NULL);
+           asocket *server = asocket_bind(asocket_tcp(selector), "127.0.0.1", 9002);
+
+           if (server)
+               asocket_serve(server, greet);
+           fprintf(stderr, "%s\n", asocket_error_message(selector));
+           asocket_selector_destroy(selector);
+           return 1;
+       }
+
+   A client needs no coroutine at all:
+
+       asocket *socket = asocket_connect(asocket_tcp(selector), "127.0.0.1", 9002);
+       asocket_write_channel *out = asocket_open_write_channel(socket, ASOCKET_AUTO_FLUSH);
+       asocket_read_channel *in = asocket_open_read_channel(socket);
+
+   And options are fields of the builder:
+
+       asocket_builder tcp = asocket_tcp(selector);
+       tcp.reuse_port = true;
+       tcp.connect_timeout = 3000;
+
+CONCEPTS
+   Selector    Waits for everything and owns everything; one thread's. A program has one, or one
+               for each thread. From other threads only asocket_post and asocket_stop are allowed;
+               a thread may take a selector over while nobody runs its loop.
+   Coroutine   A function with a stack of its own (64 KiB of address space, one page of memory
+               until it needs more) that runs until it waits. Only one runs at a time and none is
+               interrupted: between two waits nothing changes behind your back, no locks. It is a
+               child of the coroutine that launched it; a cancel reaches children.
+   Waiting     Calls that may wait park the coroutine and let others run. Outside of coroutines
+               they run the selector's loop on the caller's own stack until the wait is over: a
+               main function needs no loop of its own.
+   Results     Calls that create return a pointer or NULL; calls that act return 0 or more, or a
+               status below -1000. asocket_error_message says what was tried, on what address, and
+               why it failed. errno is not used: it does not survive a switch of coroutines.
+   Channel     The bytes of a socket, one for reading, one for writing, each opened once. A channel
+               buffers only while there is something to keep. Large reads and writes bypass it.
+   Flush       What is written waits in the channel until asocket_flush, or, with
+               ASOCKET_AUTO_FLUSH, until the coroutine next waits or ends: ten small writes are one
+               packet.
+   Time        Time-outs are milliseconds: of the socket for each wait on it, or as a deadline of
+               the coroutine over all its waits. ASOCKET_FOREVER and ASOCKET_NO_WAIT are the ends.
+   Ownership   What you bind, accept, connect or adopt you close, asocket_serve and
+               asocket_launch_socket excepted: they close the socket when its function returns. A
+               handle may still be asked and closed after that, see P8. The selector closes what was
+               forgotten when it is destroyed.
+
+PROMISES
+   What the library stands for; the tests cite these numbers.
+
+ *  P1  End of stream is a result of its own, never an error and never an empty line. A last line
+        without a terminator is delivered, then the end.
+ *  P2  What was written before asocket_close arrives. Close returns at once; the selector goes on
+        flushing, ends our side, reads what the peer still sends until it ends its own, and closes
+        the descriptor, within close_timeout (selector options). asocket_abort is the opposite.
+ *  P3  Half-close works: after asocket_finish the other direction goes on. Closing one side never
+        loses the bytes of the other.
+ *  P4  Auto-flush costs no extra packets. Without it, bytes leave on asocket_flush, which returns
+        when the kernel has them all, or says why not.
+ *  P5  Memory is bounded: one ring per direction, attached while there are bytes to keep. A writer
+        waits when its ring is full. An idle connection owns no buffer.
+ *  P6  No call can hurt the process: no SIGPIPE, no signal handlers, no exit, no changed global,
+        every descriptor close-on-exec.
+ *  P7  Every wait can end: by a time-out of the socket, a deadline of the coroutine, a cancel, a
+        close by another coroutine. After any of them all state is intact: bytes half read stay
+        readable, the next call works. A cancel stays until the coroutine ends, but calls that need
+        not park still succeed, so that clean-up can say goodbye.
+ *  P8  A closed handle answers ASOCKET_ECLOSED, also one that another coroutine closed while this
+        one was waiting in it; closing twice is harmless. A socket's memory is not used again while
+        a coroutine is inside a call on it, nor while the coroutine launched with it lives, nor
+        before 1,024 later closes.
+ *  P9  asocket_accept fails only when the server is closed, the caller cancelled or timed out.
+        Broken connections are skipped; at the descriptor limit it waits without spinning and
+        without disturbing anyone else.
+ *  P10 One bad descriptor hurts one socket. Nothing a peer sends can stop the loop.
+ *  P11 Fairness: a coroutine whose calls always succeed at once yields after 64 system calls. No
+        wake-ups when idle. Timers never fire early, are not rounded to milliseconds where the
+        system can do better, and run on the monotonic clock.
+ *  P12 Two coroutines may use one socket, one reading, one writing. A second reader or writer gets
+        ASOCKET_EBUSY.
+ *  P13 The same on every backend: same results, same statuses, same order of events. Where a system
+        cannot, the call says ASOCKET_ENOTSUP.
+ *  P14 A stack overflow stops in a guard page, also with 100,000 coroutines. Stacks for which the
+        system has no guard left are counted (asocket_stats).
+
+LIMITS
+   - A coroutine must not be left by longjmp, nor by a C++ exception; exceptions thrown and caught
+     inside of one are fine, also across waits, if the implementation is compiled as C++.
+   - The switch keeps no floating-point control words: who changes the rounding mode restores it
+     before the next wait.
+   - A coroutine that computes for long keeps all others waiting: asocket_yield, or a thread and
+     asocket_post.
+   - Guard pages: with Linux 6.13 and later as many as there are stacks. Before, each costs two
+     memory mappings of the 65,530 that a process may have: the first 16,000 stacks get one.
+   - Time-outs are exact to the system's timers (50 us on Linux); before Linux 5.11 they are rounded
+     up to milliseconds.
+   - With epoll, a descriptor that is duplicated or inherited by a fork stays registered after the
+     library closed it; such late events are ignored.
+   - Host names other than "localhost" are not looked up: connect by address.
+
+SWITCHES
+   To be defined before the implementation is included; all are off.
+     ASOCKET_STATIC           all functions static: for a program in one file
+     ASOCKET_NO_COROUTINES    no launch, no serve; everything else works from the loop:
+                              asocket_on_ready, ASOCKET_NO_WAIT, or waits that run the loop
+     ASOCKET_NO_THREADS       no <pthread.h>: the selector does not check which thread calls
+     ASOCKET_NO_EPOLL         poll(2) only
+     ASOCKET_UCONTEXT         switch stacks by ucontext(3), 50 times slower, where there is no
+                              assembly for the processor; x86-64 and AArch64 have it
+     ASOCKET_VALGRIND         tell Valgrind about stacks (needs <valgrind/valgrind.h>)
+     ASOCKET_ASSERT(x)        instead of assert(x). Misuse that cannot be answered by a status, a
+                              selector used by two threads at a time for example, is asserted
+     ASOCKET_MALLOC(size), ASOCKET_REALLOC(block, size), ASOCKET_FREE(block)
+                              instead of malloc's family; or at run time, selector options
+     ASOCKET_SYS(name)        put before every function of the system that the library calls
+   AddressSanitizer, ThreadSanitizer (clang) and C++ exceptions are told about coroutines by
+   themselves. Link with -pthread where the C library asks for it (glibc before 2.34).
+*/
 #ifndef ASOCKET_H
 #define ASOCKET_H
 
@@ -7269,3 +7458,39 @@ int asocket_cancel_write(asocket_write_channel *out, int status)
 
 #endif // ASOCKET_IMPLEMENTED
 #endif // ASOCKET_IMPLEMENTATION
+
+/* ------------------------------------------------------------------------------------------------
+   This software is available under two licences: choose whichever you prefer.
+
+   ALTERNATIVE A - MIT License
+   Copyright (c) 2026 the asocket authors
+   Permission is hereby granted, free of charge, to any person obtaining a copy of this software and
+   associated documentation files (the "Software"), to deal in the Software without restriction,
+   including without limitation the rights to use, copy, modify, merge, publish, distribute,
+   sublicense, and/or sell copies of the Software, and to permit persons to whom the Software is
+   furnished to do so, subject to the following conditions:
+   The above copyright notice and this permission notice shall be included in all copies or
+   substantial portions of the Software.
+   THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT
+   NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND
+   NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM,
+   DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT
+   OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
+
+   ALTERNATIVE B - Public Domain (www.unlicense.org)
+   This is free and unencumbered software released into the public domain.
+   Anyone is free to copy, modify, publish, use, compile, sell, or distribute this software, either
+   in source code form or as a compiled binary, for any purpose, commercial or non-commercial, and by
+   any means.
+   In jurisdictions that recognize copyright laws, the author or authors of this software dedicate
+   any and all copyright interest in the software to the public domain. We make this dedication for
+   the benefit of the public at large and to the detriment of our heirs and successors. We intend
+   this dedication to be an overt act of relinquishment in perpetuity of all present and future
+   rights to this software under copyright law.
+   THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT
+   NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND
+   NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER
+   LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT OF OR IN
+   CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
+   ------------------------------------------------------------------------------------------------
+*/
