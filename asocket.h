@@ -913,12 +913,13 @@ extern int ppoll(struct pollfd *, nfds_t, const struct timespec *, const sigset_
 
 // Sizes and limits, in one place.
 enum {
-    ASOCKET__BUDGET = 64,             // system calls that succeed at once before a coroutine yields
-    ASOCKET__RESUMES = 256,           // coroutines resumed between two looks at the descriptors
-    ASOCKET__EVENTS = 256,            // readiness reports taken from the system at a time
-    ASOCKET__QUARANTINE = 1024,       // closes before a socket's memory is used again
-    ASOCKET__CHUNK = 64,              // sockets allocated together
-    ASOCKET__SLAB = 64,               // stacks mapped together
+    ASOCKET__BUDGET = 64,       // system calls that succeed at once before a coroutine yields
+    ASOCKET__RESUMES = 256,     // coroutines resumed between two looks at the descriptors
+    ASOCKET__EVENTS = 256,      // readiness reports taken from the system at a time
+    ASOCKET__QUARANTINE = 1024, // closes before a socket's memory is used again
+    ASOCKET__FREE_SOCKETS = ASOCKET__CHECKS ? 16384 : 0, // more, while stale handles are asserted
+    ASOCKET__CHUNK = 64,                                 // sockets allocated together
+    ASOCKET__SLAB = 64,                                  // stacks mapped together
     ASOCKET__SPARE_SLABS = 2,         // empty slabs kept besides a quarter of all
     ASOCKET__MPROTECT_GUARDS = 16000, // two mappings each; vm.max_map_count is 65,530
     ASOCKET__SPARE_BUFFERS = 256,     // free ring buffers kept
@@ -1137,7 +1138,10 @@ struct asocket_selector {
     asocket *serve;         // sockets whose background work can go on
     asocket **chunks;       // all sockets, ASOCKET__CHUNK each
     uint32_t chunk_count, chunk_capacity, socket_count, quarantined;
-    asocket__link free_sockets;
+    asocket__link closed_sockets; // the last ASOCKET__QUARANTINE
+    asocket__link free_sockets;   // those before
+    asocket *spare;               // made, but its descriptor never came
+    uint32_t free_count;
     asocket__heap heap;
     asocket_allocator allocator;
     size_t stack_size, page_size;
@@ -1152,6 +1156,7 @@ struct asocket_selector {
     asocket__link lingering; // closed sockets that still flush or drain
     asocket__link starved;   // coroutines whose accept waits for a descriptor
     uint32_t starved_credit; // descriptors freed since, one accept each
+    int64_t starved_pause;   // ms, the next one
     uint8_t starving, destroying;
     asocket__link foreign; // descriptors of others that are waited for
     asocket__link pipes, dead_pipes;
@@ -3015,22 +3020,21 @@ static int asocket__socket_chunk(asocket_selector *selector)
     return 0;
 }
 
-// A closed socket's memory may serve again: not one that somebody is still inside of.
+// Memory that may serve again, oldest first.
 static asocket *asocket__socket_reuse(asocket_selector *selector)
 {
-    int tries;
+    asocket *socket = selector->spare;
 
-    for (tries = 0; tries < 8 && selector->quarantined > ASOCKET__QUARANTINE; tries++) {
-        asocket *socket = ASOCKET__OF(asocket, link, selector->free_sockets.next);
-
-        asocket__list_remove(&socket->link);
-        if (!socket->pins && !socket->launched && !socket->served) {
-            selector->quarantined--;
-            return socket;
-        }
-        asocket__list_append(&selector->free_sockets, &socket->link);
+    if (socket) {
+        selector->spare = NULL;
+        return socket;
     }
-    return NULL;
+    if (selector->free_count <= ASOCKET__FREE_SOCKETS)
+        return NULL;
+    socket = ASOCKET__OF(asocket, link, selector->free_sockets.next);
+    selector->free_count--;
+    asocket__list_remove(&socket->link);
+    return socket;
 }
 
 static asocket *asocket__socket_fresh(asocket_selector *selector)
@@ -3076,7 +3080,23 @@ static asocket *asocket__socket_new(asocket_selector *selector)
     return socket;
 }
 
-static void asocket__socket_unused(asocket *socket)
+// The oldest of the closed sockets becomes free: not one that somebody is still inside of.
+static void asocket__socket_retire(asocket_selector *selector)
+{
+    asocket *socket = ASOCKET__OF(asocket, link, selector->closed_sockets.next);
+
+    asocket__list_remove(&socket->link);
+    if (socket->pins || socket->launched || socket->served) {
+        asocket__list_append(&selector->closed_sockets, &socket->link);
+        return;
+    }
+    socket->state = ASOCKET__FREE;
+    selector->quarantined--;
+    selector->free_count++;
+    asocket__list_append(&selector->free_sockets, &socket->link);
+}
+
+static void asocket__socket_closed(asocket *socket)
 {
     asocket_selector *selector = socket->selector;
 
@@ -3084,6 +3104,22 @@ static void asocket__socket_unused(asocket *socket)
     socket->state = ASOCKET__CLOSED;
     socket->in.status = socket->out.status = ASOCKET_ECLOSED;
     selector->quarantined++;
+    asocket__list_append(&selector->closed_sockets, &socket->link);
+    if (selector->quarantined > ASOCKET__QUARANTINE)
+        asocket__socket_retire(selector);
+}
+
+// The descriptor did not come: nobody has seen the handle.
+static void asocket__socket_unused(asocket *socket)
+{
+    asocket_selector *selector = socket->selector;
+
+    if (!selector->spare) {
+        selector->spare = socket;
+        return;
+    }
+    socket->state = ASOCKET__FREE;
+    selector->free_count++;
     asocket__list_append(&selector->free_sockets, &socket->link);
 }
 
@@ -3321,7 +3357,7 @@ static void asocket__close_finish(asocket *socket)
     socket->out.pending = 0;
     selector->statistics.sockets--;
     asocket__wake_all(&socket->closers, 0);
-    asocket__socket_unused(socket);
+    asocket__socket_closed(socket);
 }
 
 static char *asocket__drain_buffer(asocket_selector *selector)
@@ -3393,10 +3429,10 @@ static void asocket__close_begin(asocket *socket)
     socket->out.reserved = 0;
     asocket__dirty_remove(asocket__self(socket->selector), &socket->out);
     asocket__notices_free(socket);
-    if (socket->waiter[ASOCKET__READER])
-        asocket__wake(socket->waiter[ASOCKET__READER], ASOCKET_ECLOSED);
-    if (socket->waiter[ASOCKET__WRITER])
-        asocket__wake(socket->waiter[ASOCKET__WRITER], ASOCKET_ECLOSED);
+    if (socket->in.task)
+        asocket__wake(socket->in.task, ASOCKET_ECLOSED);
+    if (socket->out.task)
+        asocket__wake(socket->out.task, ASOCKET_ECLOSED);
 }
 
 static void asocket__socket_close(asocket *socket)
@@ -3433,7 +3469,7 @@ static void asocket__close_expire(asocket *socket)
 // Ends the connection with a reset; what was written or received and not yet read is lost.
 static void asocket__socket_abort(asocket *socket)
 {
-    if (socket->state == ASOCKET__CLOSED)
+    if (socket->state >= ASOCKET__CLOSED)
         return;
     asocket__close_hard(socket);
     socket->state = ASOCKET__FLUSHING;
@@ -4475,35 +4511,32 @@ static int asocket__accept_error(int error)
     }
 }
 
-// Waits for a descriptor: until one of ours is closed, or for a growing time.
-static int asocket__accept_pause(asocket *server, int64_t *pause)
+// Waits for a descriptor: until one of ours is closed, or for a time that grows with each failure
+// until all that was pending is accepted. Either way one more may be tried.
+static int asocket__accept_pause(asocket *server)
 {
     asocket_selector *selector = server->selector;
     asocket__task *task = asocket__self(selector);
-    int64_t until, now;
-    int status;
+    int64_t until, retry;
+    int status = asocket__wait_begin(selector, server->timeout, &until);
 
-    if (asocket__close_oldest(selector))
-        return 0;
-    status = asocket__wait_begin(selector, server->timeout, &until);
     if (status)
         return status;
     selector->statistics.accept_pauses++;
     selector->starving = 1;
     selector->starved_credit = 0;
-    now = asocket__later(asocket__now(), *pause);
-    *pause *= 2;
-    if (*pause > ASOCKET__PAUSE_LAST)
-        *pause = ASOCKET__PAUSE_LAST;
+    retry = asocket__later(asocket__now(), selector->starved_pause);
+    selector->starved_pause *= 2;
+    if (selector->starved_pause > ASOCKET__PAUSE_LAST)
+        selector->starved_pause = ASOCKET__PAUSE_LAST;
     asocket__list_append(&selector->starved, &task->link);
-    server->waiter[ASOCKET__READER] = task;
     server->pins++;
-    status = asocket__park(selector, task, now < until ? now : until);
+    status = asocket__park(selector, task, retry < until ? retry : until);
     server->pins--;
-    server->waiter[ASOCKET__READER] = NULL;
-    if (server->state != ASOCKET__OPEN)
-        return ASOCKET_ECLOSED;
-    return status == ASOCKET_ETIMEDOUT && now < until ? 0 : status;
+    if (status != ASOCKET_ETIMEDOUT || retry >= until)
+        return status;
+    selector->starving = 0; // somebody else may have given one back: see
+    return 0;
 }
 
 // While descriptors are short, one is taken for each that was closed, so that the limit is not
@@ -4512,11 +4545,10 @@ static bool asocket__accept_may_try(asocket_selector *selector)
 {
     if (!selector->starving)
         return true;
-    if (selector->starved_credit) {
-        selector->starved_credit--;
-        return true;
-    }
-    return false;
+    if (!selector->starved_credit)
+        return asocket__close_oldest(selector);
+    selector->starved_credit--;
+    return true;
 }
 
 static asocket *asocket__accept_done(asocket *server, asocket *socket, asocket_handle handle,
@@ -4556,11 +4588,19 @@ static asocket *asocket__accept_try(asocket *server, int *status)
     return NULL;
 }
 
+// All that was pending is accepted: waits for more.
+static int asocket__accept_more(asocket *server)
+{
+    server->selector->starving = 0;
+    server->selector->starved_pause = ASOCKET__PAUSE_FIRST;
+    server->ready &= (uint8_t)~ASOCKET_READ;
+    return asocket__wait_socket(server, ASOCKET__READER, server->timeout);
+}
+
 // One connection, or NULL and why accepting is over for the caller.
 static asocket *asocket__accept_wait(asocket *server, int *status)
 {
     asocket_selector *selector = server->selector;
-    int64_t pause = ASOCKET__PAUSE_FIRST;
 
     for (;;) {
         asocket *socket = NULL;
@@ -4569,20 +4609,15 @@ static asocket *asocket__accept_wait(asocket *server, int *status)
         *status = asocket__self(selector)->cancelled ? ASOCKET_ECANCELED : server->in.status;
         if (*status)
             return NULL;
-        *status = ASOCKET_EMFILE;
-        if (!(server->ready & ASOCKET_READ))
-            *status = ASOCKET_EAGAIN;
-        else if (asocket__accept_may_try(selector))
+        *status = server->ready & ASOCKET_READ ? ASOCKET_EMFILE : ASOCKET_EAGAIN;
+        if (*status == ASOCKET_EMFILE && asocket__accept_may_try(selector))
             socket = asocket__accept_try(server, status);
         if (socket)
             return socket;
-        if (*status == ASOCKET_EAGAIN) {
-            selector->starving = 0;
-            server->ready &= (uint8_t)~ASOCKET_READ;
-            *status = asocket__wait_socket(server, ASOCKET__READER, server->timeout);
-        } else if (*status == ASOCKET_EMFILE) {
-            *status = asocket__accept_pause(server, &pause);
-        }
+        if (*status == ASOCKET_EAGAIN)
+            *status = asocket__accept_more(server);
+        else if (*status == ASOCKET_EMFILE)
+            *status = asocket__close_oldest(selector) ? 0 : asocket__accept_pause(server);
         if (*status)
             return NULL;
     }
@@ -5968,9 +6003,11 @@ static void asocket__selector_init(asocket_selector *selector,
     selector->stack_size = asocket__stack_bytes(options->stack_size, selector->page_size);
     selector->channel_capacity = options->channel_capacity ? (uint32_t)options->channel_capacity
                                                            : (uint32_t)ASOCKET__CAPACITY;
+    selector->starved_pause = ASOCKET__PAUSE_FIRST;
     selector->close_timeout =
         options->close_timeout ? options->close_timeout : (int64_t)ASOCKET__CLOSE_TIMEOUT;
     asocket__list_init(&selector->ready);
+    asocket__list_init(&selector->closed_sockets);
     asocket__list_init(&selector->free_sockets);
     asocket__list_init(&selector->open_slabs);
     asocket__list_init(&selector->lingering);
@@ -6722,7 +6759,7 @@ int asocket_await_closed(asocket *socket)
     if (!socket || !asocket__here(socket->selector))
         return ASOCKET_EINVAL;
     socket->pins++;
-    while (!status && socket->state != ASOCKET__CLOSED)
+    while (!status && socket->state < ASOCKET__CLOSED)
         status = asocket__wait_in(socket->selector, &socket->closers, ASOCKET_FOREVER);
     socket->pins--;
     return status ? asocket__fail(socket->selector, status, "await_closed", NULL) : ASOCKET_OK;
@@ -6737,7 +6774,7 @@ int asocket_local_address(const asocket *socket, asocket_address *address)
     if (!socket || !address)
         return ASOCKET_EINVAL;
     status =
-        socket->state == ASOCKET__CLOSED ? 0 : asocket__local_learn((asocket *)(uintptr_t)socket);
+        socket->state >= ASOCKET__CLOSED ? 0 : asocket__local_learn((asocket *)(uintptr_t)socket);
     if (status || !socket->local.family)
         return asocket__fail(socket->selector, status ? status : ASOCKET_EINVAL, "local_address",
                              NULL);
