@@ -1077,7 +1077,7 @@ struct asocket {
     uint8_t served;     // in the selector's list of sockets to serve
     uint8_t launched;   // a coroutine was launched with it and lives
     uint8_t domain;     // AF_INET, AF_INET6
-    uint8_t unmoved;    // nothing was sent on it yet
+    uint8_t received;   // something was received on it before
     uint16_t pins;      // coroutines inside a call on it
     uint32_t position;  // poll: in the array, from 1
     asocket_read_channel in;
@@ -1164,6 +1164,8 @@ struct asocket_selector {
     asocket__post *posts;  // written by any thread, newest first
     asocket__post *late;   // taken, not yet run
     int notified, stopped; // atomic
+    int8_t expected[2];    // what receives on sockets not yet registered brought lately
+    uint8_t explored;
     uint32_t since_wait, turning;
 #if ASOCKET__THREADS
     pthread_t owner;
@@ -3132,7 +3134,6 @@ static void asocket__socket_open(asocket *socket, asocket_handle handle, int kin
     socket->state = ASOCKET__OPEN;
     socket->ready = ASOCKET__BOTH; // unknown: a first try tells
     socket->registered = selector->backend->reports;
-    socket->unmoved = 1;
     socket->in.selector = socket->out.selector = selector;
     socket->in.socket = socket->out.socket = socket;
     socket->in.ring = &socket->in.own;
@@ -3140,8 +3141,48 @@ static void asocket__socket_open(asocket *socket, asocket_handle handle, int kin
     selector->statistics.sockets++;
 }
 
-// recv: bytes, 0 at the end of the stream, or a status. Fewer bytes than asked for mean that there
+// A socket that the backend does not watch yet can be tried without a registration, which a short
+// connection never needs, or be registered at once, which saves a vain try on a long one. What the
+// last ones brought decides; `stage` 0 is the first receive of a socket, 1 a later one.
+static bool asocket__expect_bytes(asocket_selector *selector, int stage)
+{
+    return selector->expected[stage] >= 0 || !(++selector->explored % 16);
+}
+
+static void asocket__expect_learn(asocket_selector *selector, int stage, bool came)
+{
+    int8_t *expected = &selector->expected[stage];
+
+    if (came && *expected < 3)
+        ++*expected;
+    if (!came && *expected > -4)
+        --*expected;
+}
+
+// Registered, the socket is told of what is there already, and of all that comes.
+static void asocket__socket_settle(asocket *socket, int stage)
+{
+    if (asocket__expect_bytes(socket->selector, stage))
+        return;
+    if (!socket->selector->backend->arm(socket->selector, socket, ASOCKET_READ))
+        socket->ready &= (uint8_t)~ASOCKET_READ;
+}
+
+// What a receive of `count` bytes says about the next one: fewer than asked for mean that there
 // are no more, if the backend will tell of new ones (epoll(7), question 9).
+static void asocket__socket_received(asocket *socket, bool all)
+{
+    if (ASOCKET__UNLIKELY(!(socket->registered & ASOCKET_READ))) {
+        asocket__expect_learn(socket->selector, socket->received, true);
+        socket->received = 1;
+        if (!all)
+            asocket__socket_settle(socket, 1);
+    } else if (!all && !socket->hangup) {
+        socket->ready &= (uint8_t)~ASOCKET_READ;
+    }
+}
+
+// recv: bytes, 0 at the end of the stream, or a status.
 static ptrdiff_t asocket__socket_recv(asocket *socket, void *buffer, size_t size)
 {
     asocket_selector *selector = socket->selector;
@@ -3154,11 +3195,12 @@ static ptrdiff_t asocket__socket_recv(asocket *socket, void *buffer, size_t size
         count = ASOCKET_SYS(recv)(socket->handle, buffer, size, 0);
     } while (count < 0 && errno == EINTR);
     if (ASOCKET__LIKELY(count > 0)) {
-        if ((size_t)count < size && (socket->registered & ASOCKET_READ) && !socket->hangup)
-            socket->ready &= (uint8_t)~ASOCKET_READ;
+        asocket__socket_received(socket, (size_t)count == size);
         asocket__self(selector)->budget--;
         return count;
     }
+    if (!(socket->registered & ASOCKET_READ))
+        asocket__expect_learn(selector, socket->received, !count);
     if (!count)
         return socket->reset ? ASOCKET_ECONNRESET : 0;
     if (asocket__status_of(errno) == ASOCKET_EAGAIN) {
@@ -3183,7 +3225,6 @@ static ptrdiff_t asocket__socket_send(asocket *socket, const void *bytes, size_t
     if (ASOCKET__LIKELY(count >= 0)) {
         if ((size_t)count < size && (socket->registered & ASOCKET_WRITE))
             socket->ready &= (uint8_t)~ASOCKET_WRITE;
-        socket->unmoved = 0;
         asocket__self(selector)->budget--;
         return count;
     }
@@ -4562,6 +4603,7 @@ static asocket *asocket__accept_done(asocket *server, asocket *socket, asocket_h
     if (!asocket__endpoint_is_any(&server->local))
         socket->local = server->local; // else it is asked for when somebody wants to know
     asocket__self(server->selector)->budget--;
+    asocket__socket_settle(socket, 0);
     return socket;
 }
 
