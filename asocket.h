@@ -7051,15 +7051,44 @@ static ptrdiff_t asocket__read_search(asocket_read_channel *in, asocket__search 
     return asocket__in_fail(in, (int)length, operation);
 }
 
+// The common case: the whole line lies in one piece and fits. Its length, or -1.
+static ptrdiff_t asocket__line_at_hand(asocket_read_channel *in, char *line, size_t size)
+{
+    asocket__ring *ring = in->ring;
+    char *bytes;
+    const char *end;
+    size_t length;
+
+    if (!ring->visible)
+        return -1;
+    length = asocket__ring_piece(ring, 0, &bytes);
+    end = (const char *)memchr(bytes, '\n', length < ring->visible ? length : ring->visible);
+    if (!end)
+        return -1;
+    length = (size_t)(end - bytes);
+    if (length && end[-1] == '\r')
+        length--;
+    if (length >= size)
+        return -1;
+    memcpy(line, bytes, length);
+    line[length] = 0;
+    asocket__in_drop(in, (uint32_t)(end - bytes) + 1);
+    return (ptrdiff_t)length;
+}
+
 ptrdiff_t asocket_read_line(asocket_read_channel *in, char *line, size_t size)
 {
     asocket__search search;
     int status = asocket__in_enter(in, "read_line");
+    ptrdiff_t length;
 
     if (status)
         return status;
     if (!line || !size)
         return asocket__fail(in->selector, ASOCKET_EINVAL, "read_line", "no buffer");
+    length = asocket__line_at_hand(in, line, size);
+    if (length >= 0)
+        return length;
     memset(&search, 0, sizeof search);
     search.delimiter = "\n";
     search.length = 1;
@@ -7273,10 +7302,30 @@ int asocket_cancel_read(asocket_read_channel *in)
 
 // Writing
 
+// The common case: there is room, and what is there will be sent anyway.
+static bool asocket__write_at_hand(asocket_write_channel *out, const void *bytes, size_t size)
+{
+    asocket__ring *ring = out->ring;
+    char *space;
+
+    if (out->status || out->task || !ring->data || out->auto_flush != out->dirty ||
+        size > asocket__ring_space(ring, &space))
+        return false;
+    memcpy(space, bytes, size);
+    asocket__ring_extend(ring, (uint32_t)size);
+    out->written = (int64_t)size;
+    out->reserved = 0;
+    return true;
+}
+
 ptrdiff_t asocket_write(asocket_write_channel *out, const void *bytes, size_t size)
 {
-    int status = asocket__out_enter(out, "write");
+    int status;
 
+    if (ASOCKET__LIKELY(out && bytes && ASOCKET__HERE(out->selector) &&
+                        asocket__write_at_hand(out, bytes, size)))
+        return (ptrdiff_t)size;
+    status = asocket__out_enter(out, "write");
     if (status || !size)
         return status;
     if (!bytes || size > PTRDIFF_MAX)
