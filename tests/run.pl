@@ -25,7 +25,7 @@ my %pure = map { $_ => 1 } qw(test_address);    # the same over every backend: o
 
 # What stands before a program, and how much slower it makes it.
 my %wrapper = (valgrind => [qw(valgrind --quiet --error-exitcode=99 --leak-check=full
-                               --show-leak-kinds=definite,possible
+                               --show-leak-kinds=definite
                                --errors-for-leak-kinds=definite)]);
 my %slowness = (valgrind => 20, tsan => 8, asan => 3, faults => 3);
 
@@ -82,10 +82,18 @@ for my $run (sort keys %unbuilt) {
     $count{$configuration}{failed}++;
 }
 
+my %printed;    # what failed in one configuration often fails alike in the others
 for my $run (@failed) {
     print "\n--- $run (@{$command{$run}})\n";
     open my $file, '<', "$dump/$run" or next;
     my @lines = grep { !/^ok \d/ } <$file>;
+    my $failures = join '', grep { /^not ok/ } @lines;
+    my ($program) = $run =~ m{([^/]+)$};
+    if ($failures && $printed{$program}{$failures}) {
+        print "the same tests as in $printed{$program}{$failures}\n";
+        next;
+    }
+    $printed{$program}{$failures} = $run;
     splice @lines, 60, @lines - 80, "    ...\n" if @lines > 100;
     print @lines;
 }

@@ -26,9 +26,9 @@ static bool row_read(FILE *file, row *out)
         if (*at)
             *at++ = '\0';
     }
-    snprintf(out->input, sizeof out->input, "%s", field[0]);
-    snprintf(out->kind, sizeof out->kind, "%s", field[1]);
-    snprintf(out->canonical, sizeof out->canonical, "%s", field[2]);
+    snprintf(out->input, sizeof out->input, "%.255s", field[0]);
+    snprintf(out->kind, sizeof out->kind, "%.15s", field[1]);
+    snprintf(out->canonical, sizeof out->canonical, "%.127s", field[2]);
     return true;
 }
 

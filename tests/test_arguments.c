@@ -3,7 +3,6 @@
    counts those instead of ending the program. */
 #include "test.h"
 
-#include <ctype.h>
 #include <pthread.h>
 
 static asocket_selector *selector;
@@ -27,24 +26,29 @@ static const char *name_of(int status)
     }
 }
 
-/* Whether the message begins with the name of the call, "open_read_channel" or in words. */
+/* Whether the message begins with the call: "open_read_channel: ..."; those that only differ in what
+   they take ("bind_address", "connect_any") are called by what they do ("bind", "connect"). */
 static bool names_the_call(const char *message, const char *call)
 {
     const char *name = call + strlen("asocket_");
+    size_t length = strcspn(message, ": ");
 
-    for (; *name && *name != '('; name++, message++)
-        if (*name != *message && !(*name == '_' && *message == ' '))
-            return false;
-    return !isalnum((unsigned char)*message);
+    if (strncmp(name, "serve", 5) == 0 && strncmp(message, "accept: ", 8) == 0)
+        return true;
+    return length > 0 && strncmp(message, name, length) == 0 && strchr("(_", name[length]);
 }
 
-/* Makes another call's failure the last one, so that its message cannot pass for the next one's. */
-static void forget(const char *call)
+static int64_t deadline;
+
+/* Makes another call's failure the last one, so that its message cannot pass for the next one's, and
+   sees to it that a call which waits instead of failing fails all the same. */
+static void begin(const char *call)
 {
-    if (strncmp(call, "asocket_stats", 13) == 0)
+    if (strncmp(call, "asocket_sleep", 13) == 0)
         asocket_wait_handle(selector, -1, ASOCKET_READ);
     else
-        asocket_stats(selector, NULL);
+        asocket_sleep(selector, -77);
+    deadline = asocket_set_deadline(selector, 2000);
 }
 
 static void check_refused(int64_t got, int status, const char *call, int line)
@@ -52,14 +56,16 @@ static void check_refused(int64_t got, int status, const char *call, int line)
     const char *message = asocket_error_message(selector);
     bool said = asocket_error(selector) == status && names_the_call(message, call);
 
+    asocket_restore_deadline(selector, deadline);
     if (!ok(got == status && said, "%s%s is %s, and says so", promise, call, name_of(status)))
         diag("line %d: got %lld (%s), asocket_error %d, message \"%s\"", line, (long long)got,
              got < 0 ? asocket_strerror((int)got) : "no failure", asocket_error(selector), message);
     test_take_asserts();
 }
 
-static void check_quiet(int64_t got, int status, const char *call, int line)
+static void check_answer(int64_t got, int status, const char *call, int line)
 {
+    asocket_restore_deadline(selector, deadline);
     if (!ok(got == status, "%s%s is %s", promise, call, name_of(status)))
         diag("line %d: got %lld", line, (long long)got);
     test_take_asserts();
@@ -67,13 +73,14 @@ static void check_quiet(int64_t got, int status, const char *call, int line)
 
 /* The call fails with this status and leaves a message. */
 #define REFUSED(call, status) \
-    (forget(#call), check_refused((int64_t)(call), (status), #call, __LINE__))
+    (begin(#call), check_refused((int64_t)(call), (status), #call, __LINE__))
 /* The same for a call that answers NULL, or no job. */
 #define REFUSED_NULL(call, status) \
-    (forget(#call), check_refused((call) ? 0 : asocket_error(selector), (status), #call, __LINE__))
+    (begin(#call), check_refused((call) ? 0 : asocket_error(selector), (status), #call, __LINE__))
 /* There is no selector that could keep a message, or there is no failure. */
-#define ANSWERS(call, status) check_quiet((int64_t)(call), (status), #call, __LINE__)
-#define ANSWERS_NULL(call)    check_quiet((call) != 0, 0, #call, __LINE__)
+#define ANSWERS(call, status) \
+    (begin(#call), check_answer((int64_t)(call), (status), #call, __LINE__))
+#define ANSWERS_NULL(call) (begin(#call), check_answer((call) != 0, 0, #call, __LINE__))
 
 /* --- selector --------------------------------------------------------------------------------- */
 
@@ -275,7 +282,6 @@ static void test_hosts_and_ports(void)
     REFUSED_NULL(asocket_bind(TCP, NULL, 65536), ASOCKET_EINVAL);
     REFUSED_NULL(asocket_connect(TCP, "127.0.0.1", -1), ASOCKET_EINVAL);
     REFUSED_NULL(asocket_connect(TCP, "127.0.0.1", 65536), ASOCKET_EINVAL);
-    REFUSED_NULL(asocket_connect(TCP, "127.0.0.1", 0), ASOCKET_EINVAL);
     REFUSED_NULL(asocket_connect(TCP, NULL, 80), ASOCKET_EINVAL);
     REFUSED_NULL(asocket_connect(TCP, "", 80), ASOCKET_EINVAL);
     REFUSED_NULL(asocket_bind(TCP, "", 0), ASOCKET_EINVAL);
@@ -326,23 +332,16 @@ static void test_malformed_hosts(void)
 static void check_builder(asocket_builder builder, const char *what)
 {
     asocket_address address = asocket_address_of(asocket_ipv4(127, 0, 0, 1), 1);
-    asocket *made;
+    char call[100];
 
-    forget("bind");
-    made = asocket_bind(builder, "127.0.0.1", 0);
-    if (!ok(!made && asocket_error(selector) == ASOCKET_EINVAL &&
-                names_the_call(asocket_error_message(selector), "asocket_bind"),
-            "a builder with %s cannot bind", what))
-        diag("%d, %s", asocket_error(selector), asocket_error_message(selector));
-    asocket_close(made);
-    forget("connect");
-    made = asocket_connect_address(builder, &address);
-    if (!ok(!made && asocket_error(selector) == ASOCKET_EINVAL &&
-                names_the_call(asocket_error_message(selector), "asocket_connect"),
-            "a builder with %s cannot connect", what))
-        diag("%d, %s", asocket_error(selector), asocket_error_message(selector));
-    asocket_close(made);
-    test_take_asserts();
+    snprintf(call, sizeof call, "asocket_bind(a builder with %s)", what);
+    begin(call);
+    check_refused(asocket_bind(builder, "127.0.0.1", 0) ? 0 : asocket_error(selector),
+                  ASOCKET_EINVAL, call, __LINE__);
+    snprintf(call, sizeof call, "asocket_connect_address(a builder with %s)", what);
+    begin(call);
+    check_refused(asocket_connect_address(builder, &address) ? 0 : asocket_error(selector),
+                  ASOCKET_EINVAL, call, __LINE__);
 }
 
 static void test_builder_ranges(void)
@@ -448,7 +447,7 @@ static void test_socket_arguments(asocket *stream)
     REFUSED(asocket_set_option(stream, ASOCKET_OPTION_TTL, 256), ASOCKET_EINVAL);
     REFUSED(asocket_set_option(stream, ASOCKET_OPTION_TYPE_OF_SERVICE, 256), ASOCKET_EINVAL);
     REFUSED(asocket_set_option(stream, ASOCKET_OPTION_SEND_BUFFER, -1), ASOCKET_EINVAL);
-    REFUSED(asocket_set_option(stream, ASOCKET_OPTION_RECEIVE_BUFFER, 0), ASOCKET_EINVAL);
+    REFUSED(asocket_set_option(stream, ASOCKET_OPTION_RECEIVE_BUFFER, -1), ASOCKET_EINVAL);
 }
 
 /* --- channels --------------------------------------------------------------------------------- */
@@ -525,7 +524,6 @@ static void test_read_arguments(asocket_read_channel *in, asocket_write_channel 
     REFUSED(asocket_consume(in, 1), ASOCKET_EINVAL);
     REFUSED(asocket_consume(in, SIZE_MAX), ASOCKET_EINVAL);
     ANSWERS(asocket_consume(in, 0), 0);
-    REFUSED(asocket_discard(in, SIZE_MAX), ASOCKET_EINVAL);
     ANSWERS(asocket_discard(in, 0), 0);
     REFUSED(asocket_discard_until(in, NULL, 1), ASOCKET_EINVAL);
     REFUSED(asocket_discard_until(in, "x", 0), ASOCKET_EINVAL);
@@ -545,7 +543,7 @@ static void test_write_arguments(asocket_write_channel *out)
     ANSWERS(asocket_write(out, NULL, 0), 0);
     REFUSED(asocket_write_string(out, NULL), ASOCKET_EINVAL);
     ANSWERS(asocket_write_string(out, ""), 0);
-    REFUSED(asocket_printf(out, no_format), ASOCKET_EINVAL);
+    REFUSED(asocket_printf(out, no_format, 1), ASOCKET_EINVAL);
     REFUSED(asocket_reserve(out, NULL, 1), ASOCKET_EINVAL);
     REFUSED(asocket_reserve(out, &room, 1048576), ASOCKET_EMSGSIZE);
     REFUSED(asocket_reserve(out, &room, SIZE_MAX), ASOCKET_EMSGSIZE);
@@ -703,10 +701,11 @@ static void test_closed(void)
 /* --- another thread --------------------------------------------------------------------------- */
 
 typedef struct foreign {
-    test_pair *pair;
+    asocket *socket;
     asocket_read_channel *in;
     asocket_write_channel *out;
     int64_t answers[6];
+    bool done;
 } foreign;
 
 static void *from_another_thread(void *argument)
@@ -715,34 +714,52 @@ static void *from_another_thread(void *argument)
 
     f->answers[0] = asocket_sleep(selector, 0);
     f->answers[1] = asocket_poll(selector, 0);
-    f->answers[2] = asocket_read(f->in, buffer, 1);
-    f->answers[3] = asocket_write(f->out, "x", 1);
-    f->answers[4] = asocket_set_timeout(f->pair->socket, 1);
-    f->answers[5] = asocket_close(f->pair->socket);
+    f->answers[2] = asocket_set_timeout(f->socket, 1);
+    f->answers[3] = asocket_close(f->socket);
+#ifndef NDEBUG
+    f->answers[4] = asocket_read(f->in, buffer, 1);
+    f->answers[5] = asocket_write(f->out, "x", 1);
+#endif
     return NULL;
+}
+
+/* Called from the loop: the selector is at work, and with this thread. */
+static void while_the_loop_runs(asocket_selector *owner, void *argument)
+{
+    pthread_t thread;
+
+    (void)owner;
+    if (pthread_create(&thread, NULL, from_another_thread, argument) == 0)
+        pthread_join(thread, NULL);
+    ((foreign *)argument)->done = true;
 }
 
 static void test_another_thread(void)
 {
-    static const char *const calls[] = {"sleep", "poll", "read", "write", "set_timeout", "close"};
-    pthread_t thread;
+    static const char *const calls[] = {"sleep", "poll", "set_timeout", "close", "read", "write"};
+#ifdef NDEBUG
+    const int checked = 4; /* reading and writing do without the check then */
+#else
+    const int checked = 6;
+#endif
     test_pair pair;
     foreign f;
-    size_t i;
+    int i;
 
     if (!test_pair_open(selector, &pair))
         return;
     memset(&f, 0, sizeof f);
-    f.pair = &pair;
+    f.socket = pair.socket;
     f.in = asocket_open_read_channel(pair.socket);
     f.out = asocket_open_write_channel(pair.socket, 0);
-    pthread_create(&thread, NULL, from_another_thread, &f);
-    pthread_join(thread, NULL);
-    for (i = 0; i < 6; i++)
-        is_status(f.answers[i], ASOCKET_EINVAL, "asocket_%s from another thread is refused",
-                  calls[i]);
+    asocket_post(selector, while_the_loop_runs, &f);
+    while (!f.done && asocket_poll(selector, 1000) >= 0)
+        continue;
+    for (i = 0; i < checked; i++)
+        is_status(f.answers[i], ASOCKET_EINVAL,
+                  "asocket_%s from another thread, while the loop runs, is refused", calls[i]);
 #ifndef NDEBUG
-    ok(test_take_asserts() >= 6, "and is an assert in debug builds");
+    ok(test_take_asserts() >= checked, "and is an assert in debug builds");
 #endif
     ok(test_peer_send(pair.peer, "fine\n", 5) &&
            asocket_read_line(f.in, buffer, sizeof buffer) == 4 && strcmp(buffer, "fine") == 0,
