@@ -561,7 +561,8 @@ ASOCKET_API int asocket_serve(asocket *server, asocket_function *function);
 // ASOCKET_ECLOSED. Twice is harmless.
 ASOCKET_API int asocket_close(asocket *socket);
 
-// Closes with a reset: nothing more is sent, what was not read is lost.
+// Closes with a reset: nothing more is sent, what was not read is lost. Also ends the lingering of
+// a socket that asocket_close has closed.
 ASOCKET_API int asocket_abort(asocket *socket);
 
 // ASOCKET_WRITE: as asocket_finish on its write channel, opened or not; waits. ASOCKET_READ: reads
@@ -4925,7 +4926,7 @@ static int asocket__host_endpoints(const char *host, uint16_t port, asocket__end
 // Reading: the ring is filled by need, every call takes from it whole or not at all. A call that
 // may wait marks the channel as its own while it does, so that a second reader is told EBUSY.
 
-static int asocket__in_fail(asocket_read_channel *in, int status, const char *operation)
+static int asocket__in_fail(const asocket_read_channel *in, int status, const char *operation)
 {
     return asocket__fail_at(in->selector, status, 0, operation,
                             in->socket ? &in->socket->remote : NULL);
@@ -6294,8 +6295,11 @@ int asocket_post(asocket_selector *selector, asocket_function *function, void *a
 
 int asocket_stats(const asocket_selector *selector, asocket_statistics *statistics)
 {
-    if (!selector || !statistics)
+    if (!selector)
         return ASOCKET_EINVAL;
+    if (!statistics)
+        return asocket__fail((asocket_selector *)(uintptr_t)selector, ASOCKET_EINVAL, "stats",
+                             "no place to store");
     *statistics = selector->statistics;
     return ASOCKET_OK;
 }
@@ -6758,6 +6762,8 @@ int asocket_abort(asocket *socket)
 {
     if (!socket || !asocket__here(socket->selector))
         return ASOCKET_EINVAL;
+    if (socket->state >= ASOCKET__CLOSED)
+        return asocket__fail_at(socket->selector, ASOCKET_ECLOSED, 0, "abort", &socket->remote);
     asocket__socket_abort(socket);
     return ASOCKET_OK;
 }
@@ -6813,8 +6819,11 @@ int asocket_local_address(const asocket *socket, asocket_address *address)
 
     if (address)
         memset(address, 0, sizeof *address);
-    if (!socket || !address)
+    if (!socket)
         return ASOCKET_EINVAL;
+    if (!address)
+        return asocket__fail(socket->selector, ASOCKET_EINVAL, "local_address",
+                             "no place to store");
     status =
         socket->state >= ASOCKET__CLOSED ? 0 : asocket__local_learn((asocket *)(uintptr_t)socket);
     if (status || !socket->local.family)
@@ -6828,8 +6837,11 @@ int asocket_remote_address(const asocket *socket, asocket_address *address)
 {
     if (address)
         memset(address, 0, sizeof *address);
-    if (!socket || !address)
+    if (!socket)
         return ASOCKET_EINVAL;
+    if (!address)
+        return asocket__fail(socket->selector, ASOCKET_EINVAL, "remote_address",
+                             "no place to store");
     if (!socket->remote.family)
         return asocket__fail(socket->selector, ASOCKET_EINVAL, "remote_address",
                              "the socket is not connected");
@@ -7010,8 +7022,8 @@ ptrdiff_t asocket_read(asocket_read_channel *in, void *buffer, size_t size)
 
     if (count || !size)
         return count;
-    if (!buffer)
-        return asocket__fail(in->selector, ASOCKET_EINVAL, "read", "no buffer");
+    if (!buffer || size > PTRDIFF_MAX)
+        return asocket__fail(in->selector, ASOCKET_EINVAL, "read", "no buffer, or no such size");
     count = asocket__in_some(in, buffer, size);
     return ASOCKET__LIKELY(count >= 0) ? count : asocket__in_fail(in, (int)count, "read");
 }
@@ -7023,8 +7035,8 @@ static int asocket__read_exactly(asocket_read_channel *in, void *buffer, size_t 
 
     if (status || !size)
         return status;
-    if (!buffer)
-        return asocket__fail(in->selector, ASOCKET_EINVAL, operation, "no buffer");
+    if (!buffer || size > PTRDIFF_MAX)
+        return asocket__fail(in->selector, ASOCKET_EINVAL, operation, "no buffer, or no such size");
     status = asocket__in_full(in, buffer, size);
     return status ? asocket__in_fail(in, status, operation) : 0;
 }
@@ -7249,13 +7261,17 @@ ptrdiff_t asocket_available(const asocket_read_channel *in)
 {
     if (!in)
         return ASOCKET_EINVAL;
-    return in->status ? in->status : (ptrdiff_t)in->ring->visible;
+    if (in->status)
+        return asocket__in_fail(in, in->status, "available");
+    return (ptrdiff_t)in->ring->visible;
 }
 
 int64_t asocket_copy(asocket_read_channel *in, asocket_write_channel *out, int64_t limit)
 {
     int status = asocket__in_enter(in, "copy");
 
+    if (!status && !out)
+        return asocket__fail(in->selector, ASOCKET_EINVAL, "copy", "no channel to write to");
     if (!status)
         status = asocket__out_enter(out, "copy");
     if (!status && (limit < ASOCKET_FOREVER || in->selector != out->selector))
