@@ -6499,6 +6499,9 @@ int asocket_wait_handle(asocket_selector *selector, asocket_handle handle, int e
     if (handle == ASOCKET__NO_HANDLE || handle < 0 || !events || (events & ~ASOCKET__BOTH))
         return asocket__fail(selector, ASOCKET_EINVAL, "wait_handle",
                              "no descriptor, or events other than ASOCKET_READ, ASOCKET_WRITE");
+    // epoll refuses what is no descriptor, poll calls it ready: ask, so that both answer the same.
+    if (ASOCKET_SYS(fcntl)(handle, F_GETFD) < 0)
+        return asocket__fail(selector, ASOCKET_EINVAL, "wait_handle", "no open descriptor");
     foreign = asocket__foreign_open(selector, handle);
     if (!foreign)
         return asocket__fail(selector, ASOCKET_ENOMEM, "wait_handle", NULL);
