@@ -66,16 +66,18 @@ ASAN_CC := $(if $(shell command -v clang),clang,gcc)
 CONFIGURATIONS = gcc clang asan tsan valgrind gxx clangxx no_coroutines static ndebug
 
 TESTS = $(patsubst tests/%.c,%,$(wildcard tests/test_*.c))
-# Addresses are the same over every backend, and are valid C++.
-PURE = test_address
+# The same over every backend: run once.
+PURE = test_address test_ring
+# Those that are valid C++ too.
+CXX_TESTS = test_address test_arguments
 # Those that do not need coroutines: they start none, or leave that out by themselves.
 PLAIN = $(patsubst tests/%.c,%,$(shell grep -l ASOCKET_NO_COROUTINES tests/test_*.c; \
 	grep -LE 'asocket_(launch|serve|join|cancel|current)' tests/test_*.c))
 
-tests_of_gxx = $(filter $(PURE) test_arguments,$(TESTS))
-tests_of_clangxx = $(tests_of_gxx)
+tests_of_gxx = $(CXX_TESTS)
+tests_of_clangxx = $(CXX_TESTS)
 tests_of_no_coroutines = $(sort $(PLAIN))
-tests_of_static = $(PURE)
+tests_of_static = test_address
 tests_of = $(or $(tests_of_$(1)),$(TESTS))
 
 PROGRAMS = $(foreach c,$(CONFIGURATIONS),$(addprefix $(BUILD)/$(c)/,$(call tests_of,$(c))))
@@ -100,7 +102,7 @@ $(BUILD)/$(1)/implementation.o: tests/implementation.c $(HEADER)
 	@mkdir -p $$(@D)
 	$$(show)$($(1)) $(STRICT) -c -o $$@ $$<
 
-$(BUILD)/$(1)/test_%: tests/test_%.c $(BUILD)/$(1)/implementation.o tests/tap.h tests/test.h
+$(BUILD)/$(1)/test_%: tests/test_%.c $(BUILD)/$(1)/implementation.o $(wildcard tests/*.h)
 	@rm -f $$@
 	$$(show)$($(1)) $(STRICT) -o $$@ $$< $$(if $$(findstring -x c++,$($(1))),-x none) \
 		$(BUILD)/$(1)/implementation.o -pthread
@@ -109,14 +111,14 @@ endef
 $(foreach c,$(filter-out static,$(CONFIGURATIONS)) coverage,$(eval $(call configuration,$(c))))
 
 # The whole library private to the file that uses it.
-$(BUILD)/static/test_%: tests/test_%.c tests/implementation.c $(HEADER) tests/tap.h tests/test.h
+$(BUILD)/static/test_%: tests/test_%.c tests/implementation.c $(HEADER) $(wildcard tests/*.h)
 	@mkdir -p $(@D)
 	@rm -f $@
 	$(show)$(static) $(STRICT) -include tests/implementation.c -o $@ $< -pthread
 
 # --- test ---------------------------------------------------------------------------------------
 
-RUN = perl tests/run.pl --jobs=$(JOBS)
+RUN = perl tests/run.pl --jobs=$(JOBS) $(PURE:%=--pure=%)
 
 # What does not compile is one failure and does not keep the rest from running.
 define build_and_run

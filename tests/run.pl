@@ -2,7 +2,7 @@
 # run.pl - runs test programs over every backend, through the library behind `prove`.
 #
 #   perl tests/run.pl [--jobs=2] [--total=FILE] [--skipped='tsan: clang is missing']...
-#                     [--script=tests/x.t]... build/gcc/test_x build/asan/test_x ...
+#                     [--pure=test_x]... [--script=tests/x.t]... build/gcc/test_x build/asan/test_x ...
 #
 # The same for one configuration by hand: prove --exec '' build/gcc/test_* :: epoll
 #
@@ -16,12 +16,12 @@ use Getopt::Long;
 use TAP::Harness;
 use File::Path qw(remove_tree);
 
-my ($jobs, $total, @skipped, @scripts) = (2, undef);
+my ($jobs, $total, @skipped, @scripts, @pure) = (2, undef);
 GetOptions('jobs=i' => \$jobs, 'total=s' => \$total, 'skipped=s' => \@skipped,
-           'script=s' => \@scripts) or exit 2;
+           'script=s' => \@scripts, 'pure=s' => \@pure) or exit 2;
 
 my @backends = $^O eq 'linux' ? qw(epoll poll) : $^O eq 'MSWin32' ? qw(iocp) : qw(kqueue poll);
-my %pure = map { $_ => 1 } qw(test_address);    # the same over every backend: one run is enough
+my %pure = map { $_ => 1 } @pure;    # the same over every backend: one run is enough
 
 # What stands before a program, and how much slower it makes it.
 my %wrapper = (valgrind => [qw(valgrind --quiet --error-exitcode=99 --leak-check=full
