@@ -4322,6 +4322,8 @@ static int asocket__option_set(asocket_selector *selector, asocket_handle handle
     selector->statistics.system_calls++;
     if (ASOCKET_SYS(setsockopt)(handle, level, name, &value, sizeof value))
         return asocket__status_of(errno);
+    if (domain == AF_INET6 && row->ipv6_name && row->name) // for IPv4 peers of a dual-stack socket
+        return asocket__option_set(selector, handle, AF_INET, row, value);
     return 0;
 }
 
