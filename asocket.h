@@ -3850,15 +3850,26 @@ static void asocket__resume_ready(asocket_selector *selector)
     asocket__list_splice(&selector->ready, &batch);
 }
 
-// Marks the coroutine and all that it launched; those that wait wake.
-static void asocket__cancel(asocket__task *task)
+// The next of a task and all below it, parents first; NULL: that was the last.
+static asocket__task *asocket__task_below(asocket__task *task, const asocket__task *top)
 {
-    asocket__link *link;
+    if (!asocket__list_empty(&task->children))
+        return ASOCKET__OF(asocket__task, sibling, task->children.next);
+    while (task != top && task->sibling.next == &task->parent->children)
+        task = task->parent;
+    return task == top ? NULL : ASOCKET__OF(asocket__task, sibling, task->sibling.next);
+}
 
-    task->cancelled = 1;
-    asocket__wake(task, ASOCKET_ECANCELED);
-    for (link = task->children.next; link != &task->children; link = link->next)
-        asocket__cancel(ASOCKET__OF(asocket__task, sibling, link));
+// Marks the coroutine and all that it launched; those that wait wake. No recursion: the chain of
+// children may be longer than a coroutine's stack is deep.
+static void asocket__cancel(asocket__task *top)
+{
+    asocket__task *task;
+
+    for (task = top; task; task = asocket__task_below(task, top)) {
+        task->cancelled = 1;
+        asocket__wake(task, ASOCKET_ECANCELED);
+    }
 }
 
 #endif
