@@ -1051,6 +1051,7 @@ struct asocket_write_channel {
     int32_t status; // refuses every call: closed, cancelled, finished, the connection's error
     uint32_t capacity;
     uint32_t reserved, reserved_at; // the window that asocket_reserve gave, in the block
+    uint32_t wanted;                // room that a pipe's writer waits for
     uint8_t opened, auto_flush, dirty, finished;
     uint8_t pending; // the loop goes on sending
 };
@@ -2974,8 +2975,10 @@ static void asocket__ring_detach(asocket_selector *selector, asocket__ring *ring
         return;
     if (ring->capacity == capacity)
         asocket__buffer_give(selector, ring->data, capacity);
-    else
+    else if (ring->capacity == ASOCKET__LARGE_SIZE)
         asocket__large_give(selector, ring->data);
+    else // a pipe's that was widened
+        asocket__release(selector, ring->data, ring->capacity);
     selector->statistics.buffers--;
     memset(ring, 0, sizeof *ring);
 }
@@ -5070,6 +5073,27 @@ static void asocket__pipe_done(asocket__pipe *pipe)
     asocket__release(selector, pipe, sizeof *pipe);
 }
 
+// The writer waits for room, the reader for more than there is: neither could go on. Less than the
+// capacity is there and no more than it is wanted: both fit a ring of twice the size, less one. It
+// lasts until it runs empty.
+static int asocket__pipe_widen(asocket__pipe *pipe)
+{
+    asocket__ring wide;
+
+    wide.capacity = pipe->in.capacity * 2 - 1;
+    wide.data = asocket__block(pipe->selector, wide.capacity);
+    if (!wide.data)
+        return ASOCKET_ENOMEM;
+    wide.head = 0;
+    wide.size = wide.visible = pipe->ring.size;
+    asocket__ring_take(&pipe->ring, wide.data, wide.size);
+    asocket__ring_detach(pipe->selector, &pipe->ring, pipe->in.capacity);
+    pipe->ring = wide;
+    pipe->selector->statistics.buffers++;
+    asocket__wake(pipe->out.task, 0);
+    return 0;
+}
+
 static int asocket__pipe_fill(asocket_read_channel *in)
 {
     uint32_t before = in->ring->visible;
@@ -5082,8 +5106,13 @@ static int asocket__pipe_fill(asocket_read_channel *in)
             asocket__pipe_done(in->pipe);
             return in->ended;
         }
+        if (in->pipe->out.wanted > asocket__ring_free(in->ring)) {
+            status = asocket__pipe_widen(in->pipe);
+            if (status)
+                return status;
+        }
         status = asocket__in_wait(in);
-        if (status && in->ring->visible == before)
+        if (status && (in->status || in->ring->visible == before))
             return status;
     }
     return 0;
@@ -5253,7 +5282,7 @@ static ptrdiff_t asocket__in_search(asocket_read_channel *in, asocket__search *s
             return asocket__search_deliver(in, search, (uint32_t)hit, search->length);
         if (asocket__search_too_long(search, in->ring))
             return ASOCKET_EMSGSIZE;
-        if (in->ring->data && in->ring->visible == in->ring->capacity)
+        if (in->ring->visible >= in->capacity)
             asocket__search_move(in, search);
         status = asocket__in_fill(in, false);
         if (status == ASOCKET_EOF && search->line && search->moved + in->ring->visible)
@@ -5363,7 +5392,9 @@ static int asocket__out_room(asocket_write_channel *out, uint32_t count)
             return status;
         if (out->ring->data && asocket__ring_free(out->ring) >= count)
             return 0;
+        out->wanted = count;
         status = status ? asocket__out_wait(out) : 0;
+        out->wanted = 0;
         if (status)
             return status;
     }
