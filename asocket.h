@@ -3361,9 +3361,8 @@ static void asocket__dirty_remove(asocket__task *task, asocket_write_channel *ou
 // A descriptor of ours was closed: whoever waits for one may try again.
 static void asocket__handle_freed(asocket_selector *selector)
 {
-    if (!selector->starving)
-        return;
-    selector->starved_credit++;
+    if (selector->starving)
+        selector->starved_credit++;
     if (!asocket__list_empty(&selector->starved))
         asocket__wake(ASOCKET__OF(asocket__task, link, selector->starved.next), 0);
 }
@@ -4570,16 +4569,19 @@ static int asocket__accept_error(int error)
 }
 
 // Waits for a descriptor: until one of ours is closed, or for a time that grows with each failure
-// until all that was pending is accepted. Either way one more may be tried.
-static int asocket__accept_pause(asocket *server)
+// until all that was pending is accepted. Either way one more may be tried. `until`: the end of all
+// pauses of one accept.
+static int asocket__accept_pause(asocket *server, int64_t *until)
 {
     asocket_selector *selector = server->selector;
     asocket__task *task = asocket__self(selector);
-    int64_t until, retry;
-    int status = asocket__wait_begin(selector, server->timeout, &until);
+    int64_t limit, retry;
+    int status = asocket__wait_begin(selector, server->timeout, &limit);
 
     if (status)
         return status;
+    if (limit < *until)
+        *until = limit;
     selector->statistics.accept_pauses++;
     selector->starving = 1;
     selector->starved_credit = 0;
@@ -4589,9 +4591,9 @@ static int asocket__accept_pause(asocket *server)
         selector->starved_pause = ASOCKET__PAUSE_LAST;
     asocket__list_append(&selector->starved, &task->link);
     server->pins++;
-    status = asocket__park(selector, task, retry < until ? retry : until);
+    status = asocket__park(selector, task, retry < *until ? retry : *until);
     server->pins--;
-    if (status != ASOCKET_ETIMEDOUT || retry >= until)
+    if (status != ASOCKET_ETIMEDOUT || retry >= *until)
         return status;
     selector->starving = 0; // somebody else may have given one back: see
     return 0;
@@ -4660,6 +4662,7 @@ static int asocket__accept_more(asocket *server)
 static asocket *asocket__accept_wait(asocket *server, int *status)
 {
     asocket_selector *selector = server->selector;
+    int64_t until = ASOCKET_NEVER;
 
     for (;;) {
         asocket *socket = NULL;
@@ -4676,7 +4679,7 @@ static asocket *asocket__accept_wait(asocket *server, int *status)
         if (*status == ASOCKET_EAGAIN)
             *status = asocket__accept_more(server);
         else if (*status == ASOCKET_EMFILE)
-            *status = asocket__close_oldest(selector) ? 0 : asocket__accept_pause(server);
+            *status = asocket__close_oldest(selector) ? 0 : asocket__accept_pause(server, &until);
         if (*status)
             return NULL;
     }
