@@ -3846,7 +3846,10 @@ static void asocket__resume_ready(asocket_selector *selector)
         ASOCKET__PREFETCH(batch.next->next);
         asocket__list_remove(&task->link);
         selector->since_wait++;
-        asocket__resume(selector, task);
+        if (ASOCKET__LIKELY(!task->outside))
+            asocket__resume(selector, task);
+        else
+            task->state = ASOCKET__RUNNING; // it yields: see >>wait
     }
     asocket__list_splice(&batch, &selector->ready);
     asocket__list_splice(&selector->ready, &batch);
@@ -4165,22 +4168,30 @@ static int asocket__park(asocket_selector *selector, asocket__task *task, int64_
     return task->result;
 }
 
+#if ASOCKET__COROUTINES
+// Goes to the end of the queue of the ready, the code outside too: its turns end when it is the
+// first.
+static void asocket__queue(asocket_selector *selector, asocket__task *task)
+{
+    task->state = ASOCKET__READY;
+    asocket__list_append(&selector->ready, &task->link);
+    if (!task->outside)
+        asocket__switch_to(selector->outside, task, false);
+    while (task->state == ASOCKET__READY)
+        asocket__turn(selector, 0);
+}
+#else
+#define asocket__queue(selector, task) asocket__turn(selector, 0)
+#endif
+
 // Lets the others run once. Not a wait: neither cancel nor deadline end it.
 static void asocket__step_aside(asocket_selector *selector, asocket__task *task)
 {
     asocket__push_dirty(task);
     task->budget = ASOCKET__BUDGET;
-    if (task->outside) {
-        selector->turning++;
-        asocket__turn(selector, 0);
-        selector->turning--;
-        return;
-    }
-#if ASOCKET__COROUTINES
-    task->state = ASOCKET__READY;
-    asocket__list_append(&selector->ready, &task->link);
-    asocket__switch_to(selector->outside, task, false);
-#endif
+    selector->turning += task->outside;
+    asocket__queue(selector, task);
+    selector->turning -= task->outside;
 }
 
 // A coroutine whose calls always succeed at once must not keep the others from running.
