@@ -2795,22 +2795,32 @@ static void asocket__poll_report(asocket_selector *selector, uint32_t position)
 }
 
 #if ASOCKET__LINUX
-static int asocket__poll_sleep(asocket_selector *selector, int64_t timeout)
+static int asocket__poll_sleep(struct pollfd *handles, uint32_t count, int64_t timeout)
 {
     struct timespec time;
 
     time.tv_sec = (time_t)(timeout / INT64_C(1000000000));
     time.tv_nsec = (long)(timeout % INT64_C(1000000000));
-    return ASOCKET_SYS(ppoll)(selector->poll.handles, selector->poll.count,
-                              timeout < 0 ? NULL : &time, NULL);
+    return ASOCKET_SYS(ppoll)(handles, count, timeout < 0 ? NULL : &time, NULL);
 }
 #else
-static int asocket__poll_sleep(asocket_selector *selector, int64_t timeout)
+static int asocket__poll_sleep(struct pollfd *handles, uint32_t count, int64_t timeout)
 {
-    return ASOCKET_SYS(poll)(selector->poll.handles, selector->poll.count,
-                             asocket__round_up(timeout));
+    return ASOCKET_SYS(poll)(handles, count, asocket__round_up(timeout));
 }
 #endif
+
+// Whether a call in these directions would succeed or fail at once; for every backend.
+static bool asocket__poll_look(asocket_handle handle, int directions)
+{
+    struct pollfd entry;
+
+    entry.fd = handle;
+    entry.events = (short)((directions & ASOCKET_READ ? POLLIN : 0) |
+                           (directions & ASOCKET_WRITE ? POLLOUT : 0));
+    entry.revents = 0;
+    return asocket__poll_sleep(&entry, 1, 0) > 0;
+}
 
 static void asocket__poll_drain_wake(asocket_selector *selector)
 {
@@ -2823,7 +2833,8 @@ static void asocket__poll_drain_wake(asocket_selector *selector)
 
 static int asocket__poll_wait(asocket_selector *selector, int64_t timeout)
 {
-    int count = asocket__poll_sleep(selector, timeout), left = count;
+    int count = asocket__poll_sleep(selector->poll.handles, selector->poll.count, timeout);
+    int left = count;
     uint32_t position;
 
     // Backwards, for a report may move the last entry into its place.
@@ -4203,6 +4214,22 @@ static void asocket__breathe(asocket_selector *selector)
         asocket__step_aside(selector, task);
 }
 
+// The same inside a call on a socket: its memory is not used again meanwhile.
+static void asocket__breathe_in(asocket *socket)
+{
+    socket->pins++;
+    asocket__breathe(socket->selector);
+    socket->pins--;
+}
+
+// The caller must not park. A loop that does not care shall not stop the others.
+static int asocket__wait_refuse(asocket_selector *selector, asocket__task *task, int status)
+{
+    task->budget--;
+    asocket__breathe(selector);
+    return status;
+}
+
 // What every wait begins with: what was written leaves; is the caller allowed to park, and until
 // when? `timeout` in ms: ASOCKET_FOREVER or 0 none, ASOCKET_NO_WAIT.
 static int asocket__wait_begin(asocket_selector *selector, int64_t timeout, int64_t *until)
@@ -4214,13 +4241,10 @@ static int asocket__wait_begin(asocket_selector *selector, int64_t timeout, int6
     if (task->dirty)
         asocket__push_dirty(task);
     *until = task->deadline;
-    if (ASOCKET__UNLIKELY(task->cancelled)) {
-        task->budget--;
-        asocket__breathe(selector); // a loop that ignores the cancel shall not stop the others
-        return ASOCKET_ECANCELED;
-    }
+    if (ASOCKET__UNLIKELY(task->cancelled))
+        return asocket__wait_refuse(selector, task, ASOCKET_ECANCELED);
     if (timeout == ASOCKET_NO_WAIT)
-        return ASOCKET_EAGAIN;
+        return asocket__wait_refuse(selector, task, ASOCKET_EAGAIN);
     if (timeout > 0) {
         int64_t end = asocket__later(asocket__now(), timeout);
 
@@ -4228,7 +4252,7 @@ static int asocket__wait_begin(asocket_selector *selector, int64_t timeout, int6
             *until = end;
     }
     if (task->deadline != ASOCKET_NEVER && task->deadline <= asocket__now())
-        return ASOCKET_ETIMEDOUT;
+        return asocket__wait_refuse(selector, task, ASOCKET_ETIMEDOUT);
     return 0;
 }
 
@@ -4247,6 +4271,19 @@ static int asocket__wait_in(asocket_selector *selector, asocket__link *list, int
     return status;
 }
 
+// Who must not park may have what has come by now, although the loop has not told of it: 0 for one
+// more try, or the status with which the wait was refused.
+static int asocket__wait_not(asocket *socket, int side, int status)
+{
+    if (socket->state != ASOCKET__OPEN)
+        return ASOCKET_ECLOSED;
+    socket->selector->statistics.system_calls++;
+    if (!asocket__poll_look(socket->handle, 1 << side))
+        return status;
+    socket->ready = (uint8_t)(socket->ready | 1 << side);
+    return 0;
+}
+
 // Waits until a call in one direction may succeed.
 static int asocket__wait_socket(asocket *socket, int side, int64_t timeout)
 {
@@ -4257,6 +4294,8 @@ static int asocket__wait_socket(asocket *socket, int side, int64_t timeout)
 
     if (status)
         return status;
+    if (status)
+        return asocket__wait_not(socket, side, status);
     if (socket->ready & (1 << side))
         return 0; // sending what was written turned it
     status = selector->backend->arm(selector, socket, 1 << side);
@@ -4678,7 +4717,7 @@ static asocket *asocket__accept_wait(asocket *server, int *status)
     for (;;) {
         asocket *socket = NULL;
 
-        asocket__breathe(selector);
+        asocket__breathe_in(server);
         *status = asocket__self(selector)->cancelled ? ASOCKET_ECANCELED : server->in.status;
         if (*status)
             return NULL;
@@ -5029,7 +5068,7 @@ static void asocket__in_breathe(asocket_read_channel *in)
     if (ASOCKET__LIKELY(task->budget > 0))
         return;
     in->task = task;
-    asocket__breathe(in->selector);
+    asocket__breathe_in(in->socket);
     in->task = NULL;
 }
 
@@ -5368,7 +5407,10 @@ static int asocket__out_breathe(asocket_write_channel *out)
     if (ASOCKET__LIKELY(task->budget > 0))
         return 0;
     out->task = task;
-    asocket__breathe(out->selector);
+    if (out->socket)
+        asocket__breathe_in(out->socket);
+    else
+        asocket__breathe(out->selector);
     out->task = NULL;
     return out->status;
 }
