@@ -1076,6 +1076,7 @@ struct asocket {
     uint8_t registered; // directions in which the backend reports a change by itself
     uint8_t hangup;     // the peer has ended its side: read on to the end of stream
     uint8_t reset;      // the connection broke: what follows the bytes is no end of stream
+    uint8_t deaf;       // reading was shut down before the peer ended its side
     uint8_t served;     // in the selector's list of sockets to serve
     uint8_t launched;   // a coroutine was launched with it and lives
     uint8_t domain;     // AF_INET, AF_INET6
@@ -3444,7 +3445,7 @@ static int asocket__close_flush(asocket *socket)
 
     if (status)
         return status;
-    if (socket->in.ended || socket->reset)
+    if ((socket->in.ended && !socket->deaf) || socket->reset)
         return ASOCKET_EOF; // the peer has ended its side already
     socket->selector->statistics.system_calls++;
     if (ASOCKET_SYS(shutdown)(socket->handle, SHUT_WR))
@@ -6874,9 +6875,11 @@ int asocket_abort(asocket *socket)
 static int asocket__shutdown_read(asocket *socket)
 {
     asocket__ring_detach(socket->selector, &socket->in.own, socket->in.capacity);
-    if (!socket->in.ended)
+    // Not shutdown(2): the system would answer what still comes with a reset, or hide the peer's end.
+    if (!socket->in.ended) {
         socket->in.ended = ASOCKET_EOF;
-    (void)ASOCKET_SYS(shutdown)(socket->handle, SHUT_RD); // ENOTCONN: the peer is gone
+        socket->deaf = 1;
+    }
     if (socket->waiter[ASOCKET__READER])
         asocket__wake(socket->waiter[ASOCKET__READER], 0);
     return ASOCKET_OK;
