@@ -4291,9 +4291,12 @@ static int asocket__wait_socket(asocket *socket, int side, int64_t timeout)
     asocket_selector *selector = socket->selector;
     asocket__task *task = asocket__self(selector);
     int64_t until;
-    int status = asocket__wait_begin(selector, timeout, &until);
+    int status;
 
-    if (status)
+    socket->pins++;
+    status = asocket__wait_begin(selector, timeout, &until);
+    socket->pins--;
+    if (status == ASOCKET_EINVAL)
         return status;
     if (status)
         return asocket__wait_not(socket, side, status);
