@@ -35,10 +35,11 @@ static void send_typed(asocket_selector *selector, void *socket)
         if (count > 0)
             status = asocket_write(out, text, (size_t)count);
     } while (count > 0 && status >= 0);
-    if (status >= 0)
-        status = asocket_finish(out); /* half-close: nothing more to say, still listening */
+    if (count < 0)
+        perror("standard input");
     if (status < 0 && status != ASOCKET_ECANCELED)
         fprintf(stderr, "%s\n", asocket_error_message(selector));
+    asocket_finish(out); /* half-close: nothing more to say, but still listening */
 }
 
 int main(int argc, char **argv)

@@ -308,7 +308,7 @@ mkdir 'build/examples';
 
 my @cc = split ' ', $ENV{CC} // 'cc';
 my @cxx = split ' ', $ENV{CXX} // (program('g++') ? 'g++' : 'c++');
-my @strict = qw(-O2 -pedantic -Wall -Wextra -Wshadow -Wconversion -Werror -c);
+my @strict = qw(-pedantic -Wall -Wextra -Wshadow -Wconversion -Werror -c);
 my @c99 = (@cc, '-std=c99', @strict);
 my @cxx11 = (@cxx, qw(-x c++ -std=c++11), @strict);
 my @compiling;
