@@ -106,7 +106,16 @@ for my $configuration (sort keys %count) {
     $sum{$_} += $c->{$_} //= 0 for keys %sum;
     printf "%-16s %8d %8d %8d\n", $configuration, @{$c}{qw(passed failed skipped)};
 }
+my %reason;    # of single tests and whole programs, from their output
+for my $run (@runs) {
+    open my $file, '<', "$dump/$run" or next;
+    m{# SKIP\S*\s+(.*?)\s*$}i and push @{$reason{$1}}, $run while <$file>;
+}
 print "skipped: $_\n" for @skipped;
+for my $why (sort keys %reason) {
+    my @where = @{$reason{$why}};
+    printf "skipped: %s (%d in %s%s)\n", $why, scalar @where, $where[0], @where > 1 ? ', ...' : '';
+}
 $sum{skipped} += @skipped;
 my $line = "$sum{passed} passed, $sum{failed} failed, $sum{skipped} skipped";
 printf "%s (%d programs, %d s)\n", $line, scalar @runs, time - $start;

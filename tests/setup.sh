@@ -25,8 +25,20 @@ fi
 echo "setup: installing$missing"
 quiet='DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a'
 options='-y -q --no-install-recommends -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold'
-# The lists may be new enough; when they are not, they are fetched and it is tried again.
+install() {
+    # shellcheck disable=SC2086
+    $as_root $quiet apt-get $options install "$@" </dev/null
+}
+# The lists of packages may be new enough; when they are not, they are fetched and it is tried
+# again. If one package is not to be had, the others are.
 # shellcheck disable=SC2086
-$as_root $quiet apt-get $options install $missing </dev/null ||
-    { $as_root $quiet apt-get -q update </dev/null &&
-        $as_root $quiet apt-get $options install $missing </dev/null; }
+install $missing && exit 0
+# shellcheck disable=SC2086
+$as_root $quiet apt-get $options update </dev/null
+# shellcheck disable=SC2086
+install $missing && exit 0
+status=0
+for package in $missing; do
+    install "$package" || { echo "setup: cannot install $package" >&2; status=1; }
+done
+exit $status
