@@ -1,4 +1,5 @@
 #!/bin/bash
+# shellcheck disable=SC2086 # lists of words are meant to be split
 # compile.t - the header by itself: every dialect, every switch, every order of includes, and what
 # the compiled library shows to the outside. Prints TAP; `prove tests/compile.t`.
 cd "$(dirname "$0")/.." || exit 1
@@ -178,6 +179,15 @@ check 'the linker sees the functions of the face' grep -q '^asocket_bind$' "$wor
 none 'every name that it sees begins with asocket_' < <(grep -v '^asocket_[a-z]' "$work/names")
 none 'ASOCKET_STATIC: it sees nothing' < <(visible "$work/static.o")
 none 'P6: there are no global variables' < <(nm "$work/library.o" | grep -i ' [bdc] ' | grep -v last)
+
+# The seam: what comes from the system is called through ASOCKET_SYS, or is pure.
+grep -o 'ASOCKET_SYS([a-z_0-9]*)' asocket.h | sed 's/.*(//; s/)//' | sort -u >"$work/seam"
+pure='mem(chr|cmp|cpy|move|set|rchr)|str(chr|cmp|len|ncmp|nlen)|v?snprintf|pthread_(self|equal)'
+none 'the object needs nothing else from the system' < <(nm -u "$work/library.o" |
+    awk '{ print $2 }' | grep -vxE "__errno_location|__stack_chk_fail|$pure" | grep -vxFf "$work/seam")
+none 'nothing on the seam is called past it' < <(sed 's|//.*||; /^extern /d' asocket.h |
+    sed '1,/^#ifdef ASOCKET_IMPLEMENTATION/d' |
+    grep -nE "(^|[^A-Za-z0-9_.>])($(grep -v '^name$' "$work/seam" | paste -sd'|'))\(")
 
 # Macros that stand in asocket.h itself, as the preprocessor attributes them.
 macros() {
