@@ -166,6 +166,8 @@ static void test_selector_calls(void)
     REFUSED(asocket_stats(selector, NULL), ASOCKET_EINVAL);
     ANSWERS(asocket_sleep(NULL, 0), ASOCKET_EINVAL);
     REFUSED(asocket_sleep(selector, -77), ASOCKET_EINVAL);
+    ANSWERS(asocket_sleep_ns(NULL, 0), ASOCKET_EINVAL);
+    REFUSED(asocket_sleep_ns(selector, -77), ASOCKET_EINVAL);
     ANSWERS(asocket_yield(NULL), ASOCKET_EINVAL);
     asocket_set_deadline(NULL, 10);
     asocket_restore_deadline(NULL, 0);
@@ -201,7 +203,10 @@ static void inside(asocket_selector *owner, void *argument)
     REFUSED(asocket_join(selector, asocket_current(selector)), ASOCKET_EINVAL);
     REFUSED(asocket_run(selector), ASOCKET_EINVAL);
     REFUSED(asocket_poll(selector, 0), ASOCKET_EINVAL);
-    is_status(asocket_sleep(owner, 1), ASOCKET_OK, "and goes on as before");
+    asocket_selector_destroy(owner);
+    test_take_asserts();
+    is_status(asocket_sleep(owner, 1), ASOCKET_OK,
+              "destroying the selector is refused inside of one; all goes on as before");
     finished++;
 }
 
@@ -241,6 +246,23 @@ static void test_launch_socket_closes(void)
     REFUSED_NULL(asocket_launch_socket(selector, NULL, pair.socket), ASOCKET_EINVAL);
     ok(asocket_is_closed(pair.socket), "a launch that fails closes the socket");
     REFUSED_NULL(asocket_launch_socket(selector, nothing, pair.socket), ASOCKET_ECLOSED);
+    test_pair_close(&pair);
+}
+
+/* A second coroutine for the same socket is refused, and the first one keeps it. */
+static void test_launch_socket_twice(void)
+{
+    test_pair pair;
+    asocket_job job;
+
+    if (!test_pair_open(selector, &pair))
+        return;
+    job = asocket_launch_socket(selector, nothing, pair.socket);
+    ok(job != 0, "a coroutine can be launched with a socket");
+    REFUSED_NULL(asocket_launch_socket(selector, nothing, pair.socket), ASOCKET_EINVAL);
+    ok(!asocket_is_closed(pair.socket), "the first one's socket stays open");
+    asocket_join(selector, job);
+    ok(asocket_is_closed(pair.socket), "until its function has returned");
     test_pair_close(&pair);
 }
 
@@ -408,6 +430,7 @@ static void test_no_socket(void)
     ok(asocket_native_handle(NULL) < 0, "no socket has no descriptor");
     ANSWERS_NULL(asocket_selector_of(NULL));
     ANSWERS(asocket_set_timeout(NULL, 1), ASOCKET_EINVAL);
+    ANSWERS(asocket_on_ready(NULL, ASOCKET_READ, nothing, NULL), ASOCKET_EINVAL);
     ANSWERS_NULL(asocket_open_read_channel(NULL));
     ANSWERS_NULL(asocket_open_write_channel(NULL, 0));
 }
@@ -433,6 +456,9 @@ static void test_socket_arguments(asocket *stream)
     REFUSED(asocket_local_address(stream, NULL), ASOCKET_EINVAL);
     REFUSED(asocket_remote_address(stream, NULL), ASOCKET_EINVAL);
     REFUSED(asocket_set_timeout(stream, -77), ASOCKET_EINVAL);
+    REFUSED(asocket_on_ready(stream, ASOCKET_READ, NULL, NULL), ASOCKET_EINVAL);
+    REFUSED(asocket_on_ready(stream, 0, nothing, NULL), ASOCKET_EINVAL);
+    REFUSED(asocket_on_ready(stream, 4, nothing, NULL), ASOCKET_EINVAL);
     REFUSED(asocket_get_option(stream, ASOCKET_OPTION_TTL, NULL), ASOCKET_EINVAL);
     REFUSED(asocket_get_option(stream, (asocket_option)0, &value), ASOCKET_EINVAL);
     REFUSED(asocket_get_option(stream, (asocket_option)31, &value), ASOCKET_EINVAL);
@@ -631,6 +657,7 @@ static void test_closed_socket(asocket *closed, asocket *server)
     REFUSED(asocket_set_option(closed, ASOCKET_OPTION_NO_DELAY, 1), ASOCKET_ECLOSED);
     REFUSED(asocket_get_option(closed, ASOCKET_OPTION_NO_DELAY, &value), ASOCKET_ECLOSED);
     REFUSED(asocket_set_timeout(closed, 1), ASOCKET_ECLOSED);
+    REFUSED(asocket_on_ready(closed, ASOCKET_READ, nothing, NULL), ASOCKET_ECLOSED);
     REFUSED_NULL(asocket_open_read_channel(closed), ASOCKET_ECLOSED);
     REFUSED_NULL(asocket_open_write_channel(closed, 0), ASOCKET_ECLOSED);
     ok(asocket_native_handle(closed) < 0, "P8: a closed handle has no descriptor");
@@ -696,6 +723,35 @@ static void test_closed(void)
     test_closed_channels(in, out);
     promise = "";
     test_pair_close(&pair);
+}
+
+/* --- two selectors ---------------------------------------------------------------------------- */
+
+/* What belongs to one selector is not taken by another. */
+static void test_two_selectors(int backend)
+{
+    asocket_selector_options options;
+    asocket_selector *other = NULL;
+    asocket_read_channel *in = NULL, *unused_in = NULL;
+    asocket_write_channel *out = NULL, *unused_out = NULL;
+    test_pair pair;
+
+    memset(&options, 0, sizeof options);
+    options.backend = backend;
+    options.allocator = test_allocator(&test_selector_memory);
+    is_status(asocket_selector_open(&options, &other), ASOCKET_OK, "a second selector is possible");
+    if (!other || !test_pair_open(selector, &pair))
+        return;
+    asocket_pipe(selector, 16, &in, &unused_out);
+    asocket_pipe(other, 16, &unused_in, &out);
+    REFUSED(asocket_copy(in, out, 1), ASOCKET_EINVAL);
+#ifndef ASOCKET_NO_COROUTINES
+    ANSWERS_NULL(asocket_launch_socket(other, nothing, pair.socket));
+    is_int(asocket_error(other), ASOCKET_EINVAL, "the other selector says that it is not its own");
+    ok(!asocket_is_closed(pair.socket), "and leaves the socket as it is");
+#endif
+    test_pair_close(&pair);
+    asocket_selector_destroy(other);
 }
 
 /* --- another thread --------------------------------------------------------------------------- */
@@ -777,6 +833,7 @@ int main(int argc, char **argv)
 #ifndef ASOCKET_NO_COROUTINES
     test_coroutines();
     test_launch_socket_closes();
+    test_launch_socket_twice();
     test_serve();
 #endif
     test_hosts_and_ports();
@@ -788,6 +845,7 @@ int main(int argc, char **argv)
     test_pipe();
     test_channels();
     test_closed();
+    test_two_selectors(test_backend(argc, argv));
     test_another_thread();
     return test_end(selector);
 }
