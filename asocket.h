@@ -5705,15 +5705,12 @@ static void asocket__foreign_claim(asocket *foreign, int events, asocket__task *
 }
 
 // The ready ones of `events`, or a status.
-static int asocket__foreign_wait(asocket *foreign, int events)
+static int asocket__foreign_wait(asocket *foreign, int events, int64_t until)
 {
     asocket_selector *selector = foreign->selector;
     asocket__task *task = asocket__self(selector);
-    int64_t until;
-    int status = asocket__wait_begin(selector, ASOCKET_FOREVER, &until);
+    int status;
 
-    if (status)
-        return status;
     foreign->ready &= (uint8_t)~events;
     status = selector->backend->arm(selector, foreign, events);
     if (status || (foreign->ready & events))
@@ -6596,6 +6593,7 @@ void asocket_restore_deadline(asocket_selector *selector, int64_t former)
 int asocket_wait_handle(asocket_selector *selector, asocket_handle handle, int events)
 {
     asocket *foreign;
+    int64_t until;
     int status;
 
     if (!selector || !asocket__here(selector))
@@ -6606,6 +6604,10 @@ int asocket_wait_handle(asocket_selector *selector, asocket_handle handle, int e
     // epoll refuses what is no descriptor, poll calls it ready: ask, so that both answer the same.
     if (ASOCKET_SYS(fcntl)(handle, F_GETFD) < 0)
         return asocket__fail(selector, ASOCKET_EINVAL, "wait_handle", "no open descriptor");
+    // First of all, for a refusal lets others run, who may wait for the same descriptor.
+    status = asocket__wait_begin(selector, ASOCKET_FOREVER, &until);
+    if (status)
+        return asocket__fail(selector, status, "wait_handle", NULL);
     foreign = asocket__foreign_open(selector, handle);
     if (!foreign)
         return asocket__fail(selector, ASOCKET_ENOMEM, "wait_handle", NULL);
@@ -6613,7 +6615,7 @@ int asocket_wait_handle(asocket_selector *selector, asocket_handle handle, int e
         ((events & ASOCKET_WRITE) && foreign->waiter[ASOCKET__WRITER]))
         return asocket__fail(selector, ASOCKET_EBUSY, "wait_handle",
                              "another coroutine waits for it");
-    status = asocket__foreign_wait(foreign, events);
+    status = asocket__foreign_wait(foreign, events, until);
     asocket__foreign_close(foreign);
     return status < 0 ? asocket__fail(selector, status, "wait_handle", NULL) : status;
 }
