@@ -511,7 +511,7 @@ typedef struct asocket_builder {
     int ttl;                      // IP_TTL, IPV6_UNICAST_HOPS; 0: the system's
     int send_buffer;              // bytes in the kernel; 0: the system's
     int receive_buffer;           // bytes in the kernel; 0: the system's
-    int unlink;                   // Unix sockets
+    int unlink;                   // Unix: remove a dead socket's file before, ours at close
     int64_t connect_timeout;      // ms for the whole of asocket_connect; 0: none; ASOCKET_NO_WAIT
     int64_t timeout;              // ms for each wait on the socket; 0: none; ASOCKET_NO_WAIT
     size_t channel_capacity;      // bytes per direction; 0: the selector's
@@ -521,7 +521,13 @@ typedef struct asocket_builder {
 // TCP over IPv4 and IPv6.
 ASOCKET_API asocket_builder asocket_tcp(asocket_selector *selector);
 
-// A listener. Host: an IP address, "localhost" (127.0.0.1), NULL for every interface (dual stack);
+// UDP over IPv4 and IPv6; Unix stream and datagram sockets (unix(7)): their host is the path, "@name"
+// an abstract name, at most 107 bytes, their port 0.
+ASOCKET_API asocket_builder asocket_udp(asocket_selector *selector);
+ASOCKET_API asocket_builder asocket_unix(asocket_selector *selector);
+ASOCKET_API asocket_builder asocket_unix_datagram(asocket_selector *selector);
+
+// A listener, or a datagram socket that receives. Host: an IP address, "localhost" (127.0.0.1), NULL for every interface (dual stack);
 // port 0: any. NULL: ASOCKET_EADDRINUSE, EADDRNOTAVAIL, EACCES, EINVAL, EMFILE, ENOMEM, ENOTSUP.
 ASOCKET_API asocket *asocket_bind(asocket_builder builder, const char *host, int port);
 
@@ -730,6 +736,52 @@ ASOCKET_API int asocket_finish(asocket_write_channel *out);
 // is what a pipe's reader gets after the bytes that were flushed.
 ASOCKET_API int asocket_cancel_write(asocket_write_channel *out, int status);
 
+// --- datagrams -----------------------------------------------------------------------------------
+
+// An empty datagram is one. Calls may wait, as those on channels. A datagram too large for the
+// buffer is cut, and says so. An error that came back from an earlier one (ICMP) is the status of
+// the next call, and of that one only. Longest: 65,507 bytes over IPv4 (RFC 768); longer:
+// ASOCKET_EMSGSIZE. To a broadcast address without the builder's broadcast: ASOCKET_EACCES. A
+// connected socket also opens channels: each send of one is a datagram.
+typedef struct asocket_datagram {
+    void *data;              // the caller's
+    size_t size;             // bytes to send; bytes received
+    size_t capacity;         // bytes that data can take
+    asocket_address address; // to whom; from whom; empty: the connected peer
+    bool truncated;          // received: the rest is lost
+} asocket_datagram;
+
+// Sends one; NULL or an empty address: to the connected peer. The size.
+ASOCKET_API ptrdiff_t asocket_send_to(asocket *socket, const void *data, size_t size,
+                                      const asocket_address *to);
+ASOCKET_API ptrdiff_t asocket_send(asocket *socket, const asocket_datagram *datagram);
+
+// Receives one: the size that was stored. One that was cut: ASOCKET_EMSGSIZE by asocket_error, or
+// `truncated`. `from` may be NULL.
+ASOCKET_API ptrdiff_t asocket_receive_from(asocket *socket, void *data, size_t size,
+                                           asocket_address *from);
+ASOCKET_API ptrdiff_t asocket_receive(asocket *socket, asocket_datagram *datagram);
+
+// Many at a time, with few system calls: how many went, which is fewer than `count` only when one
+// failed (asocket_error says how); how many came, at least one. Linux: sendmmsg, recvmmsg, and UDP
+// segmentation for runs of equal size to one target.
+ASOCKET_API int asocket_send_many(asocket *socket, const asocket_datagram *datagrams, size_t count);
+ASOCKET_API int asocket_receive_many(asocket *socket, asocket_datagram *datagrams, size_t count);
+
+// Membership in a multicast group, on an interface (0: the system's choice).
+ASOCKET_API int asocket_join_group(asocket *socket, const asocket_ip *group,
+                                   unsigned interface_index);
+ASOCKET_API int asocket_leave_group(asocket *socket, const asocket_ip *group,
+                                    unsigned interface_index);
+
+typedef struct asocket_credentials {
+    int64_t process, user, group;
+} asocket_credentials;
+
+// Who is at the other end of a Unix stream, as of when it connected (SO_PEERCRED). ASOCKET_ENOTSUP
+// where the system does not tell.
+ASOCKET_API int asocket_peer_credentials(const asocket *socket, asocket_credentials *credentials);
+
 #ifdef __cplusplus
 }
 #endif
@@ -851,6 +903,7 @@ ASOCKET_API int asocket_cancel_write(asocket_write_channel *out, int status);
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/un.h>
 #include <time.h>
@@ -966,12 +1019,13 @@ typedef struct asocket__heap {
     uint32_t count, capacity;
 } asocket__heap;
 
-typedef struct asocket__endpoint { // an IP address and port in 24 bytes
-    uint8_t family;                // 4, 6; 0: none
+enum { ASOCKET__PATH = 1 };
+typedef struct asocket__endpoint { // where a socket is, in 24 bytes
+    uint8_t family;                // 4, 6; ASOCKET__PATH; 0: none
     uint8_t unused;
     uint16_t port;
-    uint32_t scope; // interface index
-    uint8_t bytes[16];
+    uint32_t scope;    // interface index; length of the path
+    uint8_t bytes[16]; // the address; a pointer to the path, which somebody else owns
 } asocket__endpoint;
 
 typedef struct asocket__failure { // a coroutine's last failure; the sentence is made when asked for
@@ -1056,7 +1110,7 @@ struct asocket_write_channel {
     uint8_t pending; // the loop goes on sending
 };
 
-enum { ASOCKET__STREAM = 1, ASOCKET__LISTENER, ASOCKET__FOREIGN };
+enum { ASOCKET__STREAM = 1, ASOCKET__LISTENER = 2, ASOCKET__DATAGRAM = 4, ASOCKET__FOREIGN = 8 };
 enum { ASOCKET__OPEN = 1, ASOCKET__FLUSHING, ASOCKET__DRAINING, ASOCKET__CLOSED, ASOCKET__FREE };
 
 typedef struct asocket__notice { // asocket_on_ready
@@ -1065,6 +1119,12 @@ typedef struct asocket__notice { // asocket_on_ready
     void *argument;
     int events;
 } asocket__notice;
+
+typedef struct asocket__names { // of a Unix socket
+    char local[108], remote[108];
+    uint64_t device, inode; // of the file that goes when the socket is closed
+    bool unlink;
+} asocket__names;
 
 struct asocket {
     asocket_selector *selector; // first what an event touches
@@ -1079,7 +1139,7 @@ struct asocket {
     uint8_t deaf;       // reading was shut down before the peer ended its side
     uint8_t served;     // in the selector's list of sockets to serve
     uint8_t launched;   // a coroutine was launched with it and lives
-    uint8_t domain;     // AF_INET, AF_INET6
+    uint8_t domain;     // AF_INET, AF_INET6, AF_UNIX
     uint8_t received;   // something was received on it before
     uint16_t pins;      // coroutines inside a call on it
     uint32_t position;  // poll: in the array, from 1
@@ -1093,6 +1153,7 @@ struct asocket {
     asocket__timer timer;  // of the lingering close
     int64_t linger_until;
     asocket__endpoint local, remote;
+    asocket__names *names; // Unix sockets
     uint32_t capacity;
 };
 
@@ -1110,6 +1171,8 @@ typedef struct asocket__post {
     asocket_function *function;
     void *argument;
 } asocket__post;
+
+typedef struct asocket__batch asocket__batch; // of datagrams
 
 typedef struct asocket__slab { // ASOCKET__SLAB stacks in one mapping
     asocket__link link;        // among those with a free stack
@@ -1153,6 +1216,7 @@ struct asocket_selector {
     asocket__slab **slabs;
     uint32_t slab_count, slab_capacity, empty_slabs, guards;
     int guard_kind;
+    asocket__batch *batch;
     asocket__link open_slabs;
     char *buffers, *large_buffers; // free ones, linked through their first bytes
     uint32_t buffer_count, large_count, large_used;
@@ -1161,6 +1225,7 @@ struct asocket_selector {
     uint32_t starved_credit; // descriptors freed since, one accept each
     int64_t starved_pause;   // ms, the next one
     uint8_t starving, destroying;
+    uint8_t no_segments;   // the kernel does not cut datagrams
     asocket__link foreign; // descriptors of others that are waited for
     asocket__link pipes, dead_pipes;
     uint32_t dead_pipe_count;
@@ -1467,13 +1532,36 @@ static int asocket__fail(asocket_selector *selector, int status, const char *ope
     return status;
 }
 
+static const char *asocket__endpoint_path(const asocket__endpoint *endpoint)
+{
+    const char *path;
+
+    memcpy(&path, endpoint->bytes, sizeof path);
+    return path;
+}
+
+// The path may be gone when the sentence is made: its beginning is kept.
+static void asocket__note_path(asocket__failure *failure, const asocket__endpoint *endpoint)
+{
+    const char *path = asocket__endpoint_path(endpoint);
+    size_t length = endpoint->scope, i;
+
+    if (length >= sizeof failure->text)
+        length = sizeof failure->text - 1;
+    for (i = 0; i < length; i++)
+        failure->text[i] = path[i] ? path[i] : '@';
+    failure->text[length] = 0;
+}
+
 static int asocket__fail_at(asocket_selector *selector, int status, int system,
                             const char *operation, const asocket__endpoint *endpoint)
 {
     asocket__failure *failure = asocket__note(selector, status, operation);
 
     failure->system = system;
-    if (endpoint)
+    if (endpoint && endpoint->family == ASOCKET__PATH)
+        asocket__note_path(failure, endpoint);
+    else if (endpoint)
         failure->endpoint = *endpoint;
     return status;
 }
@@ -1674,6 +1762,20 @@ static bool asocket__ip_read(asocket__text *text, asocket_ip *ip)
     return asocket__ipv6_read(text, ip->bytes) && asocket__zone_read(text, ip->zone);
 }
 
+static bool asocket__ip_same(const asocket_ip *a, const asocket_ip *b)
+{
+    size_t size = a->family == 4 ? 4 : a->family == 6 ? 16 : 0;
+
+    return a->family == b->family && !memcmp(a->bytes, b->bytes, size) &&
+           (a->family != 6 || !strcmp(a->zone, b->zone));
+}
+
+static bool asocket__address_same(const asocket_address *a, const asocket_address *b)
+{
+    return a->port == b->port && a->path_length == b->path_length &&
+           !memcmp(a->path, b->path, a->path_length) && asocket__ip_same(&a->ip, &b->ip);
+}
+
 // Characters appended to a buffer that may be too small; the length goes on being counted.
 typedef struct asocket__writer {
     char *buffer;
@@ -1814,6 +1916,11 @@ static void asocket__endpoint_address(const asocket__endpoint *endpoint, asocket
     asocket__writer zone;
 
     memset(address, 0, sizeof *address);
+    if (endpoint->family == ASOCKET__PATH) {
+        address->path_length = (uint16_t)endpoint->scope;
+        memcpy(address->path, asocket__endpoint_path(endpoint), endpoint->scope);
+        return;
+    }
     address->ip.family = endpoint->family;
     memcpy(address->ip.bytes, endpoint->bytes, 16);
     address->port = endpoint->port;
@@ -1840,10 +1947,31 @@ static unsigned asocket__zone_index(const char *zone)
     return ASOCKET_SYS(if_nametoindex)(zone);
 }
 
+static void asocket__endpoint_at(asocket__endpoint *endpoint, const char *path, size_t length)
+{
+    memset(endpoint, 0, sizeof *endpoint);
+    endpoint->family = ASOCKET__PATH;
+    endpoint->scope = (uint32_t)length;
+    memcpy(endpoint->bytes, &path, sizeof path);
+}
+
+// A path with a NUL byte at its end must fit too, an abstract name needs none.
+static bool asocket__path_fits(const char *path, size_t length)
+{
+    return length <= sizeof((asocket_address *)0)->path - (path[0] != 0);
+}
+
+// A path stays where it is: the endpoint points to it.
 static int asocket__endpoint_of(const asocket_address *address, asocket__endpoint *endpoint)
 {
     memset(endpoint, 0, sizeof *endpoint);
-    if (address->path_length || (address->ip.family != 4 && address->ip.family != 6))
+    if (address->path_length) {
+        if (!asocket__path_fits(address->path, address->path_length))
+            return ASOCKET_EINVAL;
+        asocket__endpoint_at(endpoint, address->path, address->path_length);
+        return 0;
+    }
+    if ((address->ip.family != 4 && address->ip.family != 6))
         return ASOCKET_EINVAL;
     endpoint->family = address->ip.family;
     endpoint->port = address->port;
@@ -1863,9 +1991,21 @@ typedef union asocket__native {
     struct sockaddr_un local;
 } asocket__native;
 
+static socklen_t asocket__native_path(const asocket__endpoint *endpoint, asocket__native *native)
+{
+    const char *path = asocket__endpoint_path(endpoint);
+
+    native->local.sun_family = AF_UNIX;
+    memcpy(native->local.sun_path, path, endpoint->scope);
+    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + endpoint->scope +
+                       (endpoint->scope && path[0] != 0));
+}
+
 static socklen_t asocket__native_of(const asocket__endpoint *endpoint, asocket__native *native)
 {
     memset(native, 0, sizeof *native);
+    if (endpoint->family == ASOCKET__PATH)
+        return asocket__native_path(endpoint, native);
     if (endpoint->family == 4) {
         native->ipv4.sin_family = AF_INET;
         native->ipv4.sin_port = htons(endpoint->port);
@@ -1905,6 +2045,53 @@ static bool asocket__endpoint_is_any(const asocket__endpoint *endpoint)
     static const uint8_t zeros[16] = {0};
 
     return !memcmp(endpoint->bytes, zeros, sizeof zeros);
+}
+
+static int asocket__path_parse(asocket_address *address, const char *path)
+{
+    size_t length = strlen(path);
+
+    if (!length || (path[0] == '@' && length == 1))
+        return ASOCKET_EINVAL;
+    if (length > sizeof address->path - (path[0] != '@'))
+        return ASOCKET_EINVAL;
+    memcpy(address->path, path, length);
+    address->path_length = (uint16_t)length;
+    if (path[0] == '@')
+        address->path[0] = 0;
+    return ASOCKET_OK;
+}
+
+// The bytes of a Unix socket's name; trailing NUL bytes of a path are none of it (unix(7)).
+static size_t asocket__path_length(const asocket__native *native, size_t size)
+{
+    size_t before = offsetof(struct sockaddr_un, sun_path);
+    size_t length = size > before ? size - before : 0;
+
+    while (length && native->local.sun_path[0] && !native->local.sun_path[length - 1])
+        length--;
+    return length;
+}
+
+// An address of any family; an unnamed Unix socket has an empty one.
+static int asocket__address_native(asocket_address *address, const asocket__native *native,
+                                   size_t size)
+{
+    asocket__endpoint endpoint;
+
+    if (size < offsetof(struct sockaddr_un, sun_path))
+        return ASOCKET_EINVAL;
+    if (native->any.sa_family == AF_UNIX) {
+        address->path_length = (uint16_t)asocket__path_length(native, size);
+        memcpy(address->path, native->local.sun_path, address->path_length);
+        return ASOCKET_OK;
+    }
+    if ((native->any.sa_family != AF_INET || size < sizeof native->ipv4) &&
+        (native->any.sa_family != AF_INET6 || size < sizeof native->ipv6))
+        return ASOCKET_EINVAL;
+    asocket__endpoint_native(&endpoint, native);
+    asocket__endpoint_address(&endpoint, address);
+    return ASOCKET_OK;
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -3085,6 +3272,7 @@ static asocket *asocket__socket_new(asocket_selector *selector)
         return NULL;
     index = socket->index;
     generation = socket->generation;
+    asocket__release(selector, socket->names, sizeof *socket->names);
     memset(socket, 0, sizeof *socket);
     socket->index = index;
     socket->generation = generation;
@@ -3211,7 +3399,8 @@ static ptrdiff_t asocket__socket_recv(asocket *socket, void *buffer, size_t size
         count = ASOCKET_SYS(recv)(socket->handle, buffer, size, 0);
     } while (count < 0 && errno == EINTR);
     if (ASOCKET__LIKELY(count > 0)) {
-        asocket__socket_received(socket, (size_t)count == size);
+        asocket__socket_received(socket,
+                                 (size_t)count == size || socket->kind == ASOCKET__DATAGRAM);
         asocket__self(selector)->budget--;
         return count;
     }
@@ -3263,6 +3452,40 @@ static void asocket__endpoint_unmap(asocket__endpoint *endpoint)
     memset(endpoint->bytes + 4, 0, 12);
 }
 
+static int asocket__names_make(asocket *socket)
+{
+    if (!socket->names)
+        socket->names =
+            (asocket__names *)asocket__allocate(socket->selector, sizeof *socket->names);
+    return socket->names ? 0 : ASOCKET_ENOMEM;
+}
+
+// Keeps an address of the socket, in `endpoint` and, a path, in `name`.
+static void asocket__socket_keep(asocket__endpoint *endpoint, char *name,
+                                 const asocket__native *native, socklen_t size)
+{
+    size_t length;
+
+    if (native->any.sa_family != AF_UNIX) {
+        asocket__endpoint_native(endpoint, native);
+        asocket__endpoint_unmap(endpoint);
+        return;
+    }
+    length = asocket__path_length(native, size);
+    memcpy(name, native->local.sun_path, length);
+    asocket__endpoint_at(endpoint, name, length);
+}
+
+static int asocket__socket_keep_remote(asocket *socket, const asocket__native *native,
+                                       socklen_t size)
+{
+    if (native->any.sa_family == AF_UNIX && asocket__names_make(socket))
+        return ASOCKET_ENOMEM;
+    asocket__socket_keep(&socket->remote, socket->names ? socket->names->remote : NULL, native,
+                         size);
+    return 0;
+}
+
 // Asks for the local address once, when it is first needed: 0, or a status.
 static int asocket__local_learn(asocket *socket)
 {
@@ -3275,9 +3498,25 @@ static int asocket__local_learn(asocket *socket)
     socket->selector->statistics.system_calls++;
     if (ASOCKET_SYS(getsockname)(socket->handle, &native.any, &size))
         return asocket__status_of(errno);
-    asocket__endpoint_native(&socket->local, &native);
-    asocket__endpoint_unmap(&socket->local);
+    if (native.any.sa_family == AF_UNIX && asocket__names_make(socket))
+        return ASOCKET_ENOMEM;
+    asocket__socket_keep(&socket->local, socket->names ? socket->names->local : NULL, &native,
+                         size);
     return 0;
+}
+
+// The file of a Unix socket that asked for it, if it is still ours.
+static void asocket__names_unlink(asocket *socket)
+{
+    struct stat file;
+    asocket__names *names = socket->names;
+
+    if (!names || !names->unlink)
+        return;
+    names->unlink = false;
+    if (!ASOCKET_SYS(lstat)(names->local, &file) && (uint64_t)file.st_dev == names->device &&
+        (uint64_t)file.st_ino == names->inode)
+        (void)ASOCKET_SYS(unlink)(names->local);
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -3405,7 +3644,8 @@ static void asocket__close_finish(asocket *socket)
     asocket__ring_detach(selector, &socket->out.own, socket->out.capacity);
     asocket__heap_remove(&selector->heap, &socket->timer);
     asocket__list_remove(&socket->link);
-    asocket__local_learn(socket); // the addresses go on working
+    (void)asocket__local_learn(socket); // the addresses go on working
+    asocket__names_unlink(socket);
     selector->backend->remove(selector, socket);
     if (socket->kind != ASOCKET__FOREIGN)
         asocket__handle_close(selector, socket->handle);
@@ -3497,10 +3737,13 @@ static void asocket__socket_close(asocket *socket)
         return;
     socket->state = ASOCKET__FLUSHING;
     asocket__close_begin(socket);
-    if (socket->kind == ASOCKET__STREAM)
+    if (socket->kind == ASOCKET__STREAM) {
         asocket__close_step(socket);
-    else
-        asocket__close_finish(socket);
+        return;
+    }
+    if (socket->kind == ASOCKET__DATAGRAM)
+        (void)asocket__out_push(&socket->out, 0);
+    asocket__close_finish(socket);
 }
 
 // Makes the coming close a reset.
@@ -4317,9 +4560,13 @@ static int asocket__wait_socket(asocket *socket, int side, int64_t timeout)
 // >>option
 // Socket options in one table: of the builder and of a living socket, for both families.
 
-enum { ASOCKET__SWITCHES = 1, ASOCKET__AMOUNT }; // on and off, or a number
+enum { ASOCKET__SWITCHES = 1, ASOCKET__AMOUNT, ASOCKET__INTERFACE }; // on and off, a number
+// asocket_builder.protocol, and what an option is for
+enum { ASOCKET__TCP = 1, ASOCKET__UDP = 2, ASOCKET__UNIX = 4, ASOCKET__UNIX_DATAGRAM = 8 };
+#define ASOCKET__INTERNET (ASOCKET__TCP | ASOCKET__UDP)
+#define ASOCKET__ANY      (ASOCKET__INTERNET | ASOCKET__UNIX | ASOCKET__UNIX_DATAGRAM)
 typedef struct asocket__option_row {
-    int option, form, most;
+    int option, protocols, form, most;
     int level, name;           // for IPv4 and both
     int ipv6_level, ipv6_name; // where IPv6 has its own
     size_t field;              // in the builder
@@ -4332,30 +4579,38 @@ typedef struct asocket__option_row {
 
 #define ASOCKET__FIELD(name) offsetof(asocket_builder, name), #name
 static const asocket__option_row asocket__option_rows[] = {
-    {ASOCKET_OPTION_NO_DELAY, ASOCKET__SWITCHES, 1, IPPROTO_TCP, TCP_NODELAY, 0, 0,
+    {ASOCKET_OPTION_NO_DELAY, ASOCKET__TCP, ASOCKET__SWITCHES, 1, IPPROTO_TCP, TCP_NODELAY, 0, 0,
      ASOCKET__FIELD(no_delay)},
-    {ASOCKET_OPTION_KEEP_ALIVE, ASOCKET__SWITCHES, 1, SOL_SOCKET, SO_KEEPALIVE, 0, 0,
+    {ASOCKET_OPTION_KEEP_ALIVE, ASOCKET__TCP, ASOCKET__SWITCHES, 1, SOL_SOCKET, SO_KEEPALIVE, 0, 0,
      ASOCKET__FIELD(keep_alive)},
-    {ASOCKET_OPTION_KEEP_ALIVE_IDLE, ASOCKET__AMOUNT, 32767, IPPROTO_TCP, TCP_KEEPIDLE, 0, 0,
-     ASOCKET__FIELD(keep_alive_idle)},
-    {ASOCKET_OPTION_KEEP_ALIVE_INTERVAL, ASOCKET__AMOUNT, 32767, IPPROTO_TCP, TCP_KEEPINTVL, 0, 0,
-     ASOCKET__FIELD(keep_alive_interval)},
-    {ASOCKET_OPTION_KEEP_ALIVE_COUNT, ASOCKET__AMOUNT, 127, IPPROTO_TCP, TCP_KEEPCNT, 0, 0,
-     ASOCKET__FIELD(keep_alive_count)},
-    {ASOCKET_OPTION_REUSE_ADDRESS, ASOCKET__SWITCHES, 1, SOL_SOCKET, SO_REUSEADDR, 0, 0,
-     ASOCKET__FIELD(reuse_address)},
-    {ASOCKET_OPTION_REUSE_PORT, ASOCKET__SWITCHES, 1, SOL_SOCKET, SO_REUSEPORT, 0, 0,
-     ASOCKET__FIELD(reuse_port)},
-    {ASOCKET_OPTION_ONLY_IPV6, ASOCKET__SWITCHES, 1, 0, 0, IPPROTO_IPV6, IPV6_V6ONLY,
-     ASOCKET__FIELD(only_ipv6)},
-    {ASOCKET_OPTION_TYPE_OF_SERVICE, ASOCKET__AMOUNT, 255, IPPROTO_IP, IP_TOS, IPPROTO_IPV6,
-     IPV6_TCLASS, ASOCKET__FIELD(type_of_service)},
-    {ASOCKET_OPTION_TTL, ASOCKET__AMOUNT, 255, IPPROTO_IP, IP_TTL, IPPROTO_IPV6, IPV6_UNICAST_HOPS,
-     ASOCKET__FIELD(ttl)},
-    {ASOCKET_OPTION_SEND_BUFFER, ASOCKET__AMOUNT, INT_MAX / 2, SOL_SOCKET, SO_SNDBUF, 0, 0,
-     ASOCKET__FIELD(send_buffer)},
-    {ASOCKET_OPTION_RECEIVE_BUFFER, ASOCKET__AMOUNT, INT_MAX / 2, SOL_SOCKET, SO_RCVBUF, 0, 0,
-     ASOCKET__FIELD(receive_buffer)},
+    {ASOCKET_OPTION_KEEP_ALIVE_IDLE, ASOCKET__TCP, ASOCKET__AMOUNT, 32767, IPPROTO_TCP,
+     TCP_KEEPIDLE, 0, 0, ASOCKET__FIELD(keep_alive_idle)},
+    {ASOCKET_OPTION_KEEP_ALIVE_INTERVAL, ASOCKET__TCP, ASOCKET__AMOUNT, 32767, IPPROTO_TCP,
+     TCP_KEEPINTVL, 0, 0, ASOCKET__FIELD(keep_alive_interval)},
+    {ASOCKET_OPTION_KEEP_ALIVE_COUNT, ASOCKET__TCP, ASOCKET__AMOUNT, 127, IPPROTO_TCP, TCP_KEEPCNT,
+     0, 0, ASOCKET__FIELD(keep_alive_count)},
+    {ASOCKET_OPTION_REUSE_ADDRESS, ASOCKET__INTERNET, ASOCKET__SWITCHES, 1, SOL_SOCKET,
+     SO_REUSEADDR, 0, 0, ASOCKET__FIELD(reuse_address)},
+    {ASOCKET_OPTION_REUSE_PORT, ASOCKET__INTERNET, ASOCKET__SWITCHES, 1, SOL_SOCKET, SO_REUSEPORT,
+     0, 0, ASOCKET__FIELD(reuse_port)},
+    {ASOCKET_OPTION_ONLY_IPV6, ASOCKET__INTERNET, ASOCKET__SWITCHES, 1, 0, 0, IPPROTO_IPV6,
+     IPV6_V6ONLY, ASOCKET__FIELD(only_ipv6)},
+    {ASOCKET_OPTION_TYPE_OF_SERVICE, ASOCKET__INTERNET, ASOCKET__AMOUNT, 255, IPPROTO_IP, IP_TOS,
+     IPPROTO_IPV6, IPV6_TCLASS, ASOCKET__FIELD(type_of_service)},
+    {ASOCKET_OPTION_TTL, ASOCKET__INTERNET, ASOCKET__AMOUNT, 255, IPPROTO_IP, IP_TTL, IPPROTO_IPV6,
+     IPV6_UNICAST_HOPS, ASOCKET__FIELD(ttl)},
+    {ASOCKET_OPTION_SEND_BUFFER, ASOCKET__ANY, ASOCKET__AMOUNT, INT_MAX / 2, SOL_SOCKET, SO_SNDBUF,
+     0, 0, ASOCKET__FIELD(send_buffer)},
+    {ASOCKET_OPTION_RECEIVE_BUFFER, ASOCKET__ANY, ASOCKET__AMOUNT, INT_MAX / 2, SOL_SOCKET,
+     SO_RCVBUF, 0, 0, ASOCKET__FIELD(receive_buffer)},
+    {ASOCKET_OPTION_BROADCAST, ASOCKET__UDP, ASOCKET__SWITCHES, 1, SOL_SOCKET, SO_BROADCAST, 0, 0,
+     ASOCKET__FIELD(broadcast)},
+    {ASOCKET_OPTION_MULTICAST_LOOP, ASOCKET__UDP, ASOCKET__SWITCHES, 1, IPPROTO_IP,
+     IP_MULTICAST_LOOP, IPPROTO_IPV6, IPV6_MULTICAST_LOOP, ASOCKET__FIELD(multicast_loop)},
+    {ASOCKET_OPTION_MULTICAST_TTL, ASOCKET__UDP, ASOCKET__AMOUNT, 255, IPPROTO_IP, IP_MULTICAST_TTL,
+     IPPROTO_IPV6, IPV6_MULTICAST_HOPS, ASOCKET__FIELD(multicast_ttl)},
+    {ASOCKET_OPTION_MULTICAST_INTERFACE, ASOCKET__UDP, ASOCKET__INTERFACE, INT_MAX, IPPROTO_IP,
+     IP_MULTICAST_IF, IPPROTO_IPV6, IPV6_MULTICAST_IF, ASOCKET__FIELD(multicast_interface)},
 };
 enum { ASOCKET__OPTION_COUNT = sizeof asocket__option_rows / sizeof asocket__option_rows[0] };
 
@@ -4379,6 +4634,18 @@ static bool asocket__option_place(const asocket__option_row *row, int domain, in
     return *level || *name;
 }
 
+// IPv4 wants more than the index.
+static int asocket__interface_set(asocket_handle handle, int index)
+{
+    struct ip_mreqn request;
+
+    memset(&request, 0, sizeof request);
+    request.imr_ifindex = index;
+    if (ASOCKET_SYS(setsockopt)(handle, IPPROTO_IP, IP_MULTICAST_IF, &request, sizeof request))
+        return asocket__status_of(errno);
+    return 0;
+}
+
 static int asocket__option_set(asocket_selector *selector, asocket_handle handle, int domain,
                                const asocket__option_row *row, int value)
 {
@@ -4386,6 +4653,8 @@ static int asocket__option_set(asocket_selector *selector, asocket_handle handle
 
     if (!asocket__option_place(row, domain, &level, &name))
         return ASOCKET_ENOTSUP;
+    if (row->form == ASOCKET__INTERFACE && domain == AF_INET)
+        return asocket__interface_set(handle, value);
     selector->statistics.system_calls++;
     if (ASOCKET_SYS(setsockopt)(handle, level, name, &value, sizeof value))
         return asocket__status_of(errno);
@@ -4411,7 +4680,7 @@ static const char *asocket__builder_wrong(const asocket_builder *b)
         int value = asocket__builder_field(b, row);
         int least = row->form == ASOCKET__SWITCHES ? -1 : 0;
 
-        if (value < least || value > row->most)
+        if (value < least || value > row->most || (value && !(row->protocols & b->protocol)))
             return row->text;
     }
     if (b->backlog < 0)
@@ -4422,14 +4691,10 @@ static const char *asocket__builder_wrong(const asocket_builder *b)
         return "timeout";
     if (b->channel_capacity > (size_t)1 << 30)
         return "channel_capacity";
-    if (b->broadcast || b->multicast_loop || b->multicast_ttl || b->multicast_interface)
-        return "a datagram option";
-    if (b->unlink)
+    if (b->unlink < -1 || b->unlink > 1 || (b->unlink && (b->protocol & ASOCKET__INTERNET)))
         return "unlink";
     return NULL;
 }
-
-enum { ASOCKET__TCP = 1 }; // asocket_builder.protocol
 
 // The checks that every call with a builder begins with.
 static int asocket__builder_check(const asocket_builder *builder, const char *operation)
@@ -4438,9 +4703,10 @@ static int asocket__builder_check(const asocket_builder *builder, const char *op
 
     if (!builder->selector || !asocket__here(builder->selector))
         return ASOCKET_EINVAL;
-    if (builder->protocol != ASOCKET__TCP)
+    if (builder->protocol <= 0 || (builder->protocol & (builder->protocol - 1)) ||
+        builder->protocol > ASOCKET__ANY)
         return asocket__fail(builder->selector, ASOCKET_EINVAL, operation,
-                             "the builder does not come from asocket_tcp");
+                             "the builder does not come from asocket_tcp or one of its kin");
     wrong = asocket__builder_wrong(builder);
     if (wrong)
         return asocket__fail_text(builder->selector, ASOCKET_EINVAL, operation, wrong,
@@ -4459,10 +4725,13 @@ static int asocket__builder_apply(const asocket_builder *builder, asocket_handle
         int value = asocket__builder_field(builder, row);
         int status;
 
+        if (!(row->protocols & builder->protocol))
+            continue;
         if (!value && (row->option == ASOCKET_OPTION_NO_DELAY ||
                        (listener && row->option == ASOCKET_OPTION_REUSE_ADDRESS)))
             value = 1;
-        if (!value && listener && domain == AF_INET6 && row->option == ASOCKET_OPTION_ONLY_IPV6)
+        if (!value && row->option == ASOCKET_OPTION_ONLY_IPV6 && domain == AF_INET6 &&
+            (listener || builder->protocol == ASOCKET__UDP))
             value = -1; // systems differ in their default
         if (!value)
             continue;
@@ -4528,6 +4797,11 @@ static void asocket__socket_inherit(asocket *socket, int64_t timeout, uint32_t c
     socket->capacity = socket->in.capacity = socket->out.capacity = capacity;
 }
 
+static int asocket__domain_of(const asocket__endpoint *endpoint)
+{
+    return endpoint->family == 4 ? AF_INET : endpoint->family == 6 ? AF_INET6 : AF_UNIX;
+}
+
 // A socket object with a new descriptor and the builder's options: 0, or a status that is noted.
 static int asocket__socket_build(const asocket_builder *builder, int kind,
                                  const asocket__endpoint *endpoint, const char *operation,
@@ -4536,13 +4810,14 @@ static int asocket__socket_build(const asocket_builder *builder, int kind,
     asocket_selector *selector = builder->selector;
     asocket *socket = asocket__socket_new(selector);
     asocket_handle handle;
-    int domain = endpoint->family == 4 ? AF_INET : AF_INET6, status, error;
+    int domain = asocket__domain_of(endpoint), status, error;
+    bool datagrams = (builder->protocol & (ASOCKET__UDP | ASOCKET__UNIX_DATAGRAM)) != 0;
     const char *wrong;
 
     if (!socket)
         return asocket__fail_at(selector, ASOCKET_ENOMEM, 0, operation, endpoint);
     selector->statistics.system_calls++;
-    handle = asocket__handle_new(domain, SOCK_STREAM);
+    handle = asocket__handle_new(domain, datagrams ? SOCK_DGRAM : SOCK_STREAM);
     error = errno;
     if (handle < 0) {
         asocket__socket_unused(socket);
@@ -4555,7 +4830,7 @@ static int asocket__socket_build(const asocket_builder *builder, int kind,
         return asocket__fail_text(selector, status, operation, wrong,
                                   "the system does not honour this option");
     }
-    asocket__socket_open(socket, handle, kind);
+    asocket__socket_open(socket, handle, datagrams ? ASOCKET__DATAGRAM : kind);
     socket->domain = (uint8_t)domain;
     asocket__socket_inherit(socket, builder->timeout,
                             builder->channel_capacity ? (uint32_t)builder->channel_capacity
@@ -4578,24 +4853,77 @@ static int asocket__bind_handle(asocket *socket, const asocket__endpoint *endpoi
     return ASOCKET_SYS(bind)(socket->handle, &native.any, size) ? errno : 0;
 }
 
+// A socket file that nobody listens on any more may go; what is alive, or no socket, stays.
+static void asocket__path_clear(const asocket__endpoint *endpoint, int type)
+{
+    asocket__native native;
+    socklen_t size = asocket__native_of(endpoint, &native);
+    struct stat file;
+    asocket_handle probe;
+    bool dead;
+
+    if (!native.local.sun_path[0] || ASOCKET_SYS(lstat)(native.local.sun_path, &file) ||
+        !S_ISSOCK(file.st_mode))
+        return;
+    probe = asocket__handle_new(AF_UNIX, type);
+    if (probe < 0)
+        return;
+    dead = ASOCKET_SYS(connect)(probe, &native.any, size) && errno == ECONNREFUSED;
+    (void)ASOCKET_SYS(close)(probe);
+    if (dead)
+        (void)ASOCKET_SYS(unlink)(native.local.sun_path);
+}
+
+// Remembers the file, so that no other one is removed at the end.
+static void asocket__path_own(asocket *socket)
+{
+    struct stat file;
+
+    if (!socket->names || !socket->names->local[0] ||
+        ASOCKET_SYS(lstat)(socket->names->local, &file))
+        return;
+    socket->names->device = (uint64_t)file.st_dev;
+    socket->names->inode = (uint64_t)file.st_ino;
+    socket->names->unlink = true;
+}
+
+static int asocket__bind_listen(const asocket_builder *builder, asocket *socket,
+                                const asocket__endpoint *endpoint)
+{
+    bool local = endpoint->family == ASOCKET__PATH && builder->unlink > 0;
+    int error, status;
+
+    if (local)
+        asocket__path_clear(endpoint, socket->kind == ASOCKET__DATAGRAM ? SOCK_DGRAM : SOCK_STREAM);
+    error = asocket__bind_handle(socket, endpoint);
+    if (error)
+        return asocket__status_of(error);
+    status = asocket__local_learn(socket);
+    if (status)
+        return status;
+    if (local)
+        asocket__path_own(socket);
+    if (socket->kind == ASOCKET__DATAGRAM)
+        return 0;
+    socket->selector->statistics.system_calls++;
+    return ASOCKET_SYS(listen)(socket->handle,
+                               builder->backlog ? builder->backlog : ASOCKET__BACKLOG)
+               ? asocket__status_of(errno)
+               : 0;
+}
+
 static int asocket__listen(const asocket_builder *builder, const asocket__endpoint *endpoint,
                            asocket **made)
 {
-    asocket_selector *selector = builder->selector;
-    int status = asocket__socket_build(builder, ASOCKET__LISTENER, endpoint, "bind", made), error;
+    int status = asocket__socket_build(builder, ASOCKET__LISTENER, endpoint, "bind", made);
 
     if (status)
         return status;
-    error = asocket__bind_handle(*made, endpoint);
-    selector->statistics.system_calls++;
-    if (!error && ASOCKET_SYS(listen)((*made)->handle,
-                                      builder->backlog ? builder->backlog : ASOCKET__BACKLOG))
-        error = errno;
-    if (!error && !asocket__local_learn(*made))
+    status = asocket__bind_listen(builder, *made, endpoint);
+    if (!status)
         return 0;
-    error = error ? error : errno;
     asocket__close_finish(*made);
-    return asocket__fail_at(selector, asocket__status_of(error), error, "bind", endpoint);
+    return asocket__fail_at(builder->selector, status, 0, "bind", endpoint);
 }
 
 // Of errors of accept(2): 0 try again at once, ASOCKET_EAGAIN nothing there, ASOCKET_EMFILE out of
@@ -4666,14 +4994,13 @@ static bool asocket__accept_may_try(asocket_selector *selector)
 }
 
 static asocket *asocket__accept_done(asocket *server, asocket *socket, asocket_handle handle,
-                                     const asocket__native *peer)
+                                     const asocket__native *peer, socklen_t size)
 {
     asocket__socket_open(socket, handle, ASOCKET__STREAM);
     asocket__socket_inherit(socket, server->timeout, server->capacity);
     socket->domain = server->domain;
-    asocket__endpoint_native(&socket->remote, peer);
-    asocket__endpoint_unmap(&socket->remote);
-    if (!asocket__endpoint_is_any(&server->local))
+    (void)asocket__socket_keep_remote(socket, peer, size);
+    if (socket->domain != AF_UNIX && !asocket__endpoint_is_any(&server->local))
         socket->local = server->local; // else it is asked for when somebody wants to know
     asocket__self(server->selector)->budget--;
     asocket__socket_settle(socket, 0);
@@ -4696,7 +5023,7 @@ static asocket *asocket__accept_try(asocket *server, int *status)
     selector->statistics.system_calls++;
     handle = asocket__handle_accept(server->handle, &peer.any, &size);
     if (handle >= 0)
-        return asocket__accept_done(server, socket, handle, &peer);
+        return asocket__accept_done(server, socket, handle, &peer, size);
     *status = asocket__accept_error(errno);
     asocket__self(selector)->budget--;
     asocket__socket_unused(socket);
@@ -4758,11 +5085,12 @@ static int asocket__connect_local(const asocket_builder *builder, asocket *socke
     asocket__endpoint local;
     int status, error;
 
-    if (!builder->local.ip.family)
+    if (!builder->local.ip.family && !builder->local.path_length)
         return 0;
     status = asocket__endpoint_of(&builder->local, &local);
-    if (status)
-        return asocket__fail(builder->selector, status, "connect", "the local address is no IP");
+    if (status || asocket__domain_of(&local) != socket->domain)
+        return asocket__fail(builder->selector, status ? status : ASOCKET_EINVAL, "connect",
+                             "the local address is of another kind");
     error = asocket__bind_handle(socket, &local);
     if (!error)
         return 0;
@@ -4780,18 +5108,24 @@ static int asocket__connect_start(const asocket_builder *builder, const asocket_
 
     if (status)
         return status;
-    (*made)->remote = *endpoint;
-    status = asocket__connect_local(builder, *made);
+    status = asocket__socket_keep_remote(*made, &native, size);
+    if (!status)
+        status = asocket__connect_local(builder, *made);
     if (!status) {
         selector->statistics.system_calls++;
         (*made)->ready = 0;
-        if (!ASOCKET_SYS(connect)((*made)->handle, &native.any, size) || errno == EINPROGRESS ||
-            errno == EINTR) {
+        if (!ASOCKET_SYS(connect)((*made)->handle, &native.any, size)) {
+            (*made)->ready = ASOCKET__BOTH;
+            return 0;
+        }
+        if (errno == EINPROGRESS || errno == EINTR) {
             status = selector->backend->arm(selector, *made, ASOCKET__BOTH);
             if (!status)
                 return 0;
-        } else { // EAGAIN: no local port is left (connect(2))
-            status = errno == EAGAIN ? ASOCKET_EADDRNOTAVAIL : asocket__status_of(errno);
+        } else if (errno == EAGAIN) { // no local port is left, or the backlog is full (connect(2))
+            status = (*made)->domain == AF_UNIX ? ASOCKET_EAGAIN : ASOCKET_EADDRNOTAVAIL;
+        } else {
+            status = asocket__status_of(errno);
         }
         asocket__fail_at(selector, status, 0, "connect", endpoint);
     }
@@ -4812,6 +5146,8 @@ static int asocket__connect_result(asocket *socket)
         error = errno;
     if (error)
         return asocket__status_of(error);
+    if (socket->kind != ASOCKET__STREAM || socket->domain == AF_UNIX)
+        return 0;
     if (asocket__local_learn(socket))
         return ASOCKET_ECONNRESET;
     if (asocket__endpoint_equal(&socket->local, &socket->remote))
@@ -4856,6 +5192,11 @@ static void asocket__race_start(asocket__race *race, int64_t now)
 
     race->next_at = asocket__later(now, ASOCKET__ATTEMPT_DELAY);
     race->status = asocket__connect_start(race->builder, &race->endpoints[i], &race->attempts[i]);
+    if (race->status == ASOCKET_EAGAIN) { // the listener's backlog is full: in a moment again
+        race->next--;
+        race->next_at = asocket__later(now, ASOCKET__PAUSE_FIRST);
+        return;
+    }
     if (race->status) {
         race->next_at = 0;
         return;
@@ -4874,7 +5215,7 @@ static asocket *asocket__race_over(asocket__race *race, int status)
     if (status == ASOCKET_ETIMEDOUT && race->builder->connect_timeout == ASOCKET_NO_WAIT)
         status = ASOCKET_EAGAIN;
     race->status = asocket__fail_at(race->builder->selector, status, 0, "connect",
-                                    &race->endpoints[race->next - 1]);
+                                    &race->endpoints[race->next ? race->next - 1 : 0]);
     return NULL;
 }
 
@@ -4890,9 +5231,11 @@ static asocket *asocket__race_run(asocket__race *race, int64_t limit)
 
         if (winner)
             return winner;
-        while (race->next < race->count && race->next_at <= now)
+        if (race->next < race->count && race->next_at <= now) {
             asocket__race_start(race, now);
-        if (!race->running)
+            continue; // it may be through already
+        }
+        if (!race->running && race->status != ASOCKET_EAGAIN)
             return NULL;
         if (race->next < race->count && race->next_at < until)
             until = race->next_at;
@@ -4966,25 +5309,25 @@ static bool asocket__host_is_local(const char *host)
     return true;
 }
 
-// Up to two endpoints; a status otherwise.
-static int asocket__host_endpoints(const char *host, uint16_t port, asocket__endpoint endpoints[2],
-                                   uint32_t *count)
+// Up to two endpoints; a status otherwise. A path is kept in `address`.
+static int asocket__host_endpoints(const asocket_builder *builder, const char *host, uint16_t port,
+                                   asocket_address *address, asocket__endpoint endpoints[2])
 {
-    asocket_address address;
     asocket__text text;
 
     memset(endpoints, 0, 2 * sizeof *endpoints);
-    memset(&address, 0, sizeof address);
-    *count = 1;
+    memset(address, 0, sizeof *address);
+    if (!(builder->protocol & ASOCKET__INTERNET))
+        return asocket__path_parse(address, host) ? ASOCKET_EINVAL
+                                                  : asocket__endpoint_of(address, &endpoints[0]);
     text.at = host;
     text.end = host + strlen(host);
-    if (asocket__ip_read(&text, &address.ip) && text.at == text.end) {
-        address.port = port;
-        return asocket__endpoint_of(&address, &endpoints[0]);
+    if (asocket__ip_read(&text, &address->ip) && text.at == text.end) {
+        address->port = port;
+        return asocket__endpoint_of(address, &endpoints[0]);
     }
     if (!asocket__host_is_local(host))
         return ASOCKET_ENOTSUP;
-    *count = 2;
     endpoints[0].family = 4;
     endpoints[0].bytes[0] = 127;
     endpoints[0].bytes[3] = 1;
@@ -5043,11 +5386,14 @@ static void asocket__in_drop(asocket_read_channel *in, uint32_t count)
     asocket__in_after(in);
 }
 
-// Notes how the stream ended; what was received before stays readable. ENOMEM is no end.
+// Notes how the stream ended; what was received before stays readable. ENOMEM is no end, nor is
+// anything that befalls a datagram; an empty one has no bytes.
 static int asocket__in_end(asocket_read_channel *in, ptrdiff_t count)
 {
     if (count == ASOCKET_ENOMEM)
         return ASOCKET_ENOMEM;
+    if (in->socket->kind == ASOCKET__DATAGRAM)
+        return (int)count;
     in->ended = count ? (int32_t)count : ASOCKET_EOF;
     return in->ended;
 }
@@ -5658,6 +6004,318 @@ static int asocket__copy(asocket_read_channel *in, asocket_write_channel *out, i
 }
 
 // ------------------------------------------------------------------------------------------------
+// >>datagram
+// Messages with addresses: each call moves one, or as many as there are in one system call. An
+// error that a peer's machine reports (ICMP) belongs to one call and ends nothing.
+
+enum { ASOCKET__BATCH = 64 };
+
+struct asocket__batch { // what sendmmsg and recvmmsg want, for ASOCKET__BATCH messages
+    struct msghdr plain;
+    asocket__native names[ASOCKET__BATCH];
+    struct iovec pieces[ASOCKET__BATCH];
+#if ASOCKET__LINUX
+    struct mmsghdr messages[ASOCKET__BATCH];
+    uint32_t covers[ASOCKET__BATCH]; // datagrams in one message
+    union {
+        uint64_t alignment;
+        char bytes[CMSG_SPACE(sizeof(uint16_t))];
+    } segment[ASOCKET__BATCH];
+#endif
+};
+
+static asocket__batch *asocket__batch_of(asocket_selector *selector)
+{
+    if (!selector->batch)
+        selector->batch = (asocket__batch *)asocket__allocate(selector, sizeof *selector->batch);
+    return selector->batch;
+}
+
+static void asocket__map(asocket__endpoint *endpoint)
+{
+    memmove(endpoint->bytes + 12, endpoint->bytes, 4);
+    memset(endpoint->bytes, 0, 10);
+    endpoint->bytes[10] = endpoint->bytes[11] = 0xff;
+    endpoint->family = 6;
+}
+
+// Where to: the length of the native address, 0 for the connected peer, or a status. A dual-stack
+// socket reaches IPv4 by mapped addresses.
+static int asocket__target_of(const asocket *socket, const asocket_address *to,
+                              asocket__native *native)
+{
+    asocket__endpoint endpoint;
+    int status;
+
+    if (!to || (!to->path_length && !to->ip.family))
+        return 0;
+    status = asocket__endpoint_of(to, &endpoint);
+    if (status)
+        return status;
+    if (socket->domain == AF_INET6 && endpoint.family == 4)
+        asocket__map(&endpoint);
+    else if (socket->domain == AF_INET)
+        asocket__endpoint_unmap(&endpoint);
+    if (asocket__domain_of(&endpoint) != socket->domain)
+        return ASOCKET_EINVAL;
+    return (int)asocket__native_of(&endpoint, native);
+}
+
+// Who it came from; nobody, for a Unix socket without a name.
+static void asocket__sender(asocket_address *address, const asocket__native *native, socklen_t size)
+{
+    memset(address, 0, sizeof *address);
+    if (asocket__address_native(address, native, size) || !address->ip.family)
+        return;
+    if (address->ip.family == 6 && asocket__bytes_are_mapped(address->ip.bytes)) {
+        memmove(address->ip.bytes, address->ip.bytes + 12, 4);
+        memset(address->ip.bytes + 4, 0, 12);
+        address->ip.family = 4;
+    }
+}
+
+// What a call on a datagram socket ended with: a status, having seen to the ready bits.
+static int asocket__datagram_error(asocket *socket, int direction, int error)
+{
+    if (error == EINTR)
+        return 0;
+    if (asocket__status_of(error) != ASOCKET_EAGAIN)
+        return error == EBADF ? ASOCKET_ECLOSED : asocket__status_of(error);
+    socket->ready &= (uint8_t)~direction;
+    return ASOCKET_EAGAIN;
+}
+
+static ptrdiff_t asocket__datagram_receive(asocket *socket, void *data, size_t size,
+                                           asocket_address *from, bool *truncated)
+{
+    asocket__native name;
+    struct iovec piece;
+    struct msghdr message;
+    ssize_t count;
+
+    memset(&message, 0, sizeof message);
+    piece.iov_base = data;
+    piece.iov_len = size;
+    message.msg_name = &name;
+    message.msg_namelen = sizeof name;
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    socket->selector->statistics.system_calls++;
+    count = ASOCKET_SYS(recvmsg)(socket->handle, &message, 0);
+    if (count < 0)
+        return asocket__datagram_error(socket, ASOCKET_READ, errno);
+    asocket__self(socket->selector)->budget--;
+    *truncated = (message.msg_flags & MSG_TRUNC) != 0;
+    if (from)
+        asocket__sender(from, &name, message.msg_namelen);
+    return count + 1; // 0 stands for "again"
+}
+
+static ptrdiff_t asocket__datagram_send(asocket *socket, const void *data, size_t size,
+                                        const asocket__native *to, socklen_t length)
+{
+    ssize_t count;
+
+    socket->selector->statistics.system_calls++;
+    count = ASOCKET_SYS(sendto)(socket->handle, data, size, MSG_NOSIGNAL, length ? &to->any : NULL,
+                                length);
+    if (count < 0)
+        return asocket__datagram_error(socket, ASOCKET_WRITE, errno);
+    asocket__self(socket->selector)->budget--;
+    return count + 1;
+}
+
+// Before each attempt: does the socket still live, may it succeed? Waits if not. The side's channel
+// is busy meanwhile: 0, or why the call ends.
+static int asocket__datagram_wait(asocket *socket, int side)
+{
+    asocket__task *task = asocket__self(socket->selector);
+    asocket__task **inside = side == ASOCKET__READER ? &socket->in.task : &socket->out.task;
+    int status = 0;
+
+    *inside = task;
+    asocket__breathe(socket->selector);
+    if (!socket->in.status && !(socket->ready & (1 << side)))
+        status = asocket__wait_socket(socket, side, socket->timeout);
+    *inside = NULL;
+    return socket->state == ASOCKET__OPEN ? status : ASOCKET_ECLOSED;
+}
+
+#if ASOCKET__LINUX
+
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+#ifndef SOL_UDP
+#define SOL_UDP 17
+#endif
+#define ASOCKET__SEGMENTS  64    // datagrams that the kernel cuts out of one send (udp(7))
+#define ASOCKET__SEGMENTED 65000 // bytes in one such send
+
+// How many datagrams from the first on can go as one, cut by the kernel: the same target, the same
+// size but for a shorter last one.
+static uint32_t asocket__segments(const asocket *socket, const asocket_datagram *datagrams,
+                                  size_t count)
+{
+    size_t total = datagrams[0].size;
+    uint32_t n = 1;
+
+    if (socket->selector->no_segments || socket->domain == AF_UNIX || !total)
+        return 1;
+    while (n < count && n < ASOCKET__SEGMENTS && datagrams[n - 1].size == datagrams[0].size &&
+           datagrams[n].size && datagrams[n].size <= datagrams[0].size &&
+           total + datagrams[n].size <= ASOCKET__SEGMENTED &&
+           asocket__address_same(&datagrams[n].address, &datagrams[0].address))
+        total += datagrams[n++].size;
+    return n;
+}
+
+static void asocket__batch_segment(asocket__batch *batch, uint32_t i, uint16_t size)
+{
+    struct msghdr *message = &batch->messages[i].msg_hdr;
+    struct cmsghdr *header;
+
+    message->msg_control = batch->segment[i].bytes;
+    message->msg_controllen = sizeof batch->segment[i].bytes;
+    header = CMSG_FIRSTHDR(message);
+    header->cmsg_level = SOL_UDP;
+    header->cmsg_type = UDP_SEGMENT;
+    header->cmsg_len = CMSG_LEN(sizeof size);
+    memcpy(CMSG_DATA(header), &size, sizeof size);
+}
+
+// One message of the batch, from `n` datagrams: 0, or a status.
+static int asocket__batch_add(const asocket *socket, asocket__batch *batch, uint32_t i,
+                              struct iovec *pieces, const asocket_datagram *datagrams, uint32_t n)
+{
+    struct msghdr *message = &batch->messages[i].msg_hdr;
+    int length = asocket__target_of(socket, &datagrams[0].address, &batch->names[i]);
+    uint32_t k;
+
+    if (length < 0)
+        return length;
+    memset(message, 0, sizeof *message);
+    message->msg_name = length ? &batch->names[i] : NULL;
+    message->msg_namelen = (socklen_t)length;
+    message->msg_iov = pieces;
+    message->msg_iovlen = n;
+    for (k = 0; k < n; k++) {
+        pieces[k].iov_base = datagrams[k].data;
+        pieces[k].iov_len = datagrams[k].size;
+    }
+    if (n > 1)
+        asocket__batch_segment(batch, i, (uint16_t)datagrams[0].size);
+    batch->covers[i] = n;
+    return 0;
+}
+
+// As many as one system call takes: datagrams, 0 for "again", or a status.
+static int asocket__batch_send(asocket *socket, asocket__batch *batch,
+                               const asocket_datagram *datagrams, size_t count)
+{
+    asocket_selector *selector = socket->selector;
+    uint32_t messages = 0, pieces = 0, sent;
+    int result = 0;
+
+    while (pieces < count && pieces < ASOCKET__BATCH && !result) {
+        size_t left =
+            count - pieces < ASOCKET__BATCH - pieces ? count - pieces : ASOCKET__BATCH - pieces;
+        uint32_t n = asocket__segments(socket, datagrams + pieces, left);
+
+        result = asocket__batch_add(socket, batch, messages, batch->pieces + pieces,
+                                    datagrams + pieces, n);
+        messages += !result;
+        pieces += result ? 0 : n;
+    }
+    if (!messages)
+        return result;
+    selector->statistics.system_calls++;
+    result = ASOCKET_SYS(sendmmsg)(socket->handle, batch->messages, messages, MSG_NOSIGNAL);
+    if (result < 0 && batch->covers[0] > 1 && errno != EAGAIN && errno != EINTR) {
+        selector->no_segments = 1; // the kernel or the device cannot: one by one
+        return 0;
+    }
+    if (result < 0)
+        return asocket__datagram_error(socket, ASOCKET_WRITE, errno);
+    asocket__self(selector)->budget--;
+    for (sent = 0; result > 0;)
+        sent += batch->covers[--result];
+    return (int)sent;
+}
+
+static void asocket__batch_room(asocket__batch *batch, const asocket_datagram *datagrams,
+                                uint32_t count)
+{
+    uint32_t i;
+
+    for (i = 0; i < count; i++) {
+        struct msghdr *message = &batch->messages[i].msg_hdr;
+
+        batch->pieces[i].iov_base = datagrams[i].data;
+        batch->pieces[i].iov_len = datagrams[i].capacity;
+        memset(message, 0, sizeof *message);
+        message->msg_name = &batch->names[i];
+        message->msg_namelen = sizeof batch->names[i];
+        message->msg_iov = &batch->pieces[i];
+        message->msg_iovlen = 1;
+    }
+}
+
+static int asocket__batch_receive(asocket *socket, asocket__batch *batch,
+                                  asocket_datagram *datagrams, size_t count)
+{
+    uint32_t wanted = count < ASOCKET__BATCH ? (uint32_t)count : (uint32_t)ASOCKET__BATCH;
+    int received, i;
+
+    asocket__batch_room(batch, datagrams, wanted);
+    socket->selector->statistics.system_calls++;
+    received = ASOCKET_SYS(recvmmsg)(socket->handle, batch->messages, wanted, MSG_DONTWAIT, NULL);
+    if (received < 0)
+        return asocket__datagram_error(socket, ASOCKET_READ, errno);
+    asocket__self(socket->selector)->budget--;
+    if ((uint32_t)received < wanted && (socket->registered & ASOCKET_READ))
+        socket->ready &= (uint8_t)~ASOCKET_READ;
+    for (i = 0; i < received; i++) {
+        datagrams[i].size = batch->messages[i].msg_len;
+        datagrams[i].truncated = (batch->messages[i].msg_hdr.msg_flags & MSG_TRUNC) != 0;
+        asocket__sender(&datagrams[i].address, &batch->names[i],
+                        batch->messages[i].msg_hdr.msg_namelen);
+    }
+    return received;
+}
+
+#else
+
+static int asocket__batch_send(asocket *socket, asocket__batch *batch,
+                               const asocket_datagram *datagrams, size_t count)
+{
+    int length = asocket__target_of(socket, &datagrams[0].address, &batch->names[0]);
+    ptrdiff_t sent;
+
+    (void)count;
+    if (length < 0)
+        return length;
+    sent = asocket__datagram_send(socket, datagrams[0].data, datagrams[0].size, &batch->names[0],
+                                  (socklen_t)length);
+    return sent > 0 ? 1 : (int)sent;
+}
+
+static int asocket__batch_receive(asocket *socket, asocket__batch *batch,
+                                  asocket_datagram *datagrams, size_t count)
+{
+    ptrdiff_t received = asocket__datagram_receive(socket, datagrams[0].data, datagrams[0].capacity,
+                                                   &datagrams[0].address, &datagrams[0].truncated);
+
+    (void)batch;
+    (void)count;
+    if (received > 0)
+        datagrams[0].size = (size_t)received - 1;
+    return received > 0 ? 1 : (int)received;
+}
+
+#endif
+
+// ------------------------------------------------------------------------------------------------
 // >>foreign
 // Waiting for descriptors that are not ours. Each wait registers anew and forgets at its end: the
 // owner may close the descriptor in between, and the number may come back as another one.
@@ -5859,12 +6517,7 @@ int asocket_ip_format(const asocket_ip *ip, char *buffer, size_t size)
 
 bool asocket_ip_equal(const asocket_ip *a, const asocket_ip *b)
 {
-    return a && b && a->family == b->family &&
-           !memcmp(a->bytes, b->bytes,
-                   a->family == 4   ? 4
-                   : a->family == 6 ? 16
-                                    : 0) &&
-           (a->family != 6 || !strcmp(a->zone, b->zone));
+    return a && b && asocket__ip_same(a, b);
 }
 
 bool asocket_ip_is_ipv4(const asocket_ip *ip)
@@ -5970,21 +6623,6 @@ asocket_address asocket_address_of(asocket_ip ip, uint16_t port)
     return address;
 }
 
-static int asocket__path_parse(asocket_address *address, const char *path)
-{
-    size_t length = strlen(path);
-
-    if (!length || (path[0] == '@' && length == 1))
-        return ASOCKET_EINVAL;
-    if (length > sizeof address->path - (path[0] != '@'))
-        return ASOCKET_EINVAL;
-    memcpy(address->path, path, length);
-    address->path_length = (uint16_t)length;
-    if (path[0] == '@')
-        address->path[0] = 0;
-    return ASOCKET_OK;
-}
-
 static bool asocket__address_read(asocket_address *address, const char *text)
 {
     asocket__text cursor;
@@ -6035,21 +6673,7 @@ int asocket_address_format(const asocket_address *address, char *buffer, size_t 
 
 bool asocket_address_equal(const asocket_address *a, const asocket_address *b)
 {
-    return a && b && a->port == b->port && a->path_length == b->path_length &&
-           !memcmp(a->path, b->path, a->path_length) && asocket_ip_equal(&a->ip, &b->ip);
-}
-
-static int asocket__path_to_native(const asocket_address *address, asocket__native *native)
-{
-    if (address->path_length > sizeof address->path - (address->path[0] != 0))
-        return ASOCKET_EINVAL;
-    if (address->path_length > sizeof native->local.sun_path)
-        return ASOCKET_EMSGSIZE;
-    memset(native, 0, sizeof *native);
-    native->local.sun_family = AF_UNIX;
-    memcpy(native->local.sun_path, address->path, address->path_length);
-    return (int)(offsetof(struct sockaddr_un, sun_path) + address->path_length +
-                 (address->path[0] != 0));
+    return a && b && asocket__address_same(a, b);
 }
 
 int asocket_address_to_native(const asocket_address *address, void *native, size_t capacity)
@@ -6060,13 +6684,9 @@ int asocket_address_to_native(const asocket_address *address, void *native, size
 
     if (!address || !native)
         return ASOCKET_EINVAL;
-    if (address->path_length) {
-        size = asocket__path_to_native(address, &made);
-    } else {
-        size = asocket__endpoint_of(address, &endpoint);
-        if (!size)
-            size = (int)asocket__native_of(&endpoint, &made);
-    }
+    size = asocket__endpoint_of(address, &endpoint);
+    if (!size)
+        size = (int)asocket__native_of(&endpoint, &made);
     if (size < 0)
         return size;
     if ((size_t)size > capacity)
@@ -6075,40 +6695,18 @@ int asocket_address_to_native(const asocket_address *address, void *native, size
     return size;
 }
 
-static int asocket__path_from_native(asocket_address *address, const asocket__native *native,
-                                     size_t size)
-{
-    size_t length = size - offsetof(struct sockaddr_un, sun_path);
-
-    if (length > sizeof address->path)
-        return ASOCKET_EINVAL;
-    memcpy(address->path, native->local.sun_path, length);
-    while (length && address->path[0] && !address->path[length - 1])
-        length--;
-    address->path_length = (uint16_t)length;
-    return ASOCKET_OK;
-}
-
 int asocket_address_from_native(asocket_address *address, const void *native, size_t size)
 {
     asocket__native copy;
-    asocket__endpoint endpoint;
 
     if (!address)
         return ASOCKET_EINVAL;
     memset(address, 0, sizeof *address);
     memset(&copy, 0, sizeof copy);
-    if (!native || size > sizeof copy || size < offsetof(struct sockaddr_un, sun_path))
+    if (!native || size > sizeof copy)
         return ASOCKET_EINVAL;
     memcpy(&copy, native, size);
-    if (copy.any.sa_family == AF_UNIX)
-        return asocket__path_from_native(address, &copy, size);
-    if ((copy.any.sa_family != AF_INET || size < sizeof copy.ipv4) &&
-        (copy.any.sa_family != AF_INET6 || size < sizeof copy.ipv6))
-        return ASOCKET_EINVAL;
-    asocket__endpoint_native(&endpoint, &copy);
-    asocket__endpoint_address(&endpoint, address);
-    return ASOCKET_OK;
+    return asocket__address_native(address, &copy, size);
 }
 
 // Selector
@@ -6287,6 +6885,9 @@ static void asocket__selector_free(asocket_selector *selector)
     asocket__stacks_free(selector);
 #endif
     asocket__buffers_free(selector);
+    asocket__release(selector, selector->batch, sizeof *selector->batch);
+    for (i = 0; i < selector->socket_count; i++)
+        asocket__release(selector, asocket__socket_at(selector, i)->names, sizeof(asocket__names));
     for (i = 0; i < selector->chunk_count; i++)
         asocket__release(selector, selector->chunks[i], ASOCKET__CHUNK * sizeof **selector->chunks);
     asocket__release(selector, selector->chunks,
@@ -6632,56 +7233,91 @@ asocket_builder asocket_tcp(asocket_selector *selector)
     return builder;
 }
 
+asocket_builder asocket_udp(asocket_selector *selector)
+{
+    asocket_builder builder = asocket_tcp(selector);
+
+    builder.protocol = ASOCKET__UDP;
+    return builder;
+}
+
+asocket_builder asocket_unix(asocket_selector *selector)
+{
+    asocket_builder builder = asocket_tcp(selector);
+
+    builder.protocol = ASOCKET__UNIX;
+    return builder;
+}
+
+asocket_builder asocket_unix_datagram(asocket_selector *selector)
+{
+    asocket_builder builder = asocket_tcp(selector);
+
+    builder.protocol = ASOCKET__UNIX_DATAGRAM;
+    return builder;
+}
+
+// What a host and port became: one or two endpoints.
+typedef struct asocket__place {
+    asocket_address address; // where a path is kept
+    asocket__endpoint endpoints[2];
+} asocket__place;
+
+static uint32_t asocket__place_count(const asocket__place *place)
+{
+    return place->endpoints[1].family ? 2 : 1;
+}
+
 // The host and port that a caller gave: 0, or a status that is noted.
 static int asocket__host_check(const asocket_builder *builder, const char *operation,
-                               const char *host, int port, asocket__endpoint endpoints[2],
-                               uint32_t *count)
+                               const char *host, int port, asocket__place *place)
 {
     int status = asocket__builder_check(builder, operation);
 
     if (status)
         return status;
-    if (port < 0 || port > 65535)
+    if (port < 0 || port > (builder->protocol & ASOCKET__INTERNET ? 65535 : 0))
         return asocket__fail_text(builder->selector, ASOCKET_EINVAL, operation, host ? host : "",
-                                  "the port is not within 0 to 65535");
+                                  "the port is not within 0 to 65535, for Unix sockets not 0");
     if (!host || !*host)
         return asocket__fail(builder->selector, ASOCKET_EINVAL, operation, "no host");
-    status = asocket__host_endpoints(host, (uint16_t)port, endpoints, count);
+    status =
+        asocket__host_endpoints(builder, host, (uint16_t)port, &place->address, place->endpoints);
     if (!status)
         return 0;
     return asocket__fail_text(builder->selector, status, operation, host,
-                              status == ASOCKET_ENOTSUP ? "neither an IP address nor localhost"
-                                                        : "no such interface");
+                              status == ASOCKET_ENOTSUP  ? "neither an IP address nor localhost"
+                              : status == ASOCKET_EINVAL ? "the path is empty or longer than 107"
+                                                         : "no such interface");
 }
 
 asocket *asocket_bind(asocket_builder builder, const char *host, int port)
 {
-    asocket__endpoint endpoints[2];
+    asocket__place place;
     asocket *server = NULL;
-    uint32_t count;
-    int status = asocket__host_check(&builder, "bind", host ? host : "::", port, endpoints, &count);
+    bool everywhere = !host && (builder.protocol & ASOCKET__INTERNET);
+    int status = asocket__host_check(&builder, "bind", everywhere ? "::" : host, port, &place);
 
     if (!status)
-        status = asocket__listen(&builder, &endpoints[0], &server);
+        status = asocket__listen(&builder, &place.endpoints[0], &server);
     if (!status)
         return server;
-    if (host || (status != ASOCKET_ENOTSUP && status != ASOCKET_EADDRNOTAVAIL))
+    if (!everywhere || (status != ASOCKET_ENOTSUP && status != ASOCKET_EADDRNOTAVAIL))
         return NULL;
     // Every interface, on a system without IPv6.
-    memset(&endpoints[0], 0, sizeof endpoints[0]);
-    endpoints[0].family = 4;
-    endpoints[0].port = (uint16_t)port;
-    return asocket__listen(&builder, &endpoints[0], &server) ? NULL : server;
+    memset(&place.endpoints[0], 0, sizeof place.endpoints[0]);
+    place.endpoints[0].family = 4;
+    place.endpoints[0].port = (uint16_t)port;
+    return asocket__listen(&builder, &place.endpoints[0], &server) ? NULL : server;
 }
 
 asocket *asocket_connect(asocket_builder builder, const char *host, int port)
 {
-    asocket__endpoint endpoints[2];
-    uint32_t count;
+    asocket__place place;
 
-    if (asocket__host_check(&builder, "connect", host, port, endpoints, &count))
+    if (asocket__host_check(&builder, "connect", host, port, &place))
         return NULL;
-    return asocket__connect_endpoints(&builder, endpoints, count);
+    return asocket__connect_endpoints(&builder, place.endpoints, asocket__place_count(&place));
 }
 
 static int asocket__address_check(const asocket_builder *builder, const char *operation,
@@ -6695,7 +7331,12 @@ static int asocket__address_check(const asocket_builder *builder, const char *op
     if (status == ASOCKET_EADDRNOTAVAIL)
         return asocket__fail_text(builder->selector, status, operation, address->ip.zone,
                                   "no such interface");
-    return status ? asocket__fail(builder->selector, status, operation, "no IP address") : 0;
+    if (!status &&
+        (endpoint->family == ASOCKET__PATH) == ((builder->protocol & ASOCKET__INTERNET) != 0))
+        status = ASOCKET_EINVAL;
+    return status ? asocket__fail(builder->selector, status, operation,
+                                  "no address, or not of the builder's family")
+                  : 0;
 }
 
 asocket *asocket_bind_address(asocket_builder builder, const asocket_address *address)
@@ -6746,10 +7387,12 @@ asocket *asocket_connect_any(asocket_builder builder, const asocket_address *add
     return socket;
 }
 
-// What a foreign descriptor is: a kind of ours, or a status.
-static int asocket__adopt_kind(asocket_handle handle, asocket__native *local)
+// What a foreign descriptor is, if it is what the builder is for: a kind of ours, or a status.
+static int asocket__adopt_kind(const asocket_builder *builder, asocket_handle handle,
+                               asocket__native *local)
 {
-    int type = 0, listening = 0;
+    bool datagrams = (builder->protocol & (ASOCKET__UDP | ASOCKET__UNIX_DATAGRAM)) != 0;
+    int type = 0, listening = 0, family;
     socklen_t size = sizeof type;
 
     if (ASOCKET_SYS(getsockopt)(handle, SOL_SOCKET, SO_TYPE, &type, &size))
@@ -6758,9 +7401,13 @@ static int asocket__adopt_kind(asocket_handle handle, asocket__native *local)
     memset(local, 0, sizeof *local);
     if (ASOCKET_SYS(getsockname)(handle, &local->any, &size))
         return asocket__status_of(errno);
-    if (type != SOCK_STREAM ||
-        (local->any.sa_family != AF_INET && local->any.sa_family != AF_INET6))
+    family = local->any.sa_family;
+    if (type != (datagrams ? SOCK_DGRAM : SOCK_STREAM) ||
+        (family != AF_UNIX && family != AF_INET && family != AF_INET6) ||
+        (family == AF_UNIX) == ((builder->protocol & ASOCKET__INTERNET) != 0))
         return ASOCKET_EINVAL;
+    if (datagrams)
+        return ASOCKET__DATAGRAM;
     size = sizeof listening;
     if (ASOCKET_SYS(getsockopt)(handle, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size))
         return asocket__status_of(errno);
@@ -6768,7 +7415,7 @@ static int asocket__adopt_kind(asocket_handle handle, asocket__native *local)
 }
 
 static int asocket__adopt_options(const asocket_builder *builder, asocket_handle handle,
-                                  const asocket__native *local, int kind)
+                                  const asocket__native *local)
 {
     const char *wrong = "";
     int flags, status;
@@ -6777,7 +7424,6 @@ static int asocket__adopt_options(const asocket_builder *builder, asocket_handle
     if (status)
         return asocket__fail_text(builder->selector, status, "adopt", wrong,
                                   "the system does not honour this option");
-    (void)kind;
     flags = ASOCKET_SYS(fcntl)(handle, F_GETFL);
     if (flags < 0 || ASOCKET_SYS(fcntl)(handle, F_SETFD, FD_CLOEXEC) < 0 ||
         (!(flags & O_NONBLOCK) && ASOCKET_SYS(fcntl)(handle, F_SETFL, flags | O_NONBLOCK) < 0))
@@ -6794,9 +7440,10 @@ asocket *asocket_adopt(asocket_builder builder, asocket_handle handle)
 
     if (asocket__builder_check(&builder, "adopt"))
         return NULL;
-    kind = asocket__adopt_kind(handle, &local);
+    kind = asocket__adopt_kind(&builder, handle, &local);
     if (kind < 0) {
-        (void)asocket__fail(builder.selector, kind, "adopt", "the descriptor is no TCP socket");
+        (void)asocket__fail(builder.selector, kind, "adopt",
+                            "the descriptor is no socket of the builder's kind");
         return NULL;
     }
     socket = asocket__socket_new(builder.selector);
@@ -6804,7 +7451,7 @@ asocket *asocket_adopt(asocket_builder builder, asocket_handle handle)
         (void)asocket__fail(builder.selector, ASOCKET_ENOMEM, "adopt", NULL);
         return NULL;
     }
-    if (asocket__adopt_options(&builder, handle, &local, kind)) {
+    if (asocket__adopt_options(&builder, handle, &local)) {
         asocket__socket_unused(socket);
         return NULL;
     }
@@ -6813,29 +7460,33 @@ asocket *asocket_adopt(asocket_builder builder, asocket_handle handle)
     asocket__socket_inherit(socket, builder.timeout,
                             builder.channel_capacity ? (uint32_t)builder.channel_capacity
                                                      : builder.selector->channel_capacity);
-    asocket__endpoint_native(&socket->local, &local);
-    asocket__endpoint_unmap(&socket->local);
     memset(&peer, 0, sizeof peer);
-    if (kind == ASOCKET__STREAM && !ASOCKET_SYS(getpeername)(handle, &peer.any, &size))
-        asocket__endpoint_native(&socket->remote, &peer);
-    asocket__endpoint_unmap(&socket->remote);
+    if (kind != ASOCKET__LISTENER && !ASOCKET_SYS(getpeername)(handle, &peer.any, &size))
+        (void)asocket__socket_keep_remote(socket, &peer, size);
+    (void)asocket__local_learn(socket);
     return socket;
 }
 
 // Sockets
 
+static const char *asocket__kind_name(const asocket *socket)
+{
+    return socket->kind == ASOCKET__LISTENER   ? "not for a listener"
+           : socket->kind == ASOCKET__DATAGRAM ? "not for a datagram socket"
+                                               : "not for a connection";
+}
+
 // What every call on an open socket begins with; `kinds` are those it is for.
-static int asocket__socket_check(const asocket *socket, int kind, const char *operation)
+static int asocket__socket_check(const asocket *socket, int kinds, const char *operation)
 {
     if (!socket || !asocket__here(socket->selector))
         return ASOCKET_EINVAL;
+    ASOCKET_ASSERT(socket->state != ASOCKET__FREE && "a handle that was closed long ago");
     if (socket->state != ASOCKET__OPEN)
         return asocket__fail_at(socket->selector, ASOCKET_ECLOSED, 0, operation, &socket->remote);
-    if (kind && socket->kind != kind)
+    if (!(socket->kind & kinds))
         return asocket__fail(socket->selector, ASOCKET_EINVAL, operation,
-                             socket->kind == ASOCKET__LISTENER
-                                 ? "a listener accepts; it has no bytes"
-                                 : "a connection does not accept");
+                             asocket__kind_name(socket));
     return 0;
 }
 
@@ -6953,22 +7604,29 @@ int asocket_remote_address(const asocket *socket, asocket_address *address)
     if (!address)
         return asocket__fail(socket->selector, ASOCKET_EINVAL, "remote_address",
                              "no place to store");
-    if (!socket->remote.family)
+    if (!socket->remote.family && socket->kind != ASOCKET__STREAM)
         return asocket__fail(socket->selector, ASOCKET_EINVAL, "remote_address",
                              "the socket is not connected");
     asocket__endpoint_address(&socket->remote, address);
     return ASOCKET_OK;
 }
 
+static int asocket__protocol_of(const asocket *socket)
+{
+    if (socket->kind == ASOCKET__DATAGRAM)
+        return socket->domain == AF_UNIX ? ASOCKET__UNIX_DATAGRAM : ASOCKET__UDP;
+    return socket->domain == AF_UNIX ? ASOCKET__UNIX : ASOCKET__TCP;
+}
+
 static int asocket__option_check(const asocket *socket, asocket_option option,
                                  const char *operation, const asocket__option_row **row)
 {
-    int status = asocket__socket_check(socket, 0, operation);
+    int status = asocket__socket_check(socket, 255, operation);
 
     if (status)
         return status;
     *row = asocket__option_row_of((int)option);
-    if (!*row)
+    if (!*row || !((*row)->protocols & asocket__protocol_of(socket)))
         return asocket__fail(socket->selector, ASOCKET_EINVAL, operation,
                              "no such option, or not for this kind of socket");
     return 0;
@@ -7000,7 +7658,8 @@ int asocket_get_option(const asocket *socket, asocket_option option, int *value)
     if (!value)
         return asocket__fail(socket->selector, ASOCKET_EINVAL, "get_option", "no place to store");
     *value = 0;
-    if (!asocket__option_place(row, socket->domain, &level, &name))
+    if (!asocket__option_place(row, socket->domain, &level, &name) ||
+        (row->form == ASOCKET__INTERFACE && socket->domain == AF_INET))
         return asocket__fail_text(socket->selector, ASOCKET_ENOTSUP, "get_option", row->text, NULL);
     if (ASOCKET_SYS(getsockopt)(socket->handle, level, name, value, &size))
         return asocket__fail_text(socket->selector, asocket__status_of(errno), "get_option",
@@ -7022,7 +7681,7 @@ asocket_selector *asocket_selector_of(const asocket *socket)
 
 int asocket_set_timeout(asocket *socket, int64_t ms)
 {
-    int status = asocket__socket_check(socket, 0, "set_timeout");
+    int status = asocket__socket_check(socket, 255, "set_timeout");
 
     if (status)
         return status;
@@ -7036,7 +7695,7 @@ int asocket_set_timeout(asocket *socket, int64_t ms)
 int asocket_on_ready(asocket *socket, int events, asocket_function *function, void *argument)
 {
     asocket__notice *notice;
-    int status = asocket__socket_check(socket, 0, "on_ready");
+    int status = asocket__socket_check(socket, 255, "on_ready");
 
     if (status)
         return status;
@@ -7064,10 +7723,13 @@ int asocket_on_ready(asocket *socket, int events, asocket_function *function, vo
 
 static int asocket__channel_check(asocket *socket, uint8_t opened, const char *operation)
 {
-    int status = asocket__socket_check(socket, ASOCKET__STREAM, operation);
+    int status = asocket__socket_check(socket, ASOCKET__STREAM | ASOCKET__DATAGRAM, operation);
 
     if (status)
         return status;
+    if (socket->kind == ASOCKET__DATAGRAM && !socket->remote.family)
+        return asocket__fail(socket->selector, ASOCKET_EINVAL, operation,
+                             "the datagram socket is not connected");
     return opened ? asocket__fail(socket->selector, ASOCKET_EBUSY, operation,
                                   "the channel was opened before")
                   : 0;
@@ -7710,6 +8372,243 @@ int asocket_cancel_write(asocket_write_channel *out, int status)
     asocket__pipe_finish(out->pipe, status);
     return ASOCKET_OK;
 }
+
+// Datagrams
+
+static int asocket__datagram_check(asocket *socket, int side, const char *operation)
+{
+    int status = asocket__socket_check(socket, ASOCKET__DATAGRAM, operation);
+
+    if (status)
+        return status;
+    if (side == ASOCKET__READER ? socket->in.task != NULL : socket->out.task != NULL)
+        return asocket__fail(socket->selector, ASOCKET_EBUSY, operation,
+                             "another coroutine is at it");
+    return 0;
+}
+
+static ptrdiff_t asocket__send_one(asocket *socket, const void *data, size_t size,
+                                   const asocket_address *to, const char *operation)
+{
+    asocket__native native;
+    ptrdiff_t count = asocket__datagram_check(socket, ASOCKET__WRITER, operation);
+    int length;
+
+    if (count)
+        return count;
+    if ((!data && size) || size > PTRDIFF_MAX)
+        return asocket__fail(socket->selector, ASOCKET_EINVAL, operation, "no data");
+    length = asocket__target_of(socket, to, &native);
+    if (length < 0)
+        return asocket__fail(socket->selector, length, operation,
+                             "no address, or not of the socket's family");
+    while (!count) {
+        count = asocket__datagram_wait(socket, ASOCKET__WRITER);
+        if (!count)
+            count = asocket__datagram_send(socket, data, size, &native, (socklen_t)length);
+        if (count == ASOCKET_EAGAIN && !(socket->ready & ASOCKET_WRITE) &&
+            socket->timeout != ASOCKET_NO_WAIT)
+            count = 0;
+    }
+    if (count > 0)
+        return count - 1;
+    return asocket__fail_at(socket->selector, (int)count, 0, operation, &socket->remote);
+}
+
+ptrdiff_t asocket_send_to(asocket *socket, const void *data, size_t size, const asocket_address *to)
+{
+    return asocket__send_one(socket, data, size, to, "send_to");
+}
+
+ptrdiff_t asocket_send(asocket *socket, const asocket_datagram *datagram)
+{
+    int status = asocket__datagram_check(socket, ASOCKET__WRITER, "send");
+
+    if (status)
+        return status;
+    if (!datagram)
+        return asocket__fail(socket->selector, ASOCKET_EINVAL, "send", "no datagram");
+    return asocket__send_one(socket, datagram->data, datagram->size, &datagram->address, "send");
+}
+
+static ptrdiff_t asocket__receive_one(asocket *socket, asocket_datagram *datagram,
+                                      const char *operation)
+{
+    ptrdiff_t count = 0;
+
+    if ((!datagram->data && datagram->capacity) || datagram->capacity > PTRDIFF_MAX)
+        return asocket__fail(socket->selector, ASOCKET_EINVAL, operation, "no buffer");
+    while (!count) {
+        count = asocket__datagram_wait(socket, ASOCKET__READER);
+        if (!count)
+            count = asocket__datagram_receive(socket, datagram->data, datagram->capacity,
+                                              &datagram->address, &datagram->truncated);
+        if (count == ASOCKET_EAGAIN && !(socket->ready & ASOCKET_READ) &&
+            socket->timeout != ASOCKET_NO_WAIT)
+            count = 0;
+    }
+    if (count < 0)
+        return asocket__fail_at(socket->selector, (int)count, 0, operation, &socket->remote);
+    datagram->size = (size_t)count - 1;
+    return count - 1;
+}
+
+ptrdiff_t asocket_receive_from(asocket *socket, void *data, size_t size, asocket_address *from)
+{
+    asocket_datagram datagram;
+    ptrdiff_t count = asocket__datagram_check(socket, ASOCKET__READER, "receive_from");
+
+    if (count)
+        return count;
+    memset(&datagram, 0, sizeof datagram);
+    datagram.data = data;
+    datagram.capacity = size;
+    count = asocket__receive_one(socket, &datagram, "receive_from");
+    if (from)
+        *from = datagram.address;
+    if (count >= 0 && datagram.truncated)
+        (void)asocket__fail_at(socket->selector, ASOCKET_EMSGSIZE, 0, "receive_from",
+                               &socket->remote);
+    return count;
+}
+
+ptrdiff_t asocket_receive(asocket *socket, asocket_datagram *datagram)
+{
+    ptrdiff_t status = asocket__datagram_check(socket, ASOCKET__READER, "receive");
+
+    if (status)
+        return status;
+    if (!datagram)
+        return asocket__fail(socket->selector, ASOCKET_EINVAL, "receive", "no datagram");
+    return asocket__receive_one(socket, datagram, "receive");
+}
+
+int asocket_send_many(asocket *socket, const asocket_datagram *datagrams, size_t count)
+{
+    size_t sent = 0;
+    int status = asocket__datagram_check(socket, ASOCKET__WRITER, "send_many");
+    asocket__batch *batch;
+
+    if (status)
+        return status;
+    if (!datagrams || count > INT_MAX)
+        return asocket__fail(socket->selector, ASOCKET_EINVAL, "send_many", "no datagrams");
+    batch = asocket__batch_of(socket->selector);
+    if (!batch)
+        return asocket__fail(socket->selector, ASOCKET_ENOMEM, "send_many", NULL);
+    while (sent < count && !status) {
+        status = asocket__datagram_wait(socket, ASOCKET__WRITER);
+        if (status)
+            break;
+        status = asocket__batch_send(socket, batch, datagrams + sent, count - sent);
+        if (status > 0)
+            sent += (size_t)status;
+        if (status > 0 || (status == ASOCKET_EAGAIN && socket->timeout != ASOCKET_NO_WAIT))
+            status = 0;
+    }
+    if (status)
+        (void)asocket__fail_at(socket->selector, status, 0, "send_many", &socket->remote);
+    return sent || !status ? (int)sent : status;
+}
+
+int asocket_receive_many(asocket *socket, asocket_datagram *datagrams, size_t count)
+{
+    int status = asocket__datagram_check(socket, ASOCKET__READER, "receive_many"), received = 0;
+    asocket__batch *batch;
+
+    if (status || !count)
+        return status;
+    if (!datagrams)
+        return asocket__fail(socket->selector, ASOCKET_EINVAL, "receive_many", "no datagrams");
+    batch = asocket__batch_of(socket->selector);
+    if (!batch)
+        return asocket__fail(socket->selector, ASOCKET_ENOMEM, "receive_many", NULL);
+    while (!received) {
+        received = asocket__datagram_wait(socket, ASOCKET__READER);
+        if (!received)
+            received = asocket__batch_receive(socket, batch, datagrams, count);
+        if (received == ASOCKET_EAGAIN && !(socket->ready & ASOCKET_READ) &&
+            socket->timeout != ASOCKET_NO_WAIT)
+            received = 0;
+    }
+    return received > 0
+               ? received
+               : asocket__fail_at(socket->selector, received, 0, "receive_many", &socket->remote);
+}
+
+// A membership request is the same for both families (RFC 3678).
+static int asocket__group(asocket *socket, const asocket_ip *group, unsigned interface_index,
+                          int name, const char *operation)
+{
+    struct group_req request;
+    asocket__endpoint endpoint;
+    asocket_address address;
+    asocket__native native;
+    int status = asocket__socket_check(socket, ASOCKET__DATAGRAM, operation), level;
+
+    if (status)
+        return status;
+    if (!asocket_ip_is_multicast(group) || (group->family == 4) != (socket->domain == AF_INET))
+        return asocket__fail(socket->selector, ASOCKET_EINVAL, operation,
+                             "no multicast address, or not of the socket's family");
+    address = asocket_address_of(*group, 0);
+    status = asocket__endpoint_of(&address, &endpoint);
+    if (status)
+        return asocket__fail(socket->selector, status, operation, NULL);
+    memset(&request, 0, sizeof request);
+    (void)asocket__native_of(&endpoint, &native);
+    memcpy(&request.gr_group, &native,
+           sizeof native < sizeof request.gr_group ? sizeof native : sizeof request.gr_group);
+    request.gr_interface = interface_index ? interface_index : endpoint.scope;
+    level = group->family == 4 ? IPPROTO_IP : IPPROTO_IPV6;
+    if (ASOCKET_SYS(setsockopt)(socket->handle, level, name, &request, sizeof request))
+        return asocket__fail_at(socket->selector, asocket__status_of(errno), errno, operation,
+                                &endpoint);
+    return ASOCKET_OK;
+}
+
+int asocket_join_group(asocket *socket, const asocket_ip *group, unsigned interface_index)
+{
+    return asocket__group(socket, group, interface_index, MCAST_JOIN_GROUP, "join_group");
+}
+
+int asocket_leave_group(asocket *socket, const asocket_ip *group, unsigned interface_index)
+{
+    return asocket__group(socket, group, interface_index, MCAST_LEAVE_GROUP, "leave_group");
+}
+
+#if ASOCKET__LINUX
+int asocket_peer_credentials(const asocket *socket, asocket_credentials *credentials)
+{
+    struct asocket__ucred {
+        pid_t process;
+        uid_t user;
+        gid_t group;
+    } peer;
+    socklen_t size = sizeof peer;
+    int status = asocket__socket_check(socket, ASOCKET__STREAM, "peer_credentials");
+
+    if (status)
+        return status;
+    if (!credentials || socket->domain != AF_UNIX)
+        return asocket__fail(socket->selector, ASOCKET_EINVAL, "peer_credentials",
+                             "no place to store, or no Unix socket");
+    if (ASOCKET_SYS(getsockopt)(socket->handle, SOL_SOCKET, SO_PEERCRED, &peer, &size))
+        return asocket__fail(socket->selector, asocket__status_of(errno), "peer_credentials", NULL);
+    credentials->process = peer.process;
+    credentials->user = peer.user;
+    credentials->group = peer.group;
+    return ASOCKET_OK;
+}
+#else
+int asocket_peer_credentials(const asocket *socket, asocket_credentials *credentials)
+{
+    int status = asocket__socket_check(socket, ASOCKET__STREAM, "peer_credentials");
+
+    (void)credentials;
+    return status ? status : ASOCKET_ENOTSUP;
+}
+#endif
 
 #endif // ASOCKET_IMPLEMENTED
 #endif // ASOCKET_IMPLEMENTATION
