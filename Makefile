@@ -2,6 +2,8 @@
 # `make help` lists what there is. GNU make.
 
 JOBS ?= 2
+# Tests mostly wait: twice as many of them run at a time.
+RUN_JOBS ?= 4
 BUILD = build
 HEADER = asocket.h
 
@@ -118,7 +120,7 @@ $(BUILD)/static/test_%: tests/test_%.c tests/implementation.c $(HEADER) $(wildca
 
 # --- test ---------------------------------------------------------------------------------------
 
-RUN = perl tests/run.pl --jobs=$(JOBS) $(PURE:%=--pure=%)
+RUN = perl tests/run.pl --jobs=$(RUN_JOBS) $(PURE:%=--pure=%)
 
 # What does not compile is one failure and does not keep the rest from running.
 define build_and_run
