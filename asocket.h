@@ -3523,11 +3523,19 @@ static void asocket__names_unlink(asocket *socket)
 // >>output
 // Sending what a write channel holds, as far as it goes without waiting.
 
+// A ring that holds nothing keeps no block.
+static void asocket__out_tidy(asocket_write_channel *out)
+{
+    if (!out->ring->size && !out->reserved)
+        asocket__ring_detach(out->selector, out->ring, out->capacity);
+}
+
+// A block with a window that somebody may still fill stays until the close.
 static void asocket__out_break(asocket_write_channel *out, int status)
 {
     out->status = status;
     out->pending = 0;
-    if (!out->pipe)
+    if (!out->pipe && !out->reserved)
         asocket__ring_detach(out->selector, &out->own, out->capacity);
 }
 
@@ -3548,6 +3556,7 @@ static int asocket__out_pend(asocket_write_channel *out)
 static int asocket__pipe_publish(asocket__pipe *pipe)
 {
     pipe->ring.visible = pipe->ring.size;
+    asocket__out_tidy(&pipe->out);
     if (pipe->in.task)
         asocket__wake(pipe->in.task, 0);
     return pipe->ring.size ? ASOCKET_EAGAIN : 0;
@@ -3572,8 +3581,7 @@ static int asocket__out_push(asocket_write_channel *out, int flags)
         asocket__ring_drop(&out->own, (uint32_t)count);
     }
     out->pending = 0;
-    if (!out->reserved)
-        asocket__ring_detach(out->selector, &out->own, out->capacity);
+    asocket__out_tidy(out);
     return 0;
 }
 
@@ -8162,11 +8170,12 @@ ptrdiff_t asocket_vprintf(asocket_write_channel *out, const char *format, va_lis
     if (length >= 0 && (uint32_t)length < room) {
         asocket__ring_extend(out->ring, (uint32_t)length);
         out->written = length;
-        status = asocket__out_touch(out);
+        status = length ? asocket__out_touch(out) : 0;
     } else if (length >= 0) {
         length = (int)asocket__print_long(out, format, again, (size_t)length);
     }
     va_end(again);
+    asocket__out_tidy(out);
     if (length < 0 && length > ASOCKET_EOF)
         return asocket__fail(out->selector, ASOCKET_EINVAL, "printf", "the format failed");
     return status ? asocket__out_fail(out, status, "printf") : length;
@@ -8280,6 +8289,10 @@ int asocket_commit(asocket_write_channel *out, size_t count)
         return asocket__fail(out->selector, ASOCKET_EINVAL, "commit", "more than was reserved");
     }
     if (out->pipe) {
+        if (asocket__ring_attach(out->selector, out->ring, out->capacity)) { // it ran empty
+            out->reserved = reserved;
+            return asocket__out_fail(out, ASOCKET_ENOMEM, "commit");
+        }
         asocket__ring_append(out->ring, out->own.data, (uint32_t)count);
         asocket__ring_detach(out->selector, &out->own, out->capacity);
     } else if (reserved) { // what was before it may have left in the meantime
@@ -8290,6 +8303,7 @@ int asocket_commit(asocket_write_channel *out, size_t count)
         asocket__ring_extend(out->ring, (uint32_t)count);
     }
     out->written = (int64_t)count;
+    asocket__out_tidy(out);
     if (!count)
         return ASOCKET_OK;
     status = asocket__out_touch(out);

@@ -130,7 +130,7 @@ static inline bool peer_feed(asocket_selector *selector, int fd, const char *byt
 /* How many bytes the peer could receive at this moment. */
 static inline size_t peer_waiting(int fd)
 {
-    char buffer[65536];
+    static char buffer[65536]; /* coroutines have small stacks */
     ssize_t count = recv(fd, buffer, sizeof buffer, MSG_DONTWAIT | MSG_PEEK);
 
     return count > 0 ? (size_t)count : 0;
