@@ -4462,8 +4462,10 @@ static void asocket__breathe(asocket_selector *selector)
 {
     asocket__task *task = asocket__self(selector);
 
-    if (ASOCKET__UNLIKELY(task->budget <= 0))
-        asocket__step_aside(selector, task);
+    if (ASOCKET__LIKELY(task->budget > 0))
+        return;
+    selector->since_wait = ASOCKET__RESUMES; // that took long enough: look at the descriptors next
+    asocket__step_aside(selector, task);
 }
 
 // The same inside a call on a socket: its memory is not used again meanwhile.

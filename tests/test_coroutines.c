@@ -1132,6 +1132,58 @@ static void floods_are_fair(void)
     test_pair_close(&pair);
 }
 
+typedef struct
+    interruption { /* a reader who never waits rings; how much it reads until that is heard */
+    asocket *socket;
+    int ends[2];
+    int operations, heard;
+} interruption;
+
+static void read_and_ring(asocket_selector *owner, void *argument)
+{
+    interruption *own = (interruption *)argument;
+    asocket_read_channel *in = asocket_open_read_channel(own->socket);
+    char bytes[16];
+
+    (void)owner;
+    while (asocket_read(in, bytes, sizeof bytes) > 0)
+        if (++own->operations == 500 && write(own->ends[1], "x", 1) != 1)
+            break;
+}
+
+static void hear_the_ring(asocket_selector *owner, void *argument)
+{
+    interruption *own = (interruption *)argument;
+
+    if (asocket_wait_handle(owner, own->ends[0], ASOCKET_READ) == ASOCKET_READ)
+        own->heard = own->operations;
+    asocket_close(own->socket);
+}
+
+static void descriptors_are_heard(void)
+{
+    asocket_builder small = asocket_tcp(selector);
+    static const char bytes[16 * 4000];
+    interruption own;
+    test_pair pair;
+
+    memset(&own, 0, sizeof own);
+    small.channel_capacity = 16;
+    if (!test_pair_open_with(small, &pair) || pipe(own.ends) < 0)
+        return;
+    test_peer_send(pair.peer, bytes, sizeof bytes);
+    own.socket = pair.socket;
+    asocket_launch(selector, read_and_ring, &own);
+    asocket_launch(selector, hear_the_ring, &own);
+    asocket_run(selector);
+    if (!ok(own.heard >= 500 && own.heard <= 500 + 4 * 64,
+            "P11: a descriptor that becomes ready is heard although another never waits"))
+        diag("heard after %d operations", own.heard - 500);
+    close(own.ends[0]);
+    close(own.ends[1]);
+    test_pair_close(&pair);
+}
+
 static void accepting_is_fair(void)
 {
     int peers[200], i;
@@ -1964,6 +2016,7 @@ static void test_fairness(void)
     yield_outside();
     floods_are_fair();
     accepting_is_fair();
+    descriptors_are_heard();
     stubborn_loops();
     busy_loops_are_interrupted();
 }
