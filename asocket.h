@@ -3643,8 +3643,7 @@ static void asocket__handle_close(asocket_selector *selector, asocket_handle han
     asocket__handle_freed(selector);
 }
 
-// The last step. The socket keeps its addresses and goes to the end of the free list.
-static void asocket__close_finish(asocket *socket)
+static void asocket__close_release(asocket *socket)
 {
     asocket_selector *selector = socket->selector;
 
@@ -3661,7 +3660,22 @@ static void asocket__close_finish(asocket *socket)
     socket->out.pending = 0;
     selector->statistics.sockets--;
     asocket__wake_all(&socket->closers, 0);
+}
+
+// The last step. The socket keeps its addresses and waits until its memory may serve again.
+static void asocket__close_finish(asocket *socket)
+{
+    asocket__close_release(socket);
     asocket__socket_closed(socket);
+}
+
+// The same for a socket whose handle nobody has seen: its memory may serve again at once.
+static void asocket__close_unseen(asocket *socket)
+{
+    asocket__close_release(socket);
+    socket->generation++;
+    socket->state = ASOCKET__CLOSED;
+    asocket__socket_unused(socket);
 }
 
 static char *asocket__drain_buffer(asocket_selector *selector)
@@ -4932,7 +4946,7 @@ static int asocket__listen(const asocket_builder *builder, const asocket__endpoi
     status = asocket__bind_listen(builder, *made, endpoint);
     if (!status)
         return 0;
-    asocket__close_finish(*made);
+    asocket__close_unseen(*made);
     return asocket__fail_at(builder->selector, status, 0, "bind", endpoint);
 }
 
@@ -5139,7 +5153,7 @@ static int asocket__connect_start(const asocket_builder *builder, const asocket_
         }
         asocket__fail_at(selector, status, 0, "connect", endpoint);
     }
-    asocket__close_finish(*made);
+    asocket__close_unseen(*made);
     *made = NULL;
     return status;
 }
@@ -5168,7 +5182,7 @@ static int asocket__connect_result(asocket *socket)
 static void asocket__race_drop(asocket__race *race, uint32_t i)
 {
     race->attempts[i]->waiter[ASOCKET__WRITER] = NULL;
-    asocket__close_finish(race->attempts[i]);
+    asocket__close_unseen(race->attempts[i]);
     race->attempts[i] = NULL;
     race->running--;
 }
@@ -5991,25 +6005,56 @@ static int asocket__copy_step(asocket_read_channel *in, asocket_write_channel *o
     return status;
 }
 
-static int asocket__copy(asocket_read_channel *in, asocket_write_channel *out, int64_t limit)
+// Waits for input. The write channel is in use too: whoever closes it ends the wait.
+static int asocket__copy_fill(asocket_read_channel *in, asocket_write_channel *out)
 {
-    bool large = in->socket && out->socket;
+    int status;
+
+    if (out->ring->size)
+        (void)asocket__out_push(out, 0);
+    if (out->status)
+        return out->status;
+    out->task = asocket__self(in->selector);
+    status = asocket__in_fill(in, in->socket && out->socket);
+    out->task = NULL;
+    return out->status ? out->status : status;
+}
+
+static int asocket__copy_all(asocket_read_channel *in, asocket_write_channel *out, int64_t limit)
+{
     int status = 0;
 
     while (!status && (limit < 0 || in->transferred < limit)) {
-        if (in->ring->visible) {
+        if (in->ring->visible)
             status = asocket__copy_step(in, out, limit < 0 ? limit : limit - in->transferred);
-            continue;
-        }
-        if (out->ring->size)
-            (void)asocket__out_push(out, 0);
-        status = out->status ? out->status : asocket__in_fill(in, large);
+        else
+            status = asocket__copy_fill(in, out);
     }
     if (status && status != ASOCKET_EOF)
         return status;
     in->task = asocket__self(in->selector);
     status = asocket__out_flush(out, 0);
     in->task = NULL;
+    return status;
+}
+
+static void asocket__copy_pin(asocket *socket, int by)
+{
+    if (socket)
+        socket->pins = (uint16_t)(socket->pins + by);
+}
+
+// The memory of neither end is used again meanwhile.
+static int asocket__copy(asocket_read_channel *in, asocket_write_channel *out, int64_t limit)
+{
+    asocket *from = in->socket, *to = out->socket;
+    int status;
+
+    asocket__copy_pin(from, 1);
+    asocket__copy_pin(to, 1);
+    status = asocket__copy_all(in, out, limit);
+    asocket__copy_pin(from, -1);
+    asocket__copy_pin(to, -1);
     return status;
 }
 
@@ -6361,7 +6406,7 @@ static void asocket__foreign_close(asocket *foreign)
     if (foreign->waiter[ASOCKET__READER] || foreign->waiter[ASOCKET__WRITER])
         return;
     foreign->selector->statistics.sockets++;
-    asocket__close_finish(foreign);
+    asocket__close_unseen(foreign);
 }
 
 static void asocket__foreign_claim(asocket *foreign, int events, asocket__task *task)
