@@ -1214,10 +1214,10 @@ struct asocket_selector {
     uint32_t channel_capacity;
     int64_t close_timeout;
     asocket__slab **slabs;
-    uint32_t slab_count, slab_capacity, empty_slabs, guards;
+    uint32_t slab_count, slab_capacity, mapped_slabs, empty_slabs, guards;
     int guard_kind;
     asocket__batch *batch;
-    asocket__link open_slabs;
+    asocket__link open_slabs, idle_slabs; // with free stacks: some; all
     char *buffers, *large_buffers; // free ones, linked through their first bytes
     uint32_t buffer_count, large_count, large_used;
     asocket__link lingering; // closed sockets that still flush or drain
@@ -3875,7 +3875,8 @@ static int asocket__slab_map(asocket_selector *selector, asocket__slab *slab)
     slab->base = (char *)base;
     slab->used = slab->fresh = slab->free_first = 0;
     memset(slab->unguarded, 0, sizeof slab->unguarded);
-    asocket__list_append(&selector->open_slabs, &slab->link);
+    asocket__list_append(&selector->idle_slabs, &slab->link);
+    selector->mapped_slabs++;
     selector->empty_slabs++;
     return 0;
 }
@@ -3895,6 +3896,7 @@ static void asocket__slab_unmap(asocket_selector *selector, asocket__slab *slab)
     (void)ASOCKET_SYS(munmap)(slab->base, asocket__slab_size(selector));
     asocket__list_remove(&slab->link);
     slab->base = NULL;
+    selector->mapped_slabs--;
     selector->empty_slabs--;
 }
 
@@ -3929,6 +3931,8 @@ static asocket__slab *asocket__slab_open(asocket_selector *selector)
 
     if (!asocket__list_empty(&selector->open_slabs))
         return ASOCKET__OF(asocket__slab, link, selector->open_slabs.previous);
+    if (!asocket__list_empty(&selector->idle_slabs))
+        return ASOCKET__OF(asocket__slab, link, selector->idle_slabs.previous);
     slab = asocket__slab_new(selector);
     if (!slab || asocket__slab_map(selector, slab))
         return NULL;
@@ -3971,8 +3975,11 @@ static asocket__task *asocket__stack_take(asocket_selector *selector)
     } else {
         i = asocket__slab_first_use(selector, slab);
     }
-    if (!slab->used++)
+    if (!slab->used++) {
         selector->empty_slabs--;
+        asocket__list_remove(&slab->link);
+        asocket__list_append(&selector->open_slabs, &slab->link);
+    }
     if (slab->used == ASOCKET__SLAB)
         asocket__list_remove(&slab->link);
     task = asocket__stack_task(selector, slab->index * ASOCKET__SLAB + i);
@@ -3994,8 +4001,10 @@ static void asocket__stack_give(asocket_selector *selector, asocket__task *task)
     if (slab->used)
         return;
     selector->empty_slabs++;
-    if (selector->empty_slabs > ASOCKET__SPARE_SLABS + selector->slab_count / 4)
-        asocket__slab_unmap(selector, slab);
+    asocket__list_remove(&slab->link);
+    asocket__list_append(&selector->idle_slabs, &slab->link);
+    while (selector->empty_slabs > ASOCKET__SPARE_SLABS + selector->mapped_slabs / 4)
+        asocket__slab_unmap(selector, ASOCKET__OF(asocket__slab, link, selector->idle_slabs.next));
 }
 
 static void asocket__stacks_free(asocket_selector *selector)
@@ -6807,6 +6816,7 @@ static void asocket__selector_init(asocket_selector *selector,
     asocket__list_init(&selector->closed_sockets);
     asocket__list_init(&selector->free_sockets);
     asocket__list_init(&selector->open_slabs);
+    asocket__list_init(&selector->idle_slabs);
     asocket__list_init(&selector->lingering);
     asocket__list_init(&selector->starved);
     asocket__list_init(&selector->foreign);
