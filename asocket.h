@@ -8388,6 +8388,13 @@ static void asocket__pipe_finish(asocket__pipe *pipe, int status)
     asocket__pipe_done(pipe);
 }
 
+// The reader has given up: there is nothing to tell it, but the pipe can be freed.
+static void asocket__pipe_leave(asocket_write_channel *out, int status)
+{
+    if (out && out->pipe && out->status == status && !out->pipe->writer_done)
+        asocket__pipe_finish(out->pipe, status);
+}
+
 static int asocket__out_finish(asocket_write_channel *out)
 {
     int status = asocket__out_flush(out, 0);
@@ -8413,8 +8420,10 @@ int asocket_finish(asocket_write_channel *out)
     if (out && out->finished && (out->pipe || out->socket->state == ASOCKET__OPEN))
         return ASOCKET_OK;
     status = asocket__out_enter(out, "finish");
-    if (status)
+    if (status) {
+        asocket__pipe_leave(out, status);
         return status;
+    }
     status = asocket__out_finish(out);
     return status ? asocket__out_fail(out, status, "finish") : ASOCKET_OK;
 }
@@ -8426,8 +8435,10 @@ int asocket_cancel_write(asocket_write_channel *out, int status)
     if (status >= 0)
         return asocket__fail(out->selector, ASOCKET_EINVAL, "cancel_write",
                              "the status is no failure");
-    if (out->status)
+    if (out->status) {
+        asocket__pipe_leave(out, out->status);
         return asocket__out_fail(out, out->status, "cancel_write");
+    }
     out->status = ASOCKET_ECANCELED;
     out->pending = 0;
     out->reserved = 0;
