@@ -4747,26 +4747,36 @@ static int asocket__builder_check(const asocket_builder *builder, const char *op
     return 0;
 }
 
-// Sets what the builder asks for, and our defaults. `listener`: the options of one.
+// What the builder asks for, or our default. `kind` is that of a new socket; 0: of one that somebody
+// else has bound.
+static int asocket__builder_value(const asocket_builder *builder, const asocket__option_row *row,
+                                  int domain, int kind)
+{
+    int value = asocket__builder_field(builder, row);
+    bool listener = kind == ASOCKET__LISTENER, datagrams = builder->protocol == ASOCKET__UDP;
+
+    if (value)
+        return value;
+    switch (row->option) {
+    case ASOCKET_OPTION_NO_DELAY: return 1;
+    case ASOCKET_OPTION_REUSE_ADDRESS: return listener && !datagrams;
+    case ASOCKET_OPTION_ONLY_IPV6: // systems differ in their default
+        return domain == AF_INET6 && (listener || (kind && datagrams)) ? -1 : 0;
+    default: return 0;
+    }
+}
+
 static int asocket__builder_apply(const asocket_builder *builder, asocket_handle handle, int domain,
-                                  bool listener, const char **wrong)
+                                  int kind, const char **wrong)
 {
     int i;
 
     for (i = 0; i < ASOCKET__OPTION_COUNT; i++) {
         const asocket__option_row *row = &asocket__option_rows[i];
-        int value = asocket__builder_field(builder, row);
+        int value = asocket__builder_value(builder, row, domain, kind);
         int status;
 
-        if (!(row->protocols & builder->protocol))
-            continue;
-        if (!value && (row->option == ASOCKET_OPTION_NO_DELAY ||
-                       (listener && row->option == ASOCKET_OPTION_REUSE_ADDRESS)))
-            value = 1;
-        if (!value && row->option == ASOCKET_OPTION_ONLY_IPV6 && domain == AF_INET6 &&
-            (listener || builder->protocol == ASOCKET__UDP))
-            value = -1; // systems differ in their default
-        if (!value)
+        if (!value || !(row->protocols & builder->protocol))
             continue;
         status = asocket__option_set(builder->selector, handle, domain, row, value < 0 ? 0 : value);
         *wrong = row->text;
@@ -4856,7 +4866,7 @@ static int asocket__socket_build(const asocket_builder *builder, int kind,
         asocket__socket_unused(socket);
         return asocket__fail_at(selector, asocket__status_of(error), error, operation, endpoint);
     }
-    status = asocket__builder_apply(builder, handle, domain, kind == ASOCKET__LISTENER, &wrong);
+    status = asocket__builder_apply(builder, handle, domain, kind, &wrong);
     if (status) {
         asocket__handle_close(selector, handle);
         asocket__socket_unused(socket);
@@ -7458,6 +7468,7 @@ static int asocket__adopt_kind(const asocket_builder *builder, asocket_handle ha
 {
     bool datagrams = (builder->protocol & (ASOCKET__UDP | ASOCKET__UNIX_DATAGRAM)) != 0;
     int type = 0, listening = 0, family;
+    asocket__native peer;
     socklen_t size = sizeof type;
 
     if (ASOCKET_SYS(getsockopt)(handle, SOL_SOCKET, SO_TYPE, &type, &size))
@@ -7476,6 +7487,9 @@ static int asocket__adopt_kind(const asocket_builder *builder, asocket_handle ha
     size = sizeof listening;
     if (ASOCKET_SYS(getsockopt)(handle, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size))
         return asocket__status_of(errno);
+    size = sizeof peer;
+    if (!listening && ASOCKET_SYS(getpeername)(handle, &peer.any, &size))
+        return ASOCKET_EINVAL; // neither listening nor connected
     return listening ? ASOCKET__LISTENER : ASOCKET__STREAM;
 }
 
@@ -7485,7 +7499,7 @@ static int asocket__adopt_options(const asocket_builder *builder, asocket_handle
     const char *wrong = "";
     int flags, status;
 
-    status = asocket__builder_apply(builder, handle, local->any.sa_family, false, &wrong);
+    status = asocket__builder_apply(builder, handle, local->any.sa_family, 0, &wrong);
     if (status)
         return asocket__fail_text(builder->selector, status, "adopt", wrong,
                                   "the system does not honour this option");
