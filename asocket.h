@@ -6200,19 +6200,20 @@ static ptrdiff_t asocket__datagram_send(asocket *socket, const void *data, size_
 }
 
 // Before each attempt: does the socket still live, may it succeed? Waits if not. The side's channel
-// is busy meanwhile: 0, or why the call ends.
+// is busy meanwhile: 0, or why the call ends; a channel that was given up ends it too.
 static int asocket__datagram_wait(asocket *socket, int side)
 {
     asocket__task *task = asocket__self(socket->selector);
     asocket__task **inside = side == ASOCKET__READER ? &socket->in.task : &socket->out.task;
+    const int32_t *ended = side == ASOCKET__READER ? &socket->in.status : &socket->out.status;
     int status = 0;
 
     *inside = task;
-    asocket__breathe(socket->selector);
-    if (!socket->in.status && !(socket->ready & (1 << side)))
+    asocket__breathe_in(socket);
+    if (!*ended && !(socket->ready & (1 << side)))
         status = asocket__wait_socket(socket, side, socket->timeout);
     *inside = NULL;
-    return socket->state == ASOCKET__OPEN ? status : ASOCKET_ECLOSED;
+    return *ended ? *ended : status;
 }
 
 #if ASOCKET__LINUX
