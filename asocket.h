@@ -6245,6 +6245,14 @@ static uint32_t asocket__segments(const asocket *socket, const asocket_datagram 
     return n;
 }
 
+// Whether an error means that the kernel, the device or the path cannot have datagrams cut; others,
+// an ICMP error for example, belong to the call.
+static bool asocket__segments_refused(int error)
+{
+    return error == EIO || error == EINVAL || error == EMSGSIZE || error == EOPNOTSUPP ||
+           error == ENOPROTOOPT;
+}
+
 static void asocket__batch_segment(asocket__batch *batch, uint32_t i, uint16_t size)
 {
     struct msghdr *message = &batch->messages[i].msg_hdr;
@@ -6306,8 +6314,8 @@ static int asocket__batch_send(asocket *socket, asocket__batch *batch,
         return result;
     selector->statistics.system_calls++;
     result = ASOCKET_SYS(sendmmsg)(socket->handle, batch->messages, messages, MSG_NOSIGNAL);
-    if (result < 0 && batch->covers[0] > 1 && errno != EAGAIN && errno != EINTR) {
-        selector->no_segments = 1; // the kernel or the device cannot: one by one
+    if (result < 0 && batch->covers[0] > 1 && asocket__segments_refused(errno)) {
+        selector->no_segments = 1; // one by one
         return 0;
     }
     if (result < 0)
