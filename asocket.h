@@ -3531,9 +3531,11 @@ static void asocket__out_tidy(asocket_write_channel *out)
 }
 
 // A block with a window that somebody may still fill stays until the close.
+// An error ends a stream; of datagrams it costs one, and the next may go.
 static void asocket__out_break(asocket_write_channel *out, int status)
 {
-    out->status = status;
+    if (!out->socket || out->socket->kind != ASOCKET__DATAGRAM)
+        out->status = status;
     out->pending = 0;
     if (!out->pipe && !out->reserved)
         asocket__ring_detach(out->selector, &out->own, out->capacity);
@@ -5865,7 +5867,7 @@ static int asocket__out_touch(asocket_write_channel *out)
         return 0;
     }
     status = asocket__out_flush(out, 0);
-    return out->status ? status : 0;
+    return out->status || !out->own.size ? status : 0;
 }
 
 static int asocket__out_append(asocket_write_channel *out, const void *bytes, uint32_t count)
