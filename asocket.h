@@ -8618,6 +8618,17 @@ int asocket_send_many(asocket *socket, const asocket_datagram *datagrams, size_t
     return sent || !status ? (int)sent : status;
 }
 
+// The system would drop the datagram for which there is no place.
+static bool asocket__buffer_missing(const asocket_datagram *datagrams, size_t count)
+{
+    size_t i;
+
+    for (i = 0; i < count; i++)
+        if (!datagrams[i].data && datagrams[i].capacity)
+            return true;
+    return false;
+}
+
 int asocket_receive_many(asocket *socket, asocket_datagram *datagrams, size_t count)
 {
     int status = asocket__datagram_check(socket, ASOCKET__READER, "receive_many"), received = 0;
@@ -8625,8 +8636,9 @@ int asocket_receive_many(asocket *socket, asocket_datagram *datagrams, size_t co
 
     if (status || !count)
         return status;
-    if (!datagrams)
-        return asocket__fail(socket->selector, ASOCKET_EINVAL, "receive_many", "no datagrams");
+    if (!datagrams || asocket__buffer_missing(datagrams, count))
+        return asocket__fail(socket->selector, ASOCKET_EINVAL, "receive_many",
+                             "no datagrams, or no buffer");
     batch = asocket__batch_of(socket->selector);
     if (!batch)
         return asocket__fail(socket->selector, ASOCKET_ENOMEM, "receive_many", NULL);
@@ -8655,7 +8667,8 @@ static int asocket__group(asocket *socket, const asocket_ip *group, unsigned int
 
     if (status)
         return status;
-    if (!asocket_ip_is_multicast(group) || (group->family == 4) != (socket->domain == AF_INET))
+    if (!asocket_ip_is_multicast(group) || socket->domain == AF_UNIX ||
+        (group->family == 6 && socket->domain == AF_INET)) // dual stack: groups of both
         return asocket__fail(socket->selector, ASOCKET_EINVAL, operation,
                              "no multicast address, or not of the socket's family");
     address = asocket_address_of(*group, 0);
