@@ -2269,6 +2269,20 @@ static int asocket__round_up(int64_t timeout)
     return timeout > INT_MAX ? INT_MAX : (int)timeout;
 }
 
+// Instead of a wait of `timeout` ns that the system refuses, out of memory as it may be: trying
+// again at once, and again, would take the whole processor.
+static void asocket__rest(int64_t timeout)
+{
+    struct timespec time;
+
+    time.tv_sec = 0;
+    time.tv_nsec = timeout < 0 || timeout > 10 * ASOCKET__MILLISECOND
+                       ? (long)(10 * ASOCKET__MILLISECOND)
+                       : (long)timeout;
+    if (timeout)
+        (void)ASOCKET_SYS(nanosleep)(&time, NULL);
+}
+
 // ------------------------------------------------------------------------------------------------
 // >>switch
 // From one stack to another. The sanitizers, Valgrind and the C++ run-time are told here and only
@@ -2695,7 +2709,8 @@ static asocket *asocket__socket_at(const asocket_selector *selector, uint32_t in
 //   open, shut  make and free what the selector needs, the wake-up included
 //   arm         report from now on when a call in these directions may succeed
 //   remove      forget the socket before its descriptor is closed or given away
-//   wait        sleep up to `timeout` ns (-1: for ever) and signal what is ready
+//   wait        sleep up to `timeout` ns (-1: for ever) and signal what is ready: how
+//               many, -1 when the system refuses
 //   wake        end a wait; any thread, signal handlers
 //   handle      a descriptor that is readable when wait would find something, or none
 // epoll registers a socket once per direction, edge-triggered; after that arming is free. Reading
@@ -2814,9 +2829,9 @@ static int asocket__epoll_sleep(asocket_selector *selector, struct epoll_event *
         time.tv_nsec = (long)(timeout % INT64_C(1000000000));
         count = (int)ASOCKET_SYS(syscall)(441L, (long)selector->epoll.handle, events,
                                           (long)ASOCKET__EVENTS, &time, NULL, (size_t)0);
-        if (count >= 0 || errno != ENOSYS)
+        if (count >= 0 || errno == EINTR)
             return count;
-        selector->epoll.no_pwait2 = true;
+        selector->epoll.no_pwait2 = true; // ENOSYS; EPERM and others where a filter forbids it
     }
     return ASOCKET_SYS(epoll_wait)(selector->epoll.handle, events, ASOCKET__EVENTS,
                                    asocket__round_up(timeout));
@@ -2834,15 +2849,17 @@ static int asocket__epoll_wait(asocket_selector *selector, int64_t timeout)
             ASOCKET__PREFETCH(asocket__socket_at(selector, ahead));
         asocket__epoll_report(selector, &events[i]);
     }
-    return count < 0 ? 0 : count;
+    return count < 0 && errno == EINTR ? 0 : count;
 }
 
 static void asocket__epoll_wake(asocket_selector *selector)
 {
     uint64_t one = 1;
-    ssize_t written = ASOCKET_SYS(write)(selector->epoll.event, &one, sizeof one);
+    ssize_t written;
 
-    (void)written; // EAGAIN: the counter is full, and an edge is on its way
+    do {
+        written = ASOCKET_SYS(write)(selector->epoll.event, &one, sizeof one);
+    } while (written < 0 && errno == EINTR); // EAGAIN: it is full, and an edge is on its way
 }
 
 static asocket_handle asocket__epoll_handle(const asocket_selector *selector)
@@ -3035,14 +3052,16 @@ static int asocket__poll_wait(asocket_selector *selector, int64_t timeout)
         else
             asocket__poll_drain_wake(selector);
     }
-    return count < 0 ? 0 : count;
+    return count < 0 && errno == EINTR ? 0 : count;
 }
 
 static void asocket__poll_wake(asocket_selector *selector)
 {
-    ssize_t written = ASOCKET_SYS(write)(selector->poll.wake_out, "", 1);
+    ssize_t written;
 
-    (void)written; // EAGAIN: the pipe is full, and so readable
+    do {
+        written = ASOCKET_SYS(write)(selector->poll.wake_out, "", 1);
+    } while (written < 0 && errno == EINTR); // EAGAIN: the pipe is full, and so readable
 }
 
 static asocket_handle asocket__poll_handle(const asocket_selector *selector)
@@ -4396,8 +4415,10 @@ static void asocket__look(asocket_selector *selector, int64_t limit)
     timeout = asocket__idle_time(selector, limit);
     selector->statistics.system_calls++;
     count = selector->backend->wait(selector, timeout);
-    if (timeout && count)
+    if (timeout && count > 0)
         selector->statistics.wakeups++;
+    if (ASOCKET__UNLIKELY(count < 0))
+        asocket__rest(timeout);
 }
 
 // Waits at most `limit` ns (-1: for ever) if there is nothing to do.
