@@ -736,6 +736,12 @@ ASOCKET_API int asocket_finish(asocket_write_channel *out);
 // is what a pipe's reader gets after the bytes that were flushed.
 ASOCKET_API int asocket_cancel_write(asocket_write_channel *out, int status);
 
+// Sends a part of a file, from `offset` on, `length` bytes or ASOCKET_FOREVER to its end: how many,
+// fewer when the file ends before. The file's own position stays. Flushes. Reading a file may block
+// the thread as reading from disks does.
+ASOCKET_API int64_t asocket_write_file(asocket_write_channel *out, int fd, int64_t offset,
+                                       int64_t length);
+
 // --- datagrams -----------------------------------------------------------------------------------
 
 // An empty datagram is one. Calls may wait, as those on channels. A datagram too large for the
@@ -773,6 +779,58 @@ ASOCKET_API int asocket_join_group(asocket *socket, const asocket_ip *group,
                                    unsigned interface_index);
 ASOCKET_API int asocket_leave_group(asocket *socket, const asocket_ip *group,
                                     unsigned interface_index);
+
+// --- names, moving sockets, layers ---------------------------------------------------------------
+
+// The addresses of a host, with the port, in the order to try them: how many, at most `capacity`.
+// Addresses and "localhost" are known at once (RFC 6761); names are looked up by the system on up to
+// four threads of the selector, identical ones together. Waits. ASOCKET_ENOTFOUND, EUNREACHABLE (no
+// name server answered), EINVAL, ENOMEM, and as any wait ends. With ASOCKET_NO_THREADS the lookup
+// blocks the whole thread.
+ASOCKET_API int asocket_resolve(asocket_selector *selector, const char *host, int port,
+                                asocket_address *addresses, size_t capacity);
+
+// Moves a socket to another selector, which may be another thread's: flushes it (waits), then it
+// goes, with the bytes already read; function(other, socket) runs there in a coroutine with a new
+// handle, which is closed when it returns; the old handle is closed. On failure all is unchanged.
+// The other selector must not be destroyed meanwhile. ASOCKET_EBUSY: somebody is inside a call.
+ASOCKET_API int asocket_hand_over(asocket *socket, asocket_selector *other,
+                                  asocket_function *function);
+
+// The same with a duplicate of the descriptor: both go on, a listener is accepted from by both.
+ASOCKET_API int asocket_share(asocket *server, asocket_selector *other, asocket_function *function);
+
+// Sends a socket through a Unix socket to another process (SCM_RIGHTS, with one byte); the sender
+// keeps its own, and closes it. What its channels hold stays here. May wait.
+ASOCKET_API int asocket_send_socket(asocket *unix_socket, asocket *socket);
+
+// The next socket that comes through a Unix socket; NULL: ASOCKET_EOF, or as any wait ends. A message
+// without a descriptor is skipped; of several in one, all but the first are closed. May wait.
+ASOCKET_API asocket *asocket_receive_socket(asocket *unix_socket);
+
+// What stands between a socket and the layer above it. Its functions are called in the coroutine
+// that reads, writes or closes the layer, and may wait on the lower socket's channels.
+typedef struct asocket_transport {
+    // Bytes into buffer: how many, at least 1; ASOCKET_EOF or 0: the end; or a status.
+    ptrdiff_t (*read)(void *state, asocket *lower, void *buffer, size_t size);
+    // How many of the bytes were taken, at least 1, or a status. All must be on their way when it
+    // returns. Size 0: the end of the stream.
+    ptrdiff_t (*write)(void *state, asocket *lower, const void *bytes, size_t size);
+    // Says goodbye and frees the state; must not close the lower socket.
+    int (*close)(void *state, asocket *lower);
+    // Frees the state without a goodbye, and must not wait. One of the two is called, once.
+    void (*cancel)(void *state, asocket *lower);
+} asocket_transport;
+
+// A socket on a socket, which it owns from now on: only the transport uses that one, closing the
+// layer closes both. The channels, time-outs, addresses and the coroutine launched with it are as
+// those of any socket. NULL: ASOCKET_EINVAL, ENOMEM; the lower one is unchanged.
+ASOCKET_API asocket *asocket_layer(asocket *lower, const asocket_transport *transport, void *state);
+
+// Takes a layer off again: flushes it (waits), ends it by close of its transport, and gives the lower
+// socket back, with what the transport did not consume. ASOCKET_EBUSY while bytes of the layer are
+// unread.
+ASOCKET_API asocket *asocket_detach(asocket *layered);
 
 typedef struct asocket_credentials {
     int64_t process, user, group;
@@ -895,6 +953,7 @@ ASOCKET_API int asocket_peer_credentials(const asocket *socket, asocket_credenti
 #include <fcntl.h>
 #include <limits.h>
 #include <net/if.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -908,10 +967,12 @@ ASOCKET_API int asocket_peer_credentials(const asocket *socket, asocket_credenti
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
+#include <signal.h>
 #if ASOCKET__THREADS
 #include <pthread.h>
 #endif
 #if ASOCKET__LINUX
+#include <sys/sendfile.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #endif
@@ -947,8 +1008,19 @@ ASOCKET_API int asocket_peer_credentials(const asocket *socket, asocket_credenti
 #if ASOCKET__LINUX && defined(__GLIBC__) && !defined(__USE_GNU)
 extern int accept4(int, struct sockaddr *__restrict, socklen_t *__restrict, int);
 extern int ppoll(struct pollfd *, nfds_t, const struct timespec *, const sigset_t *);
+struct mmsghdr {
+    struct msghdr msg_hdr;
+    unsigned int msg_len;
+};
+extern int sendmmsg(int, struct mmsghdr *, unsigned int, int);
+extern int recvmmsg(int, struct mmsghdr *, unsigned int, int, struct timespec *);
 #endif
 
+#if ASOCKET__THREADS
+#define ASOCKET__SIGMASK pthread_sigmask
+#else
+#define ASOCKET__SIGMASK sigprocmask
+#endif
 #ifndef MSG_NOSIGNAL
 #define MSG_NOSIGNAL 0
 #endif
@@ -967,6 +1039,8 @@ extern int ppoll(struct pollfd *, nfds_t, const struct timespec *, const sigset_
 
 // Sizes and limits, in one place.
 enum {
+    ASOCKET__LOOKUP_THREADS = 4, // most, for names
+    ASOCKET__LOOKUP_RESULTS = 32,
     ASOCKET__BUDGET = 64,       // system calls that succeed at once before a coroutine yields
     ASOCKET__RESUMES = 256,     // coroutines resumed between two looks at the descriptors
     ASOCKET__EVENTS = 256,      // readiness reports taken from the system at a time
@@ -1110,7 +1184,13 @@ struct asocket_write_channel {
     uint8_t pending; // the loop goes on sending
 };
 
-enum { ASOCKET__STREAM = 1, ASOCKET__LISTENER = 2, ASOCKET__DATAGRAM = 4, ASOCKET__FOREIGN = 8 };
+enum {
+    ASOCKET__STREAM = 1,
+    ASOCKET__LISTENER = 2,
+    ASOCKET__DATAGRAM = 4,
+    ASOCKET__FOREIGN = 8,
+    ASOCKET__LAYER = 16
+};
 enum { ASOCKET__OPEN = 1, ASOCKET__FLUSHING, ASOCKET__DRAINING, ASOCKET__CLOSED, ASOCKET__FREE };
 
 typedef struct asocket__notice { // asocket_on_ready
@@ -1138,7 +1218,9 @@ struct asocket {
     uint8_t reset;      // the connection broke: what follows the bytes is no end of stream
     uint8_t deaf;       // reading was shut down before the peer ended its side
     uint8_t served;     // in the selector's list of sockets to serve
-    uint8_t launched;   // a coroutine was launched with it and lives
+    uint8_t shared;     // its descriptor lives on elsewhere, too
+    uint8_t owned;      // by the layer above it
+    uint8_t hard;       // a layer that ends without a goodbye
     uint8_t domain;     // AF_INET, AF_INET6, AF_UNIX
     uint8_t received;   // something was received on it before
     uint16_t pins;      // coroutines inside a call on it
@@ -1151,9 +1233,12 @@ struct asocket {
     asocket__link link;    // lingering, or free
     asocket__link closers; // who awaits its closing
     asocket__timer timer;  // of the lingering close
-    int64_t linger_until;
     asocket__endpoint local, remote;
-    asocket__names *names; // Unix sockets
+    asocket__names *names;   // Unix sockets
+    asocket__task *launcher; // the coroutine that was launched with it and lives
+    asocket *lower;          // a layer's
+    const asocket_transport *transport;
+    void *layer_state;
     uint32_t capacity;
 };
 
@@ -1183,6 +1268,29 @@ typedef struct asocket__slab { // ASOCKET__SLAB stacks in one mapping
     uint8_t free_next[ASOCKET__SLAB];
     uint8_t unguarded[ASOCKET__SLAB];
 } asocket__slab;
+
+#if ASOCKET__THREADS
+typedef struct asocket__lookup {  // one name, for all who ask for it at the time
+    asocket__link link;           // among those of the selector
+    struct asocket__lookup *next; // in the pool's queue, then among the answers
+    asocket__link waiters;
+    uint32_t count, users; // users: who will look at the answer
+    int status;
+    bool done;
+    asocket__endpoint endpoints[ASOCKET__LOOKUP_RESULTS];
+    char host[256];
+} asocket__lookup;
+
+typedef struct asocket__pool { // outlives the selector when a lookup does
+    pthread_mutex_t lock;
+    pthread_cond_t work;
+    asocket_selector *selector; // NULL: it is gone
+    asocket__lookup *first, *last, *answers;
+    int threads, idle;
+} asocket__pool;
+#else
+typedef void asocket__pool;
+#endif
 
 typedef struct asocket__backend { // the contract of every backend; see >>epoll
     int id;
@@ -1216,6 +1324,9 @@ struct asocket_selector {
     asocket__slab **slabs;
     uint32_t slab_count, slab_capacity, mapped_slabs, empty_slabs, guards;
     int guard_kind;
+    asocket_function *layer_end; // see >>layer
+    const uint8_t *alive;        // 0 in a process forked from ours
+    asocket__pool *pool;         // threads that look names up
     asocket__batch *batch;
     asocket__link open_slabs, idle_slabs; // with free stacks: some; all
     char *buffers, *large_buffers; // free ones, linked through their first bytes
@@ -1224,14 +1335,16 @@ struct asocket_selector {
     asocket__link starved;   // coroutines whose accept waits for a descriptor
     uint32_t starved_credit; // descriptors freed since, one accept each
     int64_t starved_pause;   // ms, the next one
-    uint8_t starving, destroying;
+    uint8_t starving, destroying, marked;
     uint8_t no_segments;   // the kernel does not cut datagrams
+    asocket__link lookups; // names that are being looked up
     asocket__link foreign; // descriptors of others that are waited for
     asocket__link pipes, dead_pipes;
     uint32_t dead_pipe_count;
     asocket__post *posts;  // written by any thread, newest first
     asocket__post *late;   // taken, not yet run
     int notified, stopped; // atomic
+    int answered;          // atomic: a lookup has ended
     int8_t expected[2];    // what receives on sockets not yet registered brought lately
     uint8_t explored;
     uint32_t since_wait, turning;
@@ -1299,6 +1412,48 @@ static void *asocket__grow(asocket_selector *selector, void *array, uint32_t *ca
         *capacity = wanted;
     return block;
 }
+
+#if ASOCKET__LINUX
+
+#define ASOCKET__WIPE_ON_FORK 18 // MADV_WIPEONFORK, Linux 4.14
+
+// A mark that reads 0 in a child. Without one, the child is not told from its parent.
+static void asocket__birth_mark(asocket_selector *selector)
+{
+    static const uint8_t always = 1;
+    void *page = ASOCKET_SYS(mmap)(NULL, selector->page_size, PROT_READ | PROT_WRITE,
+                                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    selector->alive = &always;
+    if (page == MAP_FAILED)
+        return;
+    if (ASOCKET_SYS(madvise)(page, selector->page_size, ASOCKET__WIPE_ON_FORK)) {
+        (void)ASOCKET_SYS(munmap)(page, selector->page_size);
+        return;
+    }
+    *(uint8_t *)page = 1;
+    selector->alive = (const uint8_t *)page;
+    selector->marked = 1;
+}
+
+static void asocket__birth_unmark(asocket_selector *selector)
+{
+    if (selector->marked)
+        (void)ASOCKET_SYS(munmap)((void *)(uintptr_t)selector->alive, selector->page_size);
+}
+
+#else
+
+static void asocket__birth_mark(asocket_selector *selector)
+{
+    static const uint8_t always = 1;
+
+    selector->alive = &always;
+}
+
+#define asocket__birth_unmark(selector) ((void)(selector))
+
+#endif
 
 // ------------------------------------------------------------------------------------------------
 // >>list
@@ -2790,7 +2945,7 @@ static int asocket__epoll_arm(asocket_selector *selector, asocket *socket, int d
 // generation that has moved on. Only what lives on elsewhere is removed by a call.
 static void asocket__epoll_remove(asocket_selector *selector, asocket *socket)
 {
-    if (socket->registered && socket->kind == ASOCKET__FOREIGN)
+    if (socket->registered && (socket->kind == ASOCKET__FOREIGN || socket->shared))
         (void)asocket__epoll_control(selector, socket, EPOLL_CTL_DEL, 0);
     socket->registered = 0;
 }
@@ -3311,7 +3466,7 @@ static void asocket__socket_retire(asocket_selector *selector)
     asocket *socket = ASOCKET__OF(asocket, link, selector->closed_sockets.next);
 
     asocket__list_remove(&socket->link);
-    if (socket->pins || socket->launched || socket->served) {
+    if (socket->pins || socket->launcher || socket->served) {
         asocket__list_append(&selector->closed_sockets, &socket->link);
         return;
     }
@@ -3405,12 +3560,43 @@ static void asocket__socket_received(asocket *socket, bool all)
     }
 }
 
+// A layer's bytes come and go through its transport, which may wait; nobody else gets in meanwhile.
+static ptrdiff_t asocket__layer_recv(asocket *socket, void *buffer, size_t size)
+{
+    asocket__task *inside = socket->in.task;
+    ptrdiff_t count;
+
+    socket->in.task = asocket__self(socket->selector);
+    socket->pins++;
+    count = socket->transport->read(socket->layer_state, socket->lower, buffer, size);
+    socket->pins--;
+    socket->in.task = inside;
+    if (socket->in.status)
+        return socket->in.status;
+    return count == ASOCKET_EOF ? 0 : count;
+}
+
+static ptrdiff_t asocket__layer_send(asocket *socket, const void *bytes, size_t size)
+{
+    asocket__task *inside = socket->out.task;
+    ptrdiff_t count;
+
+    socket->out.task = asocket__self(socket->selector);
+    socket->pins++;
+    count = socket->transport->write(socket->layer_state, socket->lower, bytes, size);
+    socket->pins--;
+    socket->out.task = inside;
+    return count;
+}
+
 // recv: bytes, 0 at the end of the stream, or a status.
 static ptrdiff_t asocket__socket_recv(asocket *socket, void *buffer, size_t size)
 {
     asocket_selector *selector = socket->selector;
     ssize_t count;
 
+    if (ASOCKET__UNLIKELY(socket->lower != NULL))
+        return asocket__layer_recv(socket, buffer, size);
     if (!(socket->ready & ASOCKET_READ))
         return ASOCKET_EAGAIN;
     do {
@@ -3440,6 +3626,8 @@ static ptrdiff_t asocket__socket_send(asocket *socket, const void *bytes, size_t
     asocket_selector *selector = socket->selector;
     ssize_t count;
 
+    if (ASOCKET__UNLIKELY(socket->lower != NULL))
+        return asocket__layer_send(socket, bytes, size);
     if (!(socket->ready & ASOCKET_WRITE))
         return ASOCKET_EAGAIN;
     do {
@@ -3511,7 +3699,7 @@ static int asocket__local_learn(asocket *socket)
     asocket__native native;
     socklen_t size = sizeof native;
 
-    if (socket->local.family || socket->kind == ASOCKET__FOREIGN)
+    if (socket->local.family || (socket->kind & (ASOCKET__FOREIGN | ASOCKET__LAYER)))
         return 0;
     memset(&native, 0, sizeof native);
     socket->selector->statistics.system_calls++;
@@ -3563,7 +3751,11 @@ static void asocket__out_break(asocket_write_channel *out, int status)
 // What was not taken is sent by the loop as soon as there is room: ASOCKET_EAGAIN.
 static int asocket__out_pend(asocket_write_channel *out)
 {
-    int status = out->selector->backend->arm(out->selector, out->socket, ASOCKET_WRITE);
+    int status;
+
+    if (out->socket->lower)
+        return ASOCKET_EAGAIN; // its transport would not wait; the caller decides
+    status = out->selector->backend->arm(out->selector, out->socket, ASOCKET_WRITE);
 
     if (status) {
         asocket__out_break(out, status);
@@ -3675,7 +3867,7 @@ static void asocket__close_release(asocket *socket)
     (void)asocket__local_learn(socket); // the addresses go on working
     asocket__names_unlink(socket);
     selector->backend->remove(selector, socket);
-    if (socket->kind != ASOCKET__FOREIGN)
+    if (socket->kind != ASOCKET__FOREIGN && socket->handle != ASOCKET__NO_HANDLE)
         asocket__handle_close(selector, socket->handle);
     socket->handle = ASOCKET__NO_HANDLE;
     socket->out.pending = 0;
@@ -3737,6 +3929,17 @@ static int asocket__close_flush(asocket *socket)
     return 0;
 }
 
+static void asocket__close_linger(asocket *socket)
+{
+    asocket_selector *selector = socket->selector;
+
+    if (!asocket__list_empty(&socket->link))
+        return;
+    asocket__list_append(&selector->lingering, &socket->link);
+    asocket__heap_start(&selector->heap, &socket->timer,
+                        asocket__later(asocket__now(), selector->close_timeout));
+}
+
 static void asocket__close_step(asocket *socket)
 {
     asocket_selector *selector = socket->selector;
@@ -3753,18 +3956,15 @@ static void asocket__close_step(asocket *socket)
         asocket__close_finish(socket);
         return;
     }
-    if (!asocket__list_empty(&socket->link))
-        return;
-    asocket__list_append(&selector->lingering, &socket->link);
-    socket->linger_until = asocket__later(asocket__now(), selector->close_timeout);
-    asocket__heap_start(&selector->heap, &socket->timer, socket->linger_until);
+    asocket__close_linger(socket);
 }
 
 // From now on every call on the socket and its channels answers ASOCKET_ECLOSED.
 static void asocket__close_begin(asocket *socket)
 {
     socket->in.status = socket->out.status = ASOCKET_ECLOSED;
-    asocket__ring_detach(socket->selector, &socket->in.own, socket->in.capacity);
+    if (!socket->lower || !socket->in.task) // a transport may be filling it
+        asocket__ring_detach(socket->selector, &socket->in.own, socket->in.capacity);
     socket->out.reserved = 0;
     asocket__dirty_remove(asocket__self(socket->selector), &socket->out);
     asocket__notices_free(socket);
@@ -3784,6 +3984,11 @@ static void asocket__socket_close(asocket *socket)
         asocket__close_step(socket);
         return;
     }
+    if (socket->lower) { // its transport may wait: see >>layer
+        asocket__close_linger(socket);
+        asocket__socket_serve(socket);
+        return;
+    }
     if (socket->kind == ASOCKET__DATAGRAM)
         (void)asocket__out_push(&socket->out, 0);
     asocket__close_finish(socket);
@@ -3800,22 +4005,32 @@ static void asocket__close_hard(const asocket *socket)
         (void)ASOCKET_SYS(setsockopt)(socket->handle, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
 }
 
-// The time to linger is over. A peer that has not got everything must not take it for the end.
-static void asocket__close_expire(asocket *socket)
-{
-    if (socket->state == ASOCKET__FLUSHING)
-        asocket__close_hard(socket);
-    asocket__close_finish(socket);
-}
-
 // Ends the connection with a reset; what was written or received and not yet read is lost.
 static void asocket__socket_abort(asocket *socket)
 {
     if (socket->state >= ASOCKET__CLOSED)
         return;
+    if (socket->lower) {
+        socket->hard = 1;
+        asocket__socket_close(socket);
+        return;
+    }
     asocket__close_hard(socket);
     socket->state = ASOCKET__FLUSHING;
     asocket__close_begin(socket);
+    asocket__close_finish(socket);
+}
+
+// The time to linger is over. A peer that has not got everything must not take it for the end.
+static void asocket__close_expire(asocket *socket)
+{
+    if (socket->lower) {
+        socket->hard = 1;
+        asocket__socket_abort(socket->lower); // ends what its transport waits for
+        return;
+    }
+    if (socket->state == ASOCKET__FLUSHING)
+        asocket__close_hard(socket);
     asocket__close_finish(socket);
 }
 
@@ -4075,7 +4290,7 @@ static void asocket__coroutine_end(asocket__task *task)
 
     asocket__push_dirty(task);
     if (task->socket) {
-        task->socket->launched = 0;
+        task->socket->launcher = NULL;
         asocket__socket_close(task->socket);
     }
     asocket__heap_remove(&task->selector->heap, &task->timer);
@@ -4219,8 +4434,13 @@ static bool asocket__owned(const asocket_selector *selector)
 // take it over. Nothing is noted otherwise: the note is the owner's.
 static bool asocket__here(const asocket_selector *selector)
 {
-    if (ASOCKET__LIKELY(asocket__owned(selector)))
+    if (ASOCKET__LIKELY(asocket__owned(selector) && *selector->alive))
         return true;
+    if (!*selector->alive) {
+        (void)asocket__fail((asocket_selector *)(uintptr_t)selector, ASOCKET_EINVAL, "fork",
+                            "the selector belongs to the parent process");
+        return false;
+    }
     ASOCKET_ASSERT(!selector->turning && "a selector belongs to one thread");
     if (selector->turning)
         return false;
@@ -4273,6 +4493,270 @@ static void asocket__posts_take(asocket_selector *selector)
         place = &(*place)->next;
     *place = oldest;
 }
+
+// ------------------------------------------------------------------------------------------------
+// >>resolver
+// Names by getaddrinfo on a few threads of the selector's own; identical lookups are one. A lookup
+// that nobody waits for any more is freed when its thread comes back, also after the selector went:
+// the pool belongs to whoever is last. Its memory comes from malloc for that reason.
+
+static int asocket__lookup_status(int error, int system)
+{
+    switch (error) {
+    case 0: return 0;
+    case EAI_MEMORY: return ASOCKET_ENOMEM;
+    case EAI_SYSTEM: return asocket__status_of(system);
+    case EAI_AGAIN: return ASOCKET_EUNREACHABLE; // no name server answered
+    default: return ASOCKET_ENOTFOUND;
+    }
+}
+
+// The next one of a family, from a position on; NULL: none.
+static struct addrinfo *asocket__lookup_next(struct addrinfo *list, int family)
+{
+    while (list && list->ai_family != family)
+        list = list->ai_next;
+    return list;
+}
+
+// Families interleaved, beginning with the first one (RFC 8305, 4): how many.
+static uint32_t asocket__lookup_sort(struct addrinfo *list, asocket__endpoint *endpoints)
+{
+    int family = list && list->ai_family == AF_INET ? AF_INET : AF_INET6;
+    struct addrinfo *next[2], *item;
+    uint32_t count = 0, turn = 0;
+
+    next[0] = asocket__lookup_next(list, family);
+    next[1] = asocket__lookup_next(list, family == AF_INET ? AF_INET6 : AF_INET);
+    while ((next[0] || next[1]) && count < ASOCKET__LOOKUP_RESULTS) {
+        asocket__native native;
+
+        item = next[turn] ? next[turn] : next[!turn];
+        next[item == next[0] ? 0 : 1] = asocket__lookup_next(item->ai_next, item->ai_family);
+        turn = !turn;
+        memset(&native, 0, sizeof native);
+        memcpy(&native, item->ai_addr, item->ai_addrlen);
+        asocket__endpoint_native(&endpoints[count++], &native);
+    }
+    return count;
+}
+
+static int asocket__lookup_now(const char *host, asocket__endpoint *endpoints, uint32_t *count)
+{
+    struct addrinfo hints, *list = NULL;
+    int error;
+
+    memset(&hints, 0, sizeof hints);
+    hints.ai_family = AF_UNSPEC;
+    hints.ai_socktype = SOCK_STREAM;
+    error = ASOCKET_SYS(getaddrinfo)(host, NULL, &hints, &list);
+    error = asocket__lookup_status(error, errno);
+    *count = error ? 0 : asocket__lookup_sort(list, endpoints);
+    if (list)
+        ASOCKET_SYS(freeaddrinfo)(list);
+    return error || *count ? error : ASOCKET_ENOTFOUND;
+}
+
+#if ASOCKET__THREADS
+
+static void asocket__pool_free(asocket__pool *pool)
+{
+    (void)pthread_mutex_unlock(&pool->lock);
+    (void)pthread_mutex_destroy(&pool->lock);
+    (void)pthread_cond_destroy(&pool->work);
+    ASOCKET_FREE(pool);
+}
+
+// Answers one lookup without the lock; false: the pool's selector has gone.
+static bool asocket__pool_answer(asocket__pool *pool)
+{
+    asocket__lookup *lookup = pool->first;
+
+    pool->first = lookup->next;
+    (void)pthread_mutex_unlock(&pool->lock);
+    lookup->status = asocket__lookup_now(lookup->host, lookup->endpoints, &lookup->count);
+    (void)pthread_mutex_lock(&pool->lock);
+    if (!pool->selector) {
+        ASOCKET_FREE(lookup);
+        return false;
+    }
+    lookup->next = pool->answers;
+    pool->answers = lookup;
+    ASOCKET__STORE(&pool->selector->answered, 1);
+    asocket__notify(pool->selector);
+    return true;
+}
+
+static void *asocket__pool_thread(void *argument)
+{
+    asocket__pool *pool = (asocket__pool *)argument;
+    bool lives = true;
+
+    (void)pthread_mutex_lock(&pool->lock);
+    while (lives && pool->selector) {
+        if (pool->first) {
+            lives = asocket__pool_answer(pool);
+            continue;
+        }
+        pool->idle++;
+        (void)pthread_cond_wait(&pool->work, &pool->lock);
+        pool->idle--;
+    }
+    if (--pool->threads || pool->selector)
+        (void)pthread_mutex_unlock(&pool->lock);
+    else
+        asocket__pool_free(pool);
+    return NULL;
+}
+
+// Signals are the program's: the threads of the pool take none.
+static int asocket__pool_grow(asocket__pool *pool)
+{
+    pthread_attr_t attributes;
+    sigset_t all, former;
+    pthread_t thread;
+    int error;
+
+    if (ASOCKET_SYS(pthread_attr_init)(&attributes))
+        return ASOCKET_ENOMEM;
+    (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &former);
+    error = ASOCKET_SYS(pthread_create)(&thread, &attributes, asocket__pool_thread, pool);
+    (void)pthread_sigmask(SIG_SETMASK, &former, NULL);
+    (void)pthread_attr_destroy(&attributes);
+    if (!error)
+        pool->threads++;
+    return error ? ASOCKET_ENOMEM : 0;
+}
+
+static asocket__pool *asocket__pool_of(asocket_selector *selector)
+{
+    asocket__pool *pool = selector->pool;
+
+    if (pool)
+        return pool;
+    pool = (asocket__pool *)ASOCKET_MALLOC(sizeof *pool);
+    if (!pool)
+        return NULL;
+    memset(pool, 0, sizeof *pool);
+    (void)pthread_mutex_init(&pool->lock, NULL);
+    (void)pthread_cond_init(&pool->work, NULL);
+    pool->selector = selector;
+    selector->pool = pool;
+    return pool;
+}
+
+// Puts a lookup at the end of the queue, with a thread to come for it: 0, or ASOCKET_ENOMEM.
+static int asocket__pool_ask(asocket__pool *pool, asocket__lookup *lookup)
+{
+    asocket__lookup **end = &pool->first;
+    int status = 0;
+
+    (void)pthread_mutex_lock(&pool->lock);
+    if (!pool->idle && pool->threads < ASOCKET__LOOKUP_THREADS)
+        status = asocket__pool_grow(pool);
+    if (status && pool->threads)
+        status = 0; // one of the others will
+    while (!status && *end)
+        end = &(*end)->next;
+    if (!status) {
+        *end = lookup;
+        (void)pthread_cond_signal(&pool->work);
+    }
+    (void)pthread_mutex_unlock(&pool->lock);
+    return status;
+}
+
+static asocket__lookup *asocket__lookup_find(asocket_selector *selector, const char *host)
+{
+    asocket__link *link;
+
+    for (link = selector->lookups.next; link != &selector->lookups; link = link->next)
+        if (!strcmp(ASOCKET__OF(asocket__lookup, link, link)->host, host))
+            return ASOCKET__OF(asocket__lookup, link, link);
+    return NULL;
+}
+
+// The lookup of a host under way, begun if need be; NULL: no memory or thread for it.
+static asocket__lookup *asocket__lookup_begin(asocket_selector *selector, const char *host)
+{
+    asocket__lookup *lookup = asocket__lookup_find(selector, host);
+    asocket__pool *pool = asocket__pool_of(selector);
+
+    if (lookup || !pool)
+        return lookup;
+    lookup = (asocket__lookup *)ASOCKET_MALLOC(sizeof *lookup);
+    if (!lookup)
+        return NULL;
+    memset(lookup, 0, sizeof *lookup);
+    memcpy(lookup->host, host, strlen(host) + 1);
+    asocket__list_init(&lookup->waiters);
+    if (asocket__pool_ask(pool, lookup)) {
+        ASOCKET_FREE(lookup);
+        return NULL;
+    }
+    asocket__list_append(&selector->lookups, &lookup->link);
+    return lookup;
+}
+
+// Wakes those who wait for what has been answered; the last of them frees it.
+static void asocket__lookups_take(asocket_selector *selector)
+{
+    asocket__lookup *lookup, *next;
+
+    ASOCKET__STORE(&selector->answered, 0);
+    (void)pthread_mutex_lock(&selector->pool->lock);
+    lookup = selector->pool->answers;
+    selector->pool->answers = NULL;
+    (void)pthread_mutex_unlock(&selector->pool->lock);
+    for (; lookup; lookup = next) {
+        next = lookup->next;
+        asocket__list_remove(&lookup->link);
+        lookup->done = true;
+        if (lookup->users)
+            asocket__wake_all(&lookup->waiters, 0);
+        else
+            ASOCKET_FREE(lookup);
+    }
+}
+
+// The selector goes: what is queued or answered goes with it, what a thread is at goes by itself.
+static void asocket__lookups_abandon(asocket_selector *selector)
+{
+    asocket__pool *pool = selector->pool;
+    asocket__lookup *lookup;
+
+    if (!pool)
+        return;
+    asocket__lookups_take(selector);
+    (void)pthread_mutex_lock(&pool->lock);
+    while ((lookup = pool->first) != NULL) {
+        pool->first = lookup->next;
+        ASOCKET_FREE(lookup);
+    }
+    pool->selector = NULL;
+    selector->pool = NULL;
+    (void)pthread_cond_broadcast(&pool->work);
+    if (pool->threads)
+        (void)pthread_mutex_unlock(&pool->lock);
+    else
+        asocket__pool_free(pool);
+}
+
+// In a forked child there are no threads, and the lock may be held for ever.
+static void asocket__lookups_forget(asocket_selector *selector)
+{
+    selector->pool = NULL;
+}
+
+#else
+
+#define asocket__lookups_take(selector)    ((void)(selector))
+#define asocket__lookups_abandon(selector) ((void)(selector))
+#define asocket__lookups_forget(selector)  ((void)(selector))
+
+#endif
 
 // ------------------------------------------------------------------------------------------------
 // >>loop
@@ -4366,6 +4850,20 @@ static void asocket__notices_run(asocket *socket)
     }
 }
 
+#if ASOCKET__COROUTINES
+static void asocket__layer_start_end(asocket *layer)
+{
+    if (!asocket__launch(layer->selector, &layer->selector->root, layer->selector->layer_end,
+                         layer))
+        asocket__call(layer->selector, layer->selector->layer_end, layer);
+}
+#else
+static void asocket__layer_start_end(asocket *layer)
+{
+    asocket__call(layer->selector, layer->selector->layer_end, layer);
+}
+#endif
+
 static void asocket__serve_sockets(asocket_selector *selector)
 {
     asocket *list = selector->serve;
@@ -4378,7 +4876,9 @@ static void asocket__serve_sockets(asocket_selector *selector)
         socket->served = 0;
         if (socket->state == ASOCKET__OPEN && socket->out.pending)
             (void)asocket__out_push(&socket->out, 0);
-        if (socket->state == ASOCKET__FLUSHING || socket->state == ASOCKET__DRAINING)
+        if (socket->lower && socket->state == ASOCKET__FLUSHING)
+            asocket__layer_start_end(socket);
+        else if (socket->state == ASOCKET__FLUSHING || socket->state == ASOCKET__DRAINING)
             asocket__close_step(socket);
         if (socket->state == ASOCKET__OPEN && socket->notices)
             asocket__notices_run(socket);
@@ -4391,7 +4891,8 @@ static int64_t asocket__idle_time(asocket_selector *selector, int64_t limit)
     int64_t due, left;
 
     if (!asocket__list_empty(&selector->ready) || selector->serve || !limit ||
-        ASOCKET__LOAD(&selector->posts) || ASOCKET__LOAD(&selector->stopped))
+        ASOCKET__LOAD(&selector->posts) || ASOCKET__LOAD(&selector->stopped) ||
+        ASOCKET__LOAD(&selector->answered))
         return 0;
     if (selector->late && (limit < 0 || limit > 5 * ASOCKET__MILLISECOND))
         limit = 5 * ASOCKET__MILLISECOND;
@@ -4428,6 +4929,8 @@ static void asocket__turn(asocket_selector *selector, int64_t limit)
     if (!limit || asocket__list_empty(&selector->ready) || selector->since_wait >= ASOCKET__RESUMES)
         asocket__look(selector, limit);
     asocket__timers_run(selector);
+    if (ASOCKET__LOAD(&selector->answered))
+        asocket__lookups_take(selector);
     asocket__posts_run(selector);
     if (selector->serve)
         asocket__serve_sockets(selector);
@@ -4592,6 +5095,8 @@ static int asocket__wait_socket(asocket *socket, int side, int64_t timeout)
     int64_t until;
     int status;
 
+    if (socket->lower)
+        return ASOCKET_EAGAIN; // its transport has waited, or would not
     socket->pins++;
     status = asocket__wait_begin(selector, timeout, &until);
     socket->pins--;
@@ -5393,7 +5898,7 @@ static int asocket__host_endpoints(const asocket_builder *builder, const char *h
         return asocket__endpoint_of(address, &endpoints[0]);
     }
     if (!asocket__host_is_local(host))
-        return ASOCKET_ENOTSUP;
+        return ASOCKET_ENOTFOUND; // a name: to be looked up
     endpoints[0].family = 4;
     endpoints[0].bytes[0] = 127;
     endpoints[0].bytes[3] = 1;
@@ -5402,6 +5907,72 @@ static int asocket__host_endpoints(const asocket_builder *builder, const char *h
     endpoints[0].port = endpoints[1].port = port;
     return 0;
 }
+
+static bool asocket__label_character(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
+           c == '_';
+}
+
+// A host name: letters, digits, hyphens and dots, up to 253 bytes, whose last label is no number:
+// "127.1" and "0x7f.1" are addresses to some systems, and nothing to us (RFC 1123, 2.1).
+static bool asocket__host_is_name(const char *host)
+{
+    size_t length = strlen(host), i, label = 0;
+    bool number = false;
+
+    if (!length || length > 253 || host[0] == '.')
+        return false;
+    if (host[length - 1] == '.')
+        length--;
+    for (i = 0; i < length; i++) {
+        if (host[i] == '.' && host[i + 1] != '.') {
+            label = i + 1;
+            continue;
+        }
+        if (!asocket__label_character(host[i]))
+            return false;
+        number = i == label ? host[i] >= '0' && host[i] <= '9'
+                            : number && (asocket__hex_digit(host[i]) >= 0 || (host[i] | 32) == 'x');
+    }
+    return length && !number;
+}
+
+#if ASOCKET__THREADS
+
+// The endpoints of a name, at most `capacity`, with the port: how many, or a status.
+static int asocket__host_lookup(asocket_selector *selector, const char *host,
+                                asocket__endpoint *endpoints, uint32_t *count)
+{
+    asocket__lookup *lookup = asocket__lookup_begin(selector, host);
+    int status = 0;
+
+    if (!lookup)
+        return ASOCKET_ENOMEM;
+    lookup->users++;
+    while (!lookup->done && !status)
+        status = asocket__wait_in(selector, &lookup->waiters, ASOCKET_FOREVER);
+    lookup->users--;
+    if (lookup->done && !status)
+        status = lookup->status;
+    *count = lookup->count;
+    if (lookup->done)
+        memcpy(endpoints, lookup->endpoints, sizeof lookup->endpoints);
+    if (lookup->done && !lookup->users)
+        ASOCKET_FREE(lookup);
+    return status;
+}
+
+#else
+
+static int asocket__host_lookup(asocket_selector *selector, const char *host,
+                                asocket__endpoint *endpoints, uint32_t *count)
+{
+    (void)selector;
+    return asocket__lookup_now(host, endpoints, count);
+}
+
+#endif
 
 // ------------------------------------------------------------------------------------------------
 // >>input
@@ -5514,6 +6085,10 @@ static int asocket__in_receive(asocket_read_channel *in, bool large)
         return ASOCKET_ENOMEM;
     length = asocket__in_space(ring, &space);
     count = asocket__socket_recv(in->socket, space, length);
+    if (ASOCKET__UNLIKELY(in->status)) { // closed while its transport waited
+        asocket__ring_detach(in->selector, ring, in->capacity);
+        return in->status;
+    }
     if (ASOCKET__LIKELY(count > 0)) {
         asocket__ring_extend(ring, (uint32_t)count);
         ring->visible = ring->size;
@@ -6098,6 +6673,408 @@ static int asocket__copy(asocket_read_channel *in, asocket_write_channel *out, i
     asocket__copy_pin(from, -1);
     asocket__copy_pin(to, -1);
     return status;
+}
+
+// ------------------------------------------------------------------------------------------------
+// >>layer
+// Sockets on sockets: the same channels above, a transport of four functions in between.
+
+static void asocket__pipe_finish(asocket__pipe *pipe, int status)
+{
+    pipe->writer_done = 1;
+    if (!pipe->in.ended)
+        pipe->in.ended = status;
+    asocket__ring_detach(pipe->selector, &pipe->out.own, pipe->out.capacity);
+    if (pipe->in.task)
+        asocket__wake(pipe->in.task, 0);
+    asocket__pipe_done(pipe);
+}
+
+// Ends the stream of each socket from a layer down: the transports first, then the descriptor's.
+static int asocket__socket_finish(asocket *socket)
+{
+    while (socket->lower) {
+        ptrdiff_t status = asocket__layer_send(socket, NULL, 0);
+
+        if (status >= 0)
+            status = asocket__out_flush(&socket->lower->out, 0);
+        if (status < 0)
+            return (int)status;
+        socket = socket->lower;
+        socket->out.finished = 1;
+        socket->out.status = ASOCKET_ECLOSED;
+    }
+    socket->selector->statistics.system_calls++;
+    if (!ASOCKET_SYS(shutdown)(socket->handle, SHUT_WR) || errno == ENOTCONN)
+        return 0; // ENOTCONN: the peer is gone already, its own way
+    return asocket__status_of(errno);
+}
+
+static int asocket__out_finish(asocket_write_channel *out)
+{
+    int status = asocket__out_flush(out, 0);
+
+    if (status)
+        return status;
+    out->finished = 1;
+    out->status = ASOCKET_ECLOSED;
+    if (!out->pipe)
+        return asocket__socket_finish(out->socket);
+    asocket__pipe_finish(out->pipe, ASOCKET_EOF);
+    return 0;
+}
+
+// The end of a layer, where it may wait: what was written leaves, the transport says goodbye, the
+// socket below closes.
+static void asocket__layer_end(asocket_selector *selector, void *argument)
+{
+    asocket *layer = (asocket *)argument;
+
+    while (layer->in.task || layer->out.task) // woken, but not yet out of the transport
+        asocket__step_aside(selector, asocket__self(selector));
+    if (!layer->hard)
+        (void)asocket__out_push(&layer->out, 0);
+    if (!layer->hard)
+        (void)layer->transport->close(layer->layer_state, layer->lower);
+    else
+        layer->transport->cancel(layer->layer_state, layer->lower);
+    layer->lower->owned = 0;
+    if (layer->hard)
+        asocket__socket_abort(layer->lower);
+    else
+        asocket__socket_close(layer->lower);
+    asocket__close_finish(layer);
+}
+
+// The socket at the bottom, whose descriptor it all goes through.
+static const asocket *asocket__bottom(const asocket *socket)
+{
+    while (socket->lower)
+        socket = socket->lower;
+    return socket;
+}
+
+// ------------------------------------------------------------------------------------------------
+// >>file
+// Files to sockets, by the kernel where it can.
+
+#if ASOCKET__LINUX
+
+// sendfile has no MSG_NOSIGNAL: the thread holds SIGPIPE back meanwhile and takes its own one away.
+static ssize_t asocket__file_quietly(asocket_handle handle, int file, off_t *from, size_t size)
+{
+    sigset_t broken, former, pending;
+    struct timespec none;
+    ssize_t count;
+    int error;
+
+    (void)sigemptyset(&broken);
+    (void)sigaddset(&broken, SIGPIPE);
+    (void)sigpending(&pending);
+    (void)ASOCKET__SIGMASK(SIG_BLOCK, &broken, &former);
+    count = ASOCKET_SYS(sendfile)(handle, file, from, size);
+    error = errno;
+    memset(&none, 0, sizeof none);
+    if (count < 0 && error == EPIPE && !sigismember(&pending, SIGPIPE))
+        (void)sigtimedwait(&broken, NULL, &none);
+    (void)ASOCKET__SIGMASK(SIG_SETMASK, &former, NULL);
+    errno = error;
+    return count;
+}
+
+static ptrdiff_t asocket__file_send(asocket *socket, int file, int64_t offset, size_t size)
+{
+    off_t from = (off_t)offset;
+    ssize_t count;
+
+    if (!(socket->ready & ASOCKET_WRITE))
+        return ASOCKET_EAGAIN;
+    do {
+        socket->selector->statistics.system_calls++;
+        count = asocket__file_quietly(socket->handle, file, &from, size);
+    } while (count < 0 && errno == EINTR);
+    asocket__self(socket->selector)->budget--;
+    if (count >= 0)
+        return count;
+    if (errno == EINVAL || errno == ENOSYS || errno == ESPIPE)
+        return ASOCKET_ENOTSUP; // a file that cannot be mapped
+    if (asocket__status_of(errno) == ASOCKET_EAGAIN)
+        socket->ready &= (uint8_t)~ASOCKET_WRITE;
+    if (asocket__status_of(errno) == ASOCKET_ECONNRESET)
+        socket->reset = 1;
+    return asocket__status_of(errno);
+}
+#else
+static ptrdiff_t asocket__file_send(asocket *socket, int file, int64_t offset, size_t size)
+{
+    (void)socket, (void)file, (void)offset, (void)size;
+    return ASOCKET_ENOTSUP;
+}
+#endif
+
+// One piece through the ring: bytes, 0 at the end of the file, or a status.
+static ptrdiff_t asocket__file_copy(asocket_write_channel *out, int file, int64_t offset,
+                                    size_t size)
+{
+    int status = asocket__out_room(out, 1);
+    char *space;
+    uint32_t room;
+    ssize_t count;
+
+    if (status)
+        return status;
+    room = asocket__ring_space(out->ring, &space);
+    do
+        count = ASOCKET_SYS(pread)(file, space, room < size ? room : size, (off_t)offset);
+    while (count < 0 && errno == EINTR);
+    if (count < 0)
+        return asocket__status_of(errno);
+    asocket__ring_extend(out->ring, (uint32_t)count);
+    status = asocket__out_touch(out);
+    return status ? status : count;
+}
+
+// The kernel sends what it can, the rest goes through the ring.
+static int asocket__file_write(asocket_write_channel *out, int file, int64_t offset, int64_t length)
+{
+    bool direct = out->socket && !out->socket->lower;
+    ptrdiff_t count = 1;
+
+    while (count > 0 && (length < 0 || out->written < length)) {
+        int64_t left = length < 0 ? INT64_C(1) << 30 : length - out->written;
+        size_t size = left < INT64_C(1) << 30 ? (size_t)left : (size_t)1 << 30;
+
+        if (direct) {
+            count = asocket__out_flush(out, MSG_MORE);
+            if (!count)
+                count = asocket__file_send(out->socket, file, offset + out->written, size);
+            direct = count != ASOCKET_ENOTSUP;
+        }
+        if (!direct)
+            count = asocket__file_copy(out, file, offset + out->written, size);
+        if (count > 0)
+            out->written += count;
+        if (count == ASOCKET_EAGAIN)
+            count = asocket__out_wait(out) ? out->status ? out->status : ASOCKET_EAGAIN : 1;
+    }
+    return count < 0 ? (int)count : asocket__out_flush(out, 0);
+}
+
+// ------------------------------------------------------------------------------------------------
+// >>moving
+// Sockets on their way to another selector, or another process.
+
+typedef struct asocket__move { // what arrives; its size is sizeof + count
+    asocket_function *function;
+    asocket_handle handle;
+    int kind, domain;
+    int64_t timeout;
+    uint32_t capacity, count;
+    int32_t ended;
+    uint8_t hangup, reset;
+    asocket__endpoint local, remote;
+    asocket__names names;
+    char bytes[1];
+} asocket__move;
+
+static size_t asocket__move_size(uint32_t count)
+{
+    return sizeof(asocket__move) + count;
+}
+
+static asocket__move *asocket__move_make(asocket *socket, asocket_selector *other,
+                                         asocket_function *function, uint32_t count)
+{
+    asocket__move *move = (asocket__move *)asocket__allocate(other, asocket__move_size(count));
+    uint32_t piece;
+    char *bytes;
+
+    if (!move)
+        return NULL;
+    move->function = function;
+    move->handle = socket->handle;
+    move->kind = socket->kind;
+    move->domain = socket->domain;
+    move->timeout = socket->timeout;
+    move->capacity = socket->capacity;
+    move->count = count;
+    move->local = socket->local;
+    move->remote = socket->remote;
+    if (socket->names)
+        move->names = *socket->names;
+    if (!count)
+        return move;
+    piece = asocket__ring_piece(&socket->in.own, 0, &bytes);
+    memcpy(move->bytes, bytes, piece);
+    memcpy(move->bytes + piece, socket->in.own.data, count - piece);
+    return move;
+}
+
+// The bytes that were read already come first here too.
+static int asocket__arrive_bytes(asocket *socket, const asocket__move *move)
+{
+    asocket__ring *ring = &socket->in.own;
+    uint32_t capacity = move->count < move->capacity ? move->capacity : move->count;
+
+    if (!move->count)
+        return 0;
+    ring->data = capacity == move->capacity ? asocket__buffer_take(socket->selector, capacity)
+                                            : asocket__block(socket->selector, capacity);
+    if (!ring->data)
+        return ASOCKET_ENOMEM;
+    ring->capacity = capacity + (capacity == ASOCKET__LARGE_SIZE && capacity != move->capacity);
+    ring->size = ring->visible = move->count;
+    memcpy(ring->data, move->bytes, move->count);
+    socket->selector->statistics.buffers++;
+    return 0;
+}
+
+static void asocket__arrive_names(asocket *socket, const asocket__move *move)
+{
+    socket->local = move->local;
+    socket->remote = move->remote;
+    if (socket->domain != AF_UNIX || asocket__names_make(socket))
+        return;
+    *socket->names = move->names;
+    if (socket->local.family)
+        asocket__endpoint_at(&socket->local, socket->names->local, socket->local.scope);
+    if (socket->remote.family)
+        asocket__endpoint_at(&socket->remote, socket->names->remote, socket->remote.scope);
+}
+
+static asocket *asocket__arrive(asocket_selector *selector, const asocket__move *move)
+{
+    asocket *socket = asocket__socket_new(selector);
+
+    if (!socket)
+        return NULL;
+    asocket__socket_open(socket, move->handle, move->kind);
+    socket->domain = (uint8_t)move->domain;
+    socket->shared = 1;
+    socket->hangup = move->hangup;
+    socket->reset = move->reset;
+    asocket__socket_inherit(socket, move->timeout, move->capacity);
+    asocket__arrive_names(socket, move);
+    socket->in.ended = move->ended;
+    if (!asocket__arrive_bytes(socket, move))
+        return socket;
+    asocket__socket_abort(socket);
+    return NULL;
+}
+
+// Runs in the other selector, as a coroutine or a callback; the socket closes when it ends.
+static void asocket__move_run(asocket_selector *selector, void *argument)
+{
+    asocket__move *move = (asocket__move *)argument;
+    asocket_function *function = move->function;
+    asocket *socket = asocket__arrive(selector, move);
+
+    if (!socket)
+        (void)ASOCKET_SYS(close)(move->handle);
+    asocket__release(selector, move, asocket__move_size(move->count));
+    if (!socket)
+        return;
+    socket->launcher = asocket__self(selector);
+    function(selector, socket);
+    socket->launcher = NULL;
+    asocket__socket_close(socket);
+}
+
+// The handle is left, the descriptor is not closed: it lives elsewhere now.
+static void asocket__socket_leave(asocket *socket)
+{
+    socket->state = ASOCKET__FLUSHING;
+    if (socket->names)
+        socket->names->unlink = false;
+    socket->handle = ASOCKET__NO_HANDLE;
+    asocket__close_begin(socket);
+    asocket__close_finish(socket);
+}
+
+enum { ASOCKET__HANDLES = 64 }; // descriptors that one message may bring (SCM_MAX_FD is 253)
+typedef union asocket__control {
+    uint64_t alignment;
+    char bytes[CMSG_SPACE(ASOCKET__HANDLES * sizeof(int))];
+} asocket__control;
+
+#ifndef MSG_CMSG_CLOEXEC
+#define MSG_CMSG_CLOEXEC 0
+#endif
+
+static ssize_t asocket__handle_send(asocket *channel, asocket_handle handle)
+{
+    union {
+        uint64_t alignment;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct msghdr message;
+    struct cmsghdr *header;
+    struct iovec piece;
+    char byte = 'S';
+
+    memset(&message, 0, sizeof message);
+    memset(&control, 0, sizeof control);
+    piece.iov_base = &byte; // a message of descriptors alone may be lost (unix(7))
+    piece.iov_len = 1;
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    message.msg_control = control.bytes;
+    message.msg_controllen = sizeof control.bytes;
+    header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof handle);
+    memcpy(CMSG_DATA(header), &handle, sizeof handle);
+    channel->selector->statistics.system_calls++;
+    return ASOCKET_SYS(sendmsg)(channel->handle, &message, MSG_NOSIGNAL);
+}
+
+// The first descriptor of a message; all others are closed, so that nobody can fill our table.
+static asocket_handle asocket__handle_first(struct msghdr *message)
+{
+    asocket_handle first = ASOCKET__NO_HANDLE;
+    struct cmsghdr *header;
+
+    for (header = CMSG_FIRSTHDR(message); header; header = CMSG_NXTHDR(message, header)) {
+        size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof first, i;
+
+        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
+            continue;
+        for (i = 0; i < count; i++) {
+            asocket_handle handle;
+
+            memcpy(&handle, CMSG_DATA(header) + i * sizeof handle, sizeof handle);
+            if (first == ASOCKET__NO_HANDLE)
+                first = handle;
+            else
+                (void)ASOCKET_SYS(close)(handle);
+        }
+    }
+    return first;
+}
+
+// One message: a descriptor in *handle (none: the message had none), 0 at the end of the stream.
+static ssize_t asocket__handle_receive(asocket *channel, asocket_handle *handle)
+{
+    asocket__control control;
+    struct msghdr message;
+    struct iovec piece;
+    char byte;
+    ssize_t count;
+
+    memset(&message, 0, sizeof message);
+    piece.iov_base = &byte;
+    piece.iov_len = 1;
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    message.msg_control = control.bytes;
+    message.msg_controllen = sizeof control.bytes;
+    channel->selector->statistics.system_calls++;
+    count = ASOCKET_SYS(recvmsg)(channel->handle, &message, MSG_CMSG_CLOEXEC);
+    *handle = ASOCKET__NO_HANDLE;
+    if (count > 0)
+        *handle = asocket__handle_first(&message);
+    return count;
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -6862,8 +7839,11 @@ static void asocket__selector_init(asocket_selector *selector,
     asocket__list_init(&selector->lingering);
     asocket__list_init(&selector->starved);
     asocket__list_init(&selector->foreign);
+    asocket__list_init(&selector->lookups);
+    asocket__birth_mark(selector);
     asocket__list_init(&selector->pipes);
     asocket__list_init(&selector->dead_pipes);
+    selector->layer_end = asocket__layer_end;
     selector->outside = &selector->root;
     asocket__task_init(selector, &selector->root);
     selector->root.outside = 1;
@@ -6895,6 +7875,7 @@ int asocket_selector_open(const asocket_selector_options *options, asocket_selec
     if (!status)
         status = selector->backend->open(selector);
     if (status) {
+        asocket__birth_unmark(selector);
         asocket__release(selector, selector->heap.entries,
                          selector->heap.capacity * sizeof *selector->heap.entries);
         asocket__release(&seed, selector, sizeof *selector);
@@ -6952,7 +7933,7 @@ static void asocket__sockets_close(asocket_selector *selector)
     for (i = 0; i < selector->socket_count; i++) {
         asocket *socket = asocket__socket_at(selector, i);
 
-        if (socket->state == ASOCKET__OPEN && socket->kind != ASOCKET__FOREIGN)
+        if (socket->state == ASOCKET__OPEN && socket->kind != ASOCKET__FOREIGN && !socket->owned)
             asocket__socket_close(socket);
     }
 }
@@ -7002,6 +7983,7 @@ static void asocket__selector_free(asocket_selector *selector)
     asocket__release(selector, selector->heap.entries,
                      selector->heap.capacity * sizeof *selector->heap.entries);
     selector->backend->shut(selector);
+    asocket__birth_unmark(selector);
     memset(&seed, 0, sizeof seed);
     seed.allocator = selector->allocator;
     asocket__release(&seed, selector, sizeof *selector);
@@ -7018,10 +8000,45 @@ static int asocket__loop_enter(asocket_selector *selector, const char *operation
     return 0;
 }
 
+// What did not end in time. A layer's transport gets rid of its state.
+static void asocket__close_at_last(asocket *socket)
+{
+    if (!socket->lower) {
+        asocket__close_expire(socket);
+        return;
+    }
+    socket->transport->cancel(socket->layer_state, socket->lower);
+    socket->lower->owned = 0;
+    asocket__socket_abort(socket->lower);
+    asocket__close_finish(socket);
+}
+
+// In a forked child: descriptors are closed, nothing else is touched that the parent still uses.
+static void asocket__selector_orphan(asocket_selector *selector)
+{
+    uint32_t i;
+
+    for (i = 0; i < selector->socket_count; i++) {
+        asocket *socket = asocket__socket_at(selector, i);
+
+        asocket__ring_detach(selector, &socket->in.own, socket->in.capacity);
+        asocket__ring_detach(selector, &socket->out.own, socket->out.capacity);
+        asocket__notices_free(socket);
+        if (socket->kind != ASOCKET__FOREIGN && socket->handle != ASOCKET__NO_HANDLE)
+            (void)ASOCKET_SYS(close)(socket->handle);
+    }
+    asocket__lookups_forget(selector);
+    asocket__selector_free(selector);
+}
+
 void asocket_selector_destroy(asocket_selector *selector)
 {
     int64_t start, until;
 
+    if (selector && !*selector->alive) {
+        asocket__selector_orphan(selector);
+        return;
+    }
     if (!selector || asocket__loop_enter(selector, "selector_destroy"))
         return;
     start = asocket__now();
@@ -7036,7 +8053,8 @@ void asocket_selector_destroy(asocket_selector *selector)
     start = asocket__later(start, ASOCKET__DESTROY_DRAIN);
     asocket__run_until(selector, start < until ? start : until, asocket__lingering_ended);
     while (!asocket__list_empty(&selector->lingering))
-        asocket__close_expire(ASOCKET__OF(asocket, link, selector->lingering.next));
+        asocket__close_at_last(ASOCKET__OF(asocket, link, selector->lingering.next));
+    asocket__lookups_abandon(selector);
     asocket__selector_free(selector);
 }
 
@@ -7142,7 +8160,7 @@ asocket_job asocket_launch_socket(asocket_selector *selector, asocket_function *
 
     if (!selector || !asocket__here(selector))
         return 0;
-    if (!socket || !function || socket->selector != selector || socket->launched)
+    if (!socket || !function || socket->selector != selector || socket->launcher || socket->owned)
         status = ASOCKET_EINVAL;
     else if (socket->state != ASOCKET__OPEN)
         status = ASOCKET_ECLOSED;
@@ -7150,10 +8168,10 @@ asocket_job asocket_launch_socket(asocket_selector *selector, asocket_function *
         task = asocket__launch(selector, asocket__self(selector), function, socket);
     if (task) {
         task->socket = socket;
-        socket->launched = 1;
+        socket->launcher = task;
         return asocket__job_of(selector, task);
     }
-    if (socket && socket->selector == selector && !socket->launched)
+    if (socket && socket->selector == selector && !socket->launcher && !socket->owned)
         asocket__socket_close(socket);
     (void)asocket__fail(selector, status, "launch_socket",
                         status == ASOCKET_EINVAL ? "no function, or no socket of this selector"
@@ -7390,12 +8408,14 @@ static int asocket__host_check(const asocket_builder *builder, const char *opera
         return asocket__fail(builder->selector, ASOCKET_EINVAL, operation, "no host");
     status =
         asocket__host_endpoints(builder, host, (uint16_t)port, &place->address, place->endpoints);
-    if (!status)
-        return 0;
+    if (!status || (status == ASOCKET_ENOTFOUND && asocket__host_is_name(host)))
+        return status;
+    if (status == ASOCKET_ENOTFOUND)
+        status = ASOCKET_EINVAL;
     return asocket__fail_text(builder->selector, status, operation, host,
-                              status == ASOCKET_ENOTSUP  ? "neither an IP address nor localhost"
-                              : status == ASOCKET_EINVAL ? "the path is empty or longer than 107"
-                                                         : "no such interface");
+                              status == ASOCKET_EINVAL
+                                  ? "no address, no name, or a path that is empty or too long"
+                                  : "no such interface");
 }
 
 asocket *asocket_bind(asocket_builder builder, const char *host, int port)
@@ -7405,6 +8425,9 @@ asocket *asocket_bind(asocket_builder builder, const char *host, int port)
     bool everywhere = !host && (builder.protocol & ASOCKET__INTERNET);
     int status = asocket__host_check(&builder, "bind", everywhere ? "::" : host, port, &place);
 
+    if (status == ASOCKET_ENOTFOUND)
+        (void)asocket__fail_text(builder.selector, status, "bind", host,
+                                 "neither an IP address nor localhost");
     if (!status)
         status = asocket__listen(&builder, &place.endpoints[0], &server);
     if (!status)
@@ -7418,13 +8441,72 @@ asocket *asocket_bind(asocket_builder builder, const char *host, int port)
     return asocket__listen(&builder, &place.endpoints[0], &server) ? NULL : server;
 }
 
+// Looks a name up and connects to what it means, in the time that is left of connect_timeout.
+static asocket *asocket__connect_name(asocket_builder *builder, const char *host, int port)
+{
+    asocket_selector *selector = builder->selector;
+    asocket__endpoint endpoints[ASOCKET__LOOKUP_RESULTS];
+    asocket *socket = NULL;
+    int64_t former = asocket__self(selector)->deadline;
+    uint32_t count = 0, i;
+    int status;
+
+    if (builder->connect_timeout > 0)
+        (void)asocket_set_deadline(selector, builder->connect_timeout);
+    status = builder->connect_timeout == ASOCKET_NO_WAIT
+                 ? ASOCKET_EAGAIN
+                 : asocket__host_lookup(selector, host, endpoints, &count);
+    for (i = 0; i < count; i++)
+        endpoints[i].port = (uint16_t)port;
+    builder->connect_timeout = 0;
+    if (status)
+        (void)asocket__fail_text(selector, status, "connect", host, NULL);
+    else
+        socket = asocket__connect_endpoints(builder, endpoints, count);
+    asocket__self(selector)->deadline = former;
+    return socket;
+}
+
 asocket *asocket_connect(asocket_builder builder, const char *host, int port)
 {
     asocket__place place;
+    int status = asocket__host_check(&builder, "connect", host, port, &place);
 
-    if (asocket__host_check(&builder, "connect", host, port, &place))
+    if (status == ASOCKET_ENOTFOUND)
+        return asocket__connect_name(&builder, host, port);
+    if (status)
         return NULL;
     return asocket__connect_endpoints(&builder, place.endpoints, asocket__place_count(&place));
+}
+
+int asocket_resolve(asocket_selector *selector, const char *host, int port,
+                    asocket_address *addresses, size_t capacity)
+{
+    asocket__endpoint endpoints[ASOCKET__LOOKUP_RESULTS];
+    asocket_builder builder = asocket_tcp(selector);
+    asocket__place place;
+    uint32_t count, i;
+    int status;
+
+    if (!selector || !asocket__here(selector))
+        return ASOCKET_EINVAL;
+    if (!addresses || !capacity)
+        return asocket__fail(selector, ASOCKET_EINVAL, "resolve", "no place to store");
+    status = asocket__host_check(&builder, "resolve", host, port, &place);
+    if (status && status != ASOCKET_ENOTFOUND)
+        return status;
+    count = asocket__place_count(&place);
+    if (!status)
+        memcpy(endpoints, place.endpoints, sizeof place.endpoints);
+    else
+        status = asocket__host_lookup(selector, host, endpoints, &count);
+    if (status)
+        return asocket__fail_text(selector, status, "resolve", host, NULL);
+    for (i = 0; i < count && i < capacity; i++) {
+        asocket__endpoint_address(&endpoints[i], &addresses[i]);
+        addresses[i].port = (uint16_t)port;
+    }
+    return (int)i;
 }
 
 static int asocket__address_check(const asocket_builder *builder, const char *operation,
@@ -7595,6 +8677,8 @@ static int asocket__socket_check(const asocket *socket, int kinds, const char *o
     ASOCKET_ASSERT(socket->state != ASOCKET__FREE && "a handle that was closed long ago");
     if (socket->state != ASOCKET__OPEN)
         return asocket__fail_at(socket->selector, ASOCKET_ECLOSED, 0, operation, &socket->remote);
+    if (socket->owned)
+        kinds &= ASOCKET__STREAM | ASOCKET__DATAGRAM; // for its transport only
     if (!(socket->kind & kinds))
         return asocket__fail(socket->selector, ASOCKET_EINVAL, operation,
                              asocket__kind_name(socket));
@@ -7654,7 +8738,7 @@ static int asocket__shutdown_read(asocket *socket)
 
 int asocket_shutdown(asocket *socket, int directions)
 {
-    int status = asocket__socket_check(socket, ASOCKET__STREAM, "shutdown");
+    int status = asocket__socket_check(socket, ASOCKET__STREAM | ASOCKET__LAYER, "shutdown");
 
     if (status)
         return status;
@@ -7724,6 +8808,7 @@ int asocket_remote_address(const asocket *socket, asocket_address *address)
 
 static int asocket__protocol_of(const asocket *socket)
 {
+    socket = asocket__bottom(socket);
     if (socket->kind == ASOCKET__DATAGRAM)
         return socket->domain == AF_UNIX ? ASOCKET__UNIX_DATAGRAM : ASOCKET__UDP;
     return socket->domain == AF_UNIX ? ASOCKET__UNIX : ASOCKET__TCP;
@@ -7753,7 +8838,8 @@ int asocket_set_option(asocket *socket, asocket_option option, int value)
     if (value < 0 || value > row->most)
         return asocket__fail_text(socket->selector, ASOCKET_EINVAL, "set_option", row->text,
                                   "the value is out of range");
-    status = asocket__option_set(socket->selector, socket->handle, socket->domain, row, value);
+    status = asocket__option_set(socket->selector, asocket__bottom(socket)->handle, socket->domain,
+                                 row, value);
     return status ? asocket__fail_text(socket->selector, status, "set_option", row->text, NULL)
                   : ASOCKET_OK;
 }
@@ -7772,7 +8858,7 @@ int asocket_get_option(const asocket *socket, asocket_option option, int *value)
     if (!asocket__option_place(row, socket->domain, &level, &name) ||
         (row->form == ASOCKET__INTERFACE && socket->domain == AF_INET))
         return asocket__fail_text(socket->selector, ASOCKET_ENOTSUP, "get_option", row->text, NULL);
-    if (ASOCKET_SYS(getsockopt)(socket->handle, level, name, value, &size))
+    if (ASOCKET_SYS(getsockopt)(asocket__bottom(socket)->handle, level, name, value, &size))
         return asocket__fail_text(socket->selector, asocket__status_of(errno), "get_option",
                                   row->text, NULL);
     if (row->form == ASOCKET__SWITCHES)
@@ -7782,7 +8868,8 @@ int asocket_get_option(const asocket *socket, asocket_option option, int *value)
 
 asocket_handle asocket_native_handle(const asocket *socket)
 {
-    return socket && socket->state == ASOCKET__OPEN ? socket->handle : ASOCKET__NO_HANDLE;
+    return socket && socket->state == ASOCKET__OPEN ? asocket__bottom(socket)->handle
+                                                    : ASOCKET__NO_HANDLE;
 }
 
 asocket_selector *asocket_selector_of(const asocket *socket)
@@ -7799,7 +8886,8 @@ int asocket_set_timeout(asocket *socket, int64_t ms)
     if (ms < ASOCKET_NO_WAIT)
         return asocket__fail(socket->selector, ASOCKET_EINVAL, "set_timeout",
                              "the time-out is negative");
-    socket->timeout = ms;
+    for (; socket; socket = socket->lower)
+        socket->timeout = ms;
     return ASOCKET_OK;
 }
 
@@ -7834,7 +8922,8 @@ int asocket_on_ready(asocket *socket, int events, asocket_function *function, vo
 
 static int asocket__channel_check(asocket *socket, uint8_t opened, const char *operation)
 {
-    int status = asocket__socket_check(socket, ASOCKET__STREAM | ASOCKET__DATAGRAM, operation);
+    int status = asocket__socket_check(socket, ASOCKET__STREAM | ASOCKET__DATAGRAM | ASOCKET__LAYER,
+                                       operation);
 
     if (status)
         return status;
@@ -8423,40 +9512,11 @@ int asocket_flush(asocket_write_channel *out)
     return status ? asocket__out_fail(out, status, "flush") : ASOCKET_OK;
 }
 
-static void asocket__pipe_finish(asocket__pipe *pipe, int status)
-{
-    pipe->writer_done = 1;
-    if (!pipe->in.ended)
-        pipe->in.ended = status;
-    asocket__ring_detach(pipe->selector, &pipe->out.own, pipe->out.capacity);
-    if (pipe->in.task)
-        asocket__wake(pipe->in.task, 0);
-    asocket__pipe_done(pipe);
-}
-
 // The reader has given up: there is nothing to tell it, but the pipe can be freed.
 static void asocket__pipe_leave(asocket_write_channel *out, int status)
 {
     if (out && out->pipe && out->status == status && !out->pipe->writer_done)
         asocket__pipe_finish(out->pipe, status);
-}
-
-static int asocket__out_finish(asocket_write_channel *out)
-{
-    int status = asocket__out_flush(out, 0);
-
-    if (status)
-        return status;
-    out->finished = 1;
-    out->status = ASOCKET_ECLOSED;
-    if (out->pipe) {
-        asocket__pipe_finish(out->pipe, ASOCKET_EOF);
-        return 0;
-    }
-    out->selector->statistics.system_calls++;
-    if (!ASOCKET_SYS(shutdown)(out->socket->handle, SHUT_WR) || errno == ENOTCONN)
-        return 0; // ENOTCONN: the peer is gone already, its own way
-    return asocket__status_of(errno);
 }
 
 int asocket_finish(asocket_write_channel *out)
@@ -8750,6 +9810,262 @@ int asocket_peer_credentials(const asocket *socket, asocket_credentials *credent
     return status ? status : ASOCKET_ENOTSUP;
 }
 #endif
+
+// Moving sockets
+
+static int asocket__move_check(asocket *socket, int kinds, asocket_selector *other,
+                               asocket_function *function, const char *operation)
+{
+    int status = asocket__socket_check(socket, kinds, operation);
+
+    if (status)
+        return status;
+    if (!other || !function)
+        return asocket__fail(socket->selector, ASOCKET_EINVAL, operation,
+                             "no selector, or no function");
+    if (socket->in.task || socket->out.task || socket->owned)
+        return asocket__fail(socket->selector, ASOCKET_EBUSY, operation,
+                             "another coroutine is inside a call on it");
+    return 0;
+}
+
+int asocket_hand_over(asocket *socket, asocket_selector *other, asocket_function *function)
+{
+    int kinds = ASOCKET__STREAM | ASOCKET__DATAGRAM | ASOCKET__LISTENER;
+    int status = asocket__move_check(socket, kinds, other, function, "hand_over");
+    asocket__move *move;
+
+    if (!status && !socket->out.status)
+        status = asocket__out_flush(&socket->out, 0);
+    if (status)
+        return socket ? asocket__fail(socket->selector, status, "hand_over", NULL) : status;
+    move = asocket__move_make(socket, other, function, socket->in.own.visible);
+    if (!move)
+        return asocket__fail(socket->selector, ASOCKET_ENOMEM, "hand_over", NULL);
+    move->ended = socket->in.ended;
+    move->hangup = socket->hangup;
+    move->reset = socket->reset;
+    socket->shared = 1; // it must leave the set: closing will not take it out
+    socket->selector->backend->remove(socket->selector, socket);
+    socket->registered = socket->selector->backend->reports;
+    socket->ready = ASOCKET__BOTH;
+    if (!asocket__post_push(other, asocket__move_run, move)) {
+        asocket__socket_leave(socket);
+        return ASOCKET_OK;
+    }
+    asocket__release(other, move, asocket__move_size(move->count));
+    return asocket__fail(socket->selector, ASOCKET_ENOMEM, "hand_over", NULL);
+}
+
+int asocket_share(asocket *server, asocket_selector *other, asocket_function *function)
+{
+    int kinds = ASOCKET__STREAM | ASOCKET__DATAGRAM | ASOCKET__LISTENER;
+    int status = asocket__socket_check(server, kinds, "share");
+    asocket__move *move;
+
+    if (status)
+        return status;
+    if (!other || !function)
+        return asocket__fail(server->selector, ASOCKET_EINVAL, "share",
+                             "no selector, or no function");
+    move = asocket__move_make(server, other, function, 0);
+    if (!move)
+        return asocket__fail(server->selector, ASOCKET_ENOMEM, "share", NULL);
+    move->names.unlink = false;
+    move->handle = ASOCKET_SYS(fcntl)(server->handle, F_DUPFD_CLOEXEC, 0);
+    if (move->handle < 0)
+        status = asocket__status_of(errno);
+    else if (asocket__post_push(other, asocket__move_run, move))
+        status = ASOCKET_ENOMEM;
+    if (!status) {
+        server->shared = 1;
+        return ASOCKET_OK;
+    }
+    if (move->handle >= 0)
+        (void)ASOCKET_SYS(close)(move->handle);
+    asocket__release(other, move, asocket__move_size(0));
+    return asocket__fail(server->selector, status, "share", NULL);
+}
+
+static int asocket__pass_check(asocket *channel, int side, const char *operation)
+{
+    int status = asocket__socket_check(channel, ASOCKET__STREAM | ASOCKET__DATAGRAM, operation);
+
+    if (status)
+        return status;
+    if (channel->domain != AF_UNIX)
+        return asocket__fail(channel->selector, ASOCKET_EINVAL, operation,
+                             "descriptors go through Unix sockets only");
+    if (side == ASOCKET__READER ? channel->in.task || channel->in.own.visible
+                                : channel->out.task || channel->out.own.size)
+        return asocket__fail(channel->selector, ASOCKET_EBUSY, operation,
+                             "its channel is in use, or holds bytes");
+    return 0;
+}
+
+int asocket_send_socket(asocket *unix_socket, asocket *socket)
+{
+    int status = asocket__pass_check(unix_socket, ASOCKET__WRITER, "send_socket");
+    ssize_t count = -1;
+
+    if (!status)
+        status = asocket__socket_check(socket, 255 & ~ASOCKET__LAYER, "send_socket");
+    while (!status && count < 0) {
+        status = asocket__datagram_wait(unix_socket, ASOCKET__WRITER);
+        if (status)
+            break;
+        count = asocket__handle_send(unix_socket, socket->handle);
+        if (count < 0)
+            status = asocket__datagram_error(unix_socket, ASOCKET_WRITE, errno);
+        if (status == ASOCKET_EAGAIN && unix_socket->timeout != ASOCKET_NO_WAIT)
+            status = 0;
+    }
+    if (!status) {
+        socket->shared = 1;
+        return ASOCKET_OK;
+    }
+    return unix_socket ? asocket__fail(unix_socket->selector, status, "send_socket", NULL) : status;
+}
+
+// A builder that fits a descriptor of any kind.
+static asocket_builder asocket__builder_for(asocket_selector *selector, asocket_handle handle)
+{
+    asocket_builder builder = asocket_tcp(selector);
+    asocket__native local;
+    socklen_t size = sizeof local;
+    int type = SOCK_STREAM;
+
+    memset(&local, 0, sizeof local);
+    (void)ASOCKET_SYS(getsockname)(handle, &local.any, &size);
+    size = sizeof type;
+    (void)ASOCKET_SYS(getsockopt)(handle, SOL_SOCKET, SO_TYPE, &type, &size);
+    if (local.any.sa_family == AF_UNIX)
+        builder.protocol = type == SOCK_DGRAM ? ASOCKET__UNIX_DATAGRAM : ASOCKET__UNIX;
+    else if (type == SOCK_DGRAM)
+        builder.protocol = ASOCKET__UDP;
+    return builder;
+}
+
+asocket *asocket_receive_socket(asocket *unix_socket)
+{
+    int status = asocket__pass_check(unix_socket, ASOCKET__READER, "receive_socket");
+    asocket_handle handle = ASOCKET__NO_HANDLE;
+    asocket *socket = NULL;
+    ssize_t count = -1;
+
+    if (status)
+        return NULL;
+    while (!status && handle == ASOCKET__NO_HANDLE) {
+        status = asocket__datagram_wait(unix_socket, ASOCKET__READER);
+        if (status)
+            break;
+        count = asocket__handle_receive(unix_socket, &handle);
+        if (count < 0)
+            status = asocket__datagram_error(unix_socket, ASOCKET_READ, errno);
+        else if (!count && unix_socket->kind == ASOCKET__STREAM)
+            status = ASOCKET_EOF;
+        if (status == ASOCKET_EAGAIN && unix_socket->timeout != ASOCKET_NO_WAIT)
+            status = 0;
+    }
+    if (status) {
+        (void)asocket__fail(unix_socket->selector, status, "receive_socket", NULL);
+        return NULL;
+    }
+    socket = asocket_adopt(asocket__builder_for(unix_socket->selector, handle), handle);
+    if (socket)
+        socket->shared = 1;
+    else
+        (void)ASOCKET_SYS(close)(handle);
+    return socket;
+}
+
+// Layers
+
+// The coroutine that closes a socket at its end closes the other one instead.
+static void asocket__launcher_pass(asocket *from, asocket *to)
+{
+    if (!from->launcher)
+        return;
+    to->launcher = from->launcher;
+    from->launcher = NULL;
+    if (to->launcher->socket == from)
+        to->launcher->socket = to;
+}
+
+asocket *asocket_layer(asocket *lower, const asocket_transport *transport, void *state)
+{
+    int kinds = ASOCKET__STREAM | ASOCKET__DATAGRAM | ASOCKET__LAYER;
+    asocket *layer;
+
+    if (asocket__socket_check(lower, kinds, "layer"))
+        return NULL;
+    if (!transport || !transport->read || !transport->write || !transport->close ||
+        !transport->cancel || lower->owned) {
+        (void)asocket__fail(lower->selector, ASOCKET_EINVAL, "layer",
+                            "a transport has four functions, a socket one layer above it");
+        return NULL;
+    }
+    layer = asocket__socket_new(lower->selector);
+    if (!layer) {
+        (void)asocket__fail(lower->selector, ASOCKET_ENOMEM, "layer", NULL);
+        return NULL;
+    }
+    asocket__socket_open(layer, ASOCKET__NO_HANDLE, ASOCKET__LAYER);
+    layer->lower = lower;
+    layer->transport = transport;
+    layer->layer_state = state;
+    layer->domain = lower->domain;
+    layer->registered = ASOCKET__BOTH;
+    asocket__socket_inherit(layer, lower->timeout, lower->capacity);
+    (void)asocket__local_learn(lower);
+    layer->local = lower->local;
+    layer->remote = lower->remote;
+    lower->owned = 1;
+    asocket__launcher_pass(lower, layer);
+    return layer;
+}
+
+asocket *asocket_detach(asocket *layered)
+{
+    int status = asocket__socket_check(layered, ASOCKET__LAYER, "detach");
+    asocket *lower;
+
+    if (status)
+        return NULL;
+    if (layered->in.task || layered->out.task || layered->in.own.visible || layered->owned)
+        status = asocket__fail(layered->selector, ASOCKET_EBUSY, "detach",
+                               "somebody is inside a call on it, or bytes were not read");
+    else if (!layered->out.status)
+        status = asocket__out_flush(&layered->out, 0);
+    if (status) {
+        (void)asocket__fail(layered->selector, status, "detach",
+                            status == ASOCKET_EBUSY ? "in use, or bytes were not read" : NULL);
+        return NULL;
+    }
+    lower = layered->lower;
+    (void)layered->transport->close(layered->layer_state, lower);
+    lower->owned = 0;
+    asocket__launcher_pass(layered, lower);
+    layered->state = ASOCKET__FLUSHING;
+    asocket__close_begin(layered);
+    asocket__close_finish(layered);
+    return lower;
+}
+
+// Files
+
+int64_t asocket_write_file(asocket_write_channel *out, int fd, int64_t offset, int64_t length)
+{
+    int status = asocket__out_enter(out, "write_file");
+
+    if (status)
+        return status;
+    if (fd < 0 || offset < 0 || length < ASOCKET_FOREVER)
+        return asocket__fail(out->selector, ASOCKET_EINVAL, "write_file",
+                             "no file, or a negative offset or length");
+    status = asocket__file_write(out, fd, offset, length);
+    return status ? asocket__out_fail(out, status, "write_file") : out->written;
+}
 
 #endif // ASOCKET_IMPLEMENTED
 #endif // ASOCKET_IMPLEMENTATION
