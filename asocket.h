@@ -9671,6 +9671,19 @@ ptrdiff_t asocket_receive(asocket *socket, asocket_datagram *datagram)
     return asocket__receive_one(socket, datagram, "receive");
 }
 
+// Whether one has no bytes to send, or no place to receive: the system would notice too late, and
+// drop what came.
+static bool asocket__data_missing(const asocket_datagram *datagrams, size_t count, int side)
+{
+    size_t i;
+
+    for (i = 0; i < count; i++)
+        if (!datagrams[i].data &&
+            (side == ASOCKET__READER ? datagrams[i].capacity : datagrams[i].size))
+            return true;
+    return false;
+}
+
 int asocket_send_many(asocket *socket, const asocket_datagram *datagrams, size_t count)
 {
     size_t sent = 0;
@@ -9679,8 +9692,9 @@ int asocket_send_many(asocket *socket, const asocket_datagram *datagrams, size_t
 
     if (status)
         return status;
-    if (!datagrams || count > INT_MAX)
-        return asocket__fail(socket->selector, ASOCKET_EINVAL, "send_many", "no datagrams");
+    if (!datagrams || count > INT_MAX || asocket__data_missing(datagrams, count, ASOCKET__WRITER))
+        return asocket__fail(socket->selector, ASOCKET_EINVAL, "send_many",
+                             "no datagrams, or no data");
     batch = asocket__batch_of(socket->selector);
     if (!batch)
         return asocket__fail(socket->selector, ASOCKET_ENOMEM, "send_many", NULL);
@@ -9699,17 +9713,6 @@ int asocket_send_many(asocket *socket, const asocket_datagram *datagrams, size_t
     return sent || !status ? (int)sent : status;
 }
 
-// The system would drop the datagram for which there is no place.
-static bool asocket__buffer_missing(const asocket_datagram *datagrams, size_t count)
-{
-    size_t i;
-
-    for (i = 0; i < count; i++)
-        if (!datagrams[i].data && datagrams[i].capacity)
-            return true;
-    return false;
-}
-
 int asocket_receive_many(asocket *socket, asocket_datagram *datagrams, size_t count)
 {
     int status = asocket__datagram_check(socket, ASOCKET__READER, "receive_many"), received = 0;
@@ -9717,7 +9720,7 @@ int asocket_receive_many(asocket *socket, asocket_datagram *datagrams, size_t co
 
     if (status || !count)
         return status;
-    if (!datagrams || asocket__buffer_missing(datagrams, count))
+    if (!datagrams || asocket__data_missing(datagrams, count, ASOCKET__READER))
         return asocket__fail(socket->selector, ASOCKET_EINVAL, "receive_many",
                              "no datagrams, or no buffer");
     batch = asocket__batch_of(socket->selector);
