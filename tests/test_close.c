@@ -1,151 +1,16 @@
 /* Closing: what was written arrives, closing returns at once and is bounded in time, whoever waits
    is told, a closed handle stays one, and a connection that breaks is never taken for one that
    ended. The peers are plain sockets. */
-#include "test.h"
+#include "line.h"
 
 #include <pthread.h>
 
 static asocket_selector *selector;
 static int backend;
 
-/* --- peers that look closely ------------------------------------------------------------------ */
-
-static char pattern(size_t at)
-{
-    return (char)(at % 251);
-}
-
-static void fill_pattern(char *bytes, size_t size, size_t from)
-{
-    size_t i;
-
-    for (i = 0; i < size; i++)
-        bytes[i] = pattern(from + i);
-}
-
-typedef struct arrival {
-    size_t total;
-    bool intact; /* each byte is the pattern's */
-    int end;     /* 0: in order, -ECONNRESET, -ETIMEDOUT */
-} arrival;
-
-static bool arrived(arrival *a, const char *bytes, ssize_t count)
-{
-    ssize_t i;
-
-    for (i = 0; i < count; i++)
-        a->intact = a->intact && bytes[i] == pattern(a->total + (size_t)i);
-    if (count > 0)
-        a->total += (size_t)count;
-    return count > 0;
-}
-
-/* Receives all until the end, in pieces, while the selector runs for `pause` ms after each. */
-static arrival receive_all(asocket_selector *running, int peer, int64_t pause)
-{
-    int64_t limit = test_clock() + (int64_t)10000000000 * test_slowness();
-    arrival a = {0, true, -ETIMEDOUT};
-    char bytes[16384];
-
-    while (test_clock() < limit) {
-        ssize_t count = recv(peer, bytes, sizeof bytes, MSG_DONTWAIT);
-
-        if (count < 0 && errno == EAGAIN) {
-            asocket_sleep(running, 1);
-        } else if (!arrived(&a, bytes, count)) {
-            a.end = count < 0 ? -errno : 0;
-            break;
-        } else if (pause) {
-            asocket_sleep(running, pause);
-        }
-    }
-    return a;
-}
-
-static bool all_arrived(asocket_selector *running, int peer, size_t size)
-{
-    arrival a = receive_all(running, peer, 0);
-
-    if (a.total == size && a.intact && a.end == 0)
-        return true;
-    diag("%zu of %zu bytes came, %s, and ended with %s", a.total, size,
-         a.intact ? "the right ones" : "WRONG ones", strerror(-a.end));
-    return false;
-}
-
-/* Sends what fits without waiting: how much that was. */
-static size_t send_what_fits(int peer, const char *bytes, size_t size)
-{
-    ssize_t count = send(peer, bytes, size, MSG_DONTWAIT | MSG_NOSIGNAL);
-
-    return count > 0 ? (size_t)count : 0;
-}
-
-/* --- a connection with both channels ---------------------------------------------------------- */
-
-typedef struct line {
-    test_pair pair;
-    asocket_read_channel *in;
-    asocket_write_channel *out;
-} line;
-
-static bool line_open_on(asocket_selector *owner, line *l, int flags)
-{
-    asocket_builder builder = asocket_tcp(owner);
-
-    memset(l, 0, sizeof *l);
-    builder.send_buffer = 8192; /* soon full */
-    builder.timeout = 5000;
-    if (!test_pair_open_with(builder, &l->pair))
-        return false;
-
-    l->in = asocket_open_read_channel(l->pair.socket);
-    l->out = asocket_open_write_channel(l->pair.socket, flags);
-    return true;
-}
-
 static bool line_open(line *l)
 {
     return line_open_on(selector, l, 0);
-}
-
-/* The peer's kernel says at once what it has, instead of 40 ms later, which would make room. */
-static void acknowledge(int peer)
-{
-#ifdef TCP_QUICKACK
-    static const int on = 1;
-
-    setsockopt(peer, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
-#else
-    (void)peer;
-#endif
-}
-
-/* Writes until nothing fits any more, neither the kernel nor the channel: how many bytes. */
-static size_t line_stuff(line *l)
-{
-    char bytes[1000];
-    size_t total = 0;
-    int rounds = 0;
-
-    asocket_set_timeout(l->pair.socket, 1);
-    while (rounds < 4) {
-        fill_pattern(bytes, sizeof bytes, total);
-        if (asocket_write(l->out, bytes, sizeof bytes) >= 0) {
-            total += sizeof bytes;
-        } else {
-            acknowledge(l->pair.peer);
-            rounds++;
-        }
-    }
-    asocket_set_timeout(l->pair.socket, 5000);
-    return total;
-}
-
-static void line_close(line *l)
-{
-    asocket_abort(l->pair.socket);
-    test_pair_close(&l->pair);
 }
 
 /* Somebody else on the same selector, who must not be disturbed. */
@@ -186,33 +51,35 @@ static void test_small(int flags, const char *kind)
     line_close(&l);
 }
 
+static size_t write_size;
+
 static void write_and_end(asocket_selector *owner, void *argument)
 {
+    static char bytes[1000000];
     asocket_write_channel *out =
         asocket_open_write_channel((asocket *)argument, ASOCKET_AUTO_FLUSH);
-    char bytes[10000];
     size_t total;
 
     (void)owner;
-    for (total = 0; total < 1000000; total += sizeof bytes) {
-        fill_pattern(bytes, sizeof bytes, total);
-        if (asocket_write(out, bytes, sizeof bytes) < 0)
+    for (total = 0; total < 1000000; total += write_size) {
+        fill_pattern(bytes, write_size, total);
+        if (asocket_write(out, bytes, write_size) < 0)
             return;
     }
 }
 
-static void test_large_to_a_slow_reader(void)
+static void test_large_to_a_slow_reader(size_t size)
 {
     test_pair pair;
     arrival a;
 
     if (!test_pair_open(selector, &pair))
         return;
+    write_size = size;
     asocket_launch_socket(selector, write_and_end, pair.socket);
     a = receive_all(selector, pair.peer, 1);
-    is_int(a.total, 1000000,
-           "P2: a million bytes reach a slow reader, though the writer has ended");
-    ok(a.intact && a.end == 0, "P2: unharmed, and then the end of the stream");
+    is_int(a.total, 1000000, "P2: a million bytes, %zu at a time, reach a slow reader", size);
+    ok(a.intact && a.end == 0, "P2: though the writer has ended long ago");
     test_pair_close(&pair);
 }
 
@@ -930,6 +797,25 @@ static void test_half_close_by_the_peer(void)
     line_close(&l);
 }
 
+static void test_shutdown_both(void)
+{
+    line l;
+
+    if (!line_open(&l))
+        return;
+    test_peer_send(l.pair.peer, "unread", 6);
+    asocket_write_string(l.out, "written");
+    is_status(asocket_shutdown(l.pair.socket, ASOCKET_READ | ASOCKET_WRITE), ASOCKET_OK,
+              "P3: both sides can be shut down");
+    is_status(asocket_read(l.in, scratch, 1), ASOCKET_EOF, "P1: reading is at its end");
+    is_status(asocket_write(l.out, "x", 1), ASOCKET_ECLOSED, "writing is refused");
+    ok(!asocket_is_closed(l.pair.socket), "the socket is open");
+    ok(test_peer_expect(selector, l.pair.peer, "written"), "P2: what was written before arrives");
+    asocket_close(l.pair.socket);
+    is_int(receive_all(selector, l.pair.peer, 0).end, 0, "P2: and the end");
+    line_close(&l);
+}
+
 /* Bytes that came are not lost by ending the other side. */
 static void test_finish_keeps_input(void)
 {
@@ -1165,6 +1051,29 @@ static void test_stolen_descriptor(size_t row)
     line_close(&w.to);
 }
 
+/* A duplicate keeps the connection, and with epoll even the registration. */
+static void test_duplicated_descriptor(void)
+{
+    uint64_t before;
+    int copy, i;
+    line l;
+
+    if (!line_open(&l))
+        return;
+    asocket_sleep(selector, 1);
+    copy = dup(asocket_native_handle(l.pair.socket));
+    asocket_abort(l.pair.socket);
+    before = turns();
+    for (i = 0; i < 5; i++) {
+        test_peer_send(l.pair.peer, "x", 1);
+        asocket_sleep(selector, 1);
+    }
+    ok(undisturbed(), "P10: what happens on a duplicate of a closed descriptor disturbs nobody");
+    ok(turns() - before < 60, "P10: nor does the loop spin");
+    close(copy);
+    line_close(&l);
+}
+
 static void test_stolen_before_the_call(void)
 {
     int64_t answer;
@@ -1194,7 +1103,8 @@ int main(int argc, char **argv)
         return test_end(selector);
     test_small(0, "without a flush");
     test_small(ASOCKET_AUTO_FLUSH, "with auto-flush");
-    test_large_to_a_slow_reader();
+    test_large_to_a_slow_reader(10000);
+    test_large_to_a_slow_reader(1000000);
     test_full_channel();
     test_unread_input(false);
     test_unread_input(true);
@@ -1222,6 +1132,7 @@ int main(int argc, char **argv)
 #endif
     test_half_close();
     test_half_close_by_the_peer();
+    test_shutdown_both();
     test_finish_keeps_input();
     test_reset_before_reading("");
     test_reset_before_reading("some bytes");
@@ -1238,6 +1149,7 @@ int main(int argc, char **argv)
     test_stolen_descriptor(0);
     test_stolen_descriptor(13);
     test_stolen_before_the_call();
+    test_duplicated_descriptor();
     line_close(&bystander);
     return test_end(selector);
 }

@@ -186,6 +186,21 @@ static void test_addresses(void)
     close(listener);
 }
 
+/* An IPv4 address in IPv6's clothes. */
+static void test_mapped(void)
+{
+    int port, listener = answerer(&port);
+    asocket *socket = asocket_connect(asocket_tcp(selector), "::ffff:127.0.0.1", port);
+    asocket_address remote;
+
+    ok(socket && asocket_remote_address(socket, &remote) == 0 && asocket_ip_is_ipv4(&remote.ip) &&
+           asocket_ip_is_loopback(&remote.ip) && remote.port == port,
+       "::ffff:127.0.0.1 leads to 127.0.0.1, and is shown as that");
+    ok(socket && talks(socket, listener), "and works");
+    asocket_abort(socket);
+    close(listener);
+}
+
 static void test_ipv6(void)
 {
     int port, listener = listen_ipv6(&port);
@@ -205,6 +220,7 @@ static void test_ipv6(void)
     ok(socket && talks(socket, listener), "localhost is tried over IPv6 when IPv4 refuses");
     asocket_abort(socket);
     close(listener);
+    test_mapped();
 }
 
 static void test_bad_hosts(void)
@@ -405,6 +421,15 @@ static void test_self_connect(void)
     ok(!asocket_connect(builder, "127.0.0.1", port), "nobody connects to himself");
     is_status(asocket_error(selector), ASOCKET_ECONNREFUSED, "it is refused");
     is_int(open_sockets(), 0, "nothing stays open");
+    fd = listen_ipv6(&port);
+    if (fd < 0) {
+        skip(1, "there is no IPv6 here");
+        return;
+    }
+    close(fd);
+    builder.local = asocket_address_of(asocket_ipv6(0, 0, 0, 0, 0, 0, 0, 1), (uint16_t)port);
+    ok(!asocket_connect(builder, "::1", port) && asocket_error(selector) == ASOCKET_ECONNREFUSED,
+       "nor over IPv6");
 }
 
 static void test_local_address(void)

@@ -1,0 +1,142 @@
+/* line.h - for tests that look closely at the bytes of a connection: a pattern that shows what was
+   lost or came twice, a socket with both channels, and how to fill it. */
+#ifndef LINE_H
+#define LINE_H
+
+#include "test.h"
+
+/* --- peers that look closely ------------------------------------------------------------------ */
+
+static inline char pattern(size_t at)
+{
+    return (char)(at % 251);
+}
+
+static inline void fill_pattern(char *bytes, size_t size, size_t from)
+{
+    size_t i;
+
+    for (i = 0; i < size; i++)
+        bytes[i] = pattern(from + i);
+}
+
+typedef struct arrival {
+    size_t total;
+    bool intact; /* each byte is the pattern's */
+    int end;     /* 0: in order, -ECONNRESET, -ETIMEDOUT */
+} arrival;
+
+static inline bool arrived(arrival *a, const char *bytes, ssize_t count)
+{
+    ssize_t i;
+
+    for (i = 0; i < count; i++)
+        a->intact = a->intact && bytes[i] == pattern(a->total + (size_t)i);
+    if (count > 0)
+        a->total += (size_t)count;
+    return count > 0;
+}
+
+/* Receives all until the end, in pieces, while the selector runs for `pause` ms after each. */
+static inline arrival receive_all(asocket_selector *running, int peer, int64_t pause)
+{
+    int64_t limit = test_clock() + (int64_t)10000000000 * test_slowness();
+    arrival a = {0, true, -ETIMEDOUT};
+    char bytes[16384];
+
+    while (test_clock() < limit) {
+        ssize_t count = recv(peer, bytes, sizeof bytes, MSG_DONTWAIT);
+
+        if (count < 0 && errno == EAGAIN) {
+            asocket_sleep(running, 1);
+        } else if (!arrived(&a, bytes, count)) {
+            a.end = count < 0 ? -errno : 0;
+            break;
+        } else if (pause) {
+            asocket_sleep(running, pause);
+        }
+    }
+    return a;
+}
+
+static inline bool all_arrived(asocket_selector *running, int peer, size_t size)
+{
+    arrival a = receive_all(running, peer, 0);
+
+    if (a.total == size && a.intact && a.end == 0)
+        return true;
+    diag("%zu of %zu bytes came, %s, and ended with %s", a.total, size,
+         a.intact ? "the right ones" : "WRONG ones", strerror(-a.end));
+    return false;
+}
+
+/* Sends what fits without waiting: how much that was. */
+static inline size_t send_what_fits(int peer, const char *bytes, size_t size)
+{
+    ssize_t count = send(peer, bytes, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+    return count > 0 ? (size_t)count : 0;
+}
+
+/* --- a connection with both channels ---------------------------------------------------------- */
+
+typedef struct line {
+    test_pair pair;
+    asocket_read_channel *in;
+    asocket_write_channel *out;
+} line;
+
+static inline bool line_open_on(asocket_selector *owner, line *l, int flags)
+{
+    asocket_builder builder = asocket_tcp(owner);
+
+    memset(l, 0, sizeof *l);
+    builder.send_buffer = 8192; /* soon full */
+    builder.timeout = 5000;
+    if (!test_pair_open_with(builder, &l->pair))
+        return false;
+    l->in = asocket_open_read_channel(l->pair.socket);
+    l->out = asocket_open_write_channel(l->pair.socket, flags);
+    return true;
+}
+
+/* The peer's kernel says at once what it has, instead of 40 ms later, which would make room. */
+static inline void acknowledge(int peer)
+{
+#ifdef TCP_QUICKACK
+    static const int on = 1;
+
+    setsockopt(peer, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
+#else
+    (void)peer;
+#endif
+}
+
+/* Writes until nothing fits any more, neither the kernel nor the channel: how many bytes. */
+static inline size_t line_stuff(line *l)
+{
+    char bytes[1000];
+    size_t total = 0;
+    int rounds = 0;
+
+    asocket_set_timeout(l->pair.socket, 1);
+    while (rounds < 4) {
+        fill_pattern(bytes, sizeof bytes, total);
+        if (asocket_write(l->out, bytes, sizeof bytes) >= 0) {
+            total += sizeof bytes;
+        } else {
+            acknowledge(l->pair.peer);
+            rounds++;
+        }
+    }
+    asocket_set_timeout(l->pair.socket, 5000);
+    return total;
+}
+
+static inline void line_close(line *l)
+{
+    asocket_abort(l->pair.socket);
+    test_pair_close(&l->pair);
+}
+
+#endif
