@@ -1061,6 +1061,7 @@ enum {
     ASOCKET__DESTROY_DRAIN = 1000,  // ms that destroy waits for the peer's end of stream
     ASOCKET__PAUSE_FIRST = 5,       // ms, accept's back-off at the descriptor limit
     ASOCKET__PAUSE_LAST = 1000,
+    ASOCKET__RETRY_LAST = 64,    // ms, the longest pause of who sends to a full Unix receiver
     ASOCKET__ATTEMPT_DELAY = 250 // ms between two attempts to connect (RFC 8305, 8)
 };
 
@@ -1310,6 +1311,8 @@ struct asocket_selector {
     asocket__task *outside; // stands for the code outside of coroutines
     asocket__link ready;    // coroutines to resume
     asocket *serve;         // sockets whose background work can go on
+    asocket *serving;       // the rest of those that this turn serves
+    uint32_t guests;        // callbacks that run, one inside of the other
     asocket **chunks;       // all sockets, ASOCKET__CHUNK each
     uint32_t chunk_count, chunk_capacity, socket_count, quarantined;
     asocket__link closed_sockets; // the last ASOCKET__QUARANTINE
@@ -1329,7 +1332,7 @@ struct asocket_selector {
     asocket__pool *pool;         // threads that look names up
     asocket__batch *batch;
     asocket__link open_slabs, idle_slabs; // with free stacks: some; all
-    char *buffers, *large_buffers; // free ones, linked through their first bytes
+    char *buffers, *large_buffers;        // free ones, linked through their first bytes
     uint32_t buffer_count, large_count, large_used;
     asocket__link lingering; // closed sockets that still flush or drain
     asocket__link starved;   // coroutines whose accept waits for a descriptor
@@ -2441,51 +2444,20 @@ static void asocket__rest(int64_t timeout)
 // ------------------------------------------------------------------------------------------------
 // >>switch
 // From one stack to another. The sanitizers, Valgrind and the C++ run-time are told here and only
-// here. asocket__swap stores the stack pointer of the caller, loads another and goes on there; it
-// keeps what the ABI says a call keeps, but neither MXCSR nor the x87 control word (four times the
-// cost; a coroutine that changes the rounding mode must restore it before it waits).
+// here. asocket__swap_into stores the stack pointer of one task, loads another's and goes on there;
+// neither MXCSR nor the x87 control word are kept (four times the cost; a coroutine that changes the
+// rounding mode must restore it before it waits).
 
 #if ASOCKET__SWITCH == ASOCKET__SWITCH_X64
 
-// Left by a jump, not by ret: the return predictor would be wrong every time, 10 ns.
+// Where a new stack begins: it holds the task and the function to call with it.
 __asm__(".text\n"
-        ".p2align 4\n"
-#ifdef __APPLE__
-        ".private_extern _asocket__swap\n"
-        ".weak_definition _asocket__swap\n"
-        "_asocket__swap:\n"
-#else
-        ".weak asocket__swap\n"
-        ".hidden asocket__swap\n"
-        ".type asocket__swap,@function\n"
-        "asocket__swap:\n"
-#endif
-        ".cfi_startproc\n"
-        "pushq %rbp\n"
-        "pushq %rbx\n"
-        "pushq %r12\n"
-        "pushq %r13\n"
-        "pushq %r14\n"
-        "pushq %r15\n"
-        "movq %rsp, (%rdi)\n"
-        "movq %rsi, %rsp\n"
-        "popq %r15\n"
-        "popq %r14\n"
-        "popq %r13\n"
-        "popq %r12\n"
-        "popq %rbx\n"
-        "popq %rbp\n"
-        "popq %rcx\n"
-        ".byte 0x3e\n" // notrack: what it goes back to begins with no endbr64
-        "jmp *%rcx\n"
-        ".cfi_endproc\n"
         ".p2align 4\n"
 #ifdef __APPLE__
         ".private_extern _asocket__entry\n"
         ".weak_definition _asocket__entry\n"
         "_asocket__entry:\n"
 #else
-        ".size asocket__swap,.-asocket__swap\n"
         ".weak asocket__entry\n"
         ".hidden asocket__entry\n"
         ".type asocket__entry,@function\n"
@@ -2493,10 +2465,11 @@ __asm__(".text\n"
 #endif
         ".cfi_startproc\n"
         ".cfi_undefined rip\n" // the unwinder stops here
-        "movq %r12, %rdi\n"
+        "popq %rdi\n"
+        "popq %rax\n"
         "pushq $0\n"
-        ".byte 0x3e\n"
-        "jmp *%r13\n"
+        ".byte 0x3e\n" // notrack: the function may begin with no endbr64
+        "jmp *%rax\n"
         ".cfi_endproc\n"
 #ifndef __APPLE__
         ".size asocket__entry,.-asocket__entry\n"
@@ -2506,7 +2479,6 @@ __asm__(".text\n"
 #ifdef __cplusplus
 extern "C" {
 #endif
-void asocket__swap(void **save, void *load);
 void asocket__entry(void);
 #ifdef __cplusplus
 }
@@ -2516,23 +2488,55 @@ void asocket__entry(void);
 static void asocket__swap_prepare(asocket__task *task, char *stack, size_t size,
                                   void (*main)(asocket__task *))
 {
-    uintptr_t *frame = (uintptr_t *)(void *)(stack + (size & ~(size_t)15));
+    uintptr_t *frame = (uintptr_t *)(void *)(stack + (size & ~(size_t)15)) - 2;
 
-    *--frame = 0;
-    *--frame = 0;
+    frame[0] = frame[1] = 0;
+    *--frame = (uintptr_t)main;
+    *--frame = (uintptr_t)task;
     *--frame = (uintptr_t)asocket__entry;
-    *--frame = 0;               // rbp: the end of the chain of frames
-    *--frame = 0;               // rbx
-    *--frame = (uintptr_t)task; // r12
-    *--frame = (uintptr_t)main; // r13
-    *--frame = 0;               // r14
-    *--frame = 0;               // r15
+    *--frame = 0; // rbp: the end of the chain of frames
+    *--frame = 0; // rbx
     task->stack_pointer = frame;
 }
 
-static void asocket__swap_into(asocket__task *task, asocket__task *from)
+#ifdef __AVX512F__
+#define ASOCKET__MORE_REGISTERS                                                                   \
+    , "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25",   \
+        "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31", "k1", "k2", "k3", "k4", "k5", "k6", \
+        "k7"
+#else
+#define ASOCKET__MORE_REGISTERS
+#endif
+
+// In line, and left by a jump: after a ret, or a call that never returns, the return predictor would
+// be wrong for every function that returns later, 10 ns. The compiler saves what it needs of the
+// registers named at the end.
+static inline __attribute__((always_inline)) void asocket__swap_into(asocket__task *task,
+                                                                     asocket__task *from)
 {
-    asocket__swap(&from->stack_pointer, task->stack_pointer);
+    void *load = task->stack_pointer, **save = &from->stack_pointer;
+
+    __asm__ __volatile__("leaq -128(%%rsp), %%rsp\n\t" // past the red zone
+                         "leaq 1f(%%rip), %%rax\n\t"
+                         "pushq %%rax\n\t"
+                         "pushq %%rbp\n\t"
+                         "pushq %%rbx\n\t"
+                         "movq %%rsp, (%%rdi)\n\t"
+                         "movq %%rsi, %%rsp\n\t"
+                         "popq %%rbx\n\t"
+                         "popq %%rbp\n\t"
+                         "popq %%rax\n\t"
+                         ".byte 0x3e\n\t" // notrack
+                         "jmp *%%rax\n"
+                         "1:\n\t"
+                         "leaq 128(%%rsp), %%rsp"
+                         : "+D"(save), "+S"(load)
+                         :
+                         : "rax", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
+                           "r15", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
+                           "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15",
+                           "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)",
+                           "memory", "cc" ASOCKET__MORE_REGISTERS);
 }
 
 #elif ASOCKET__SWITCH == ASOCKET__SWITCH_ARM64
@@ -3373,7 +3377,8 @@ static void asocket__buffers_free(asocket_selector *selector)
 // Every timer that may run has its place before it is needed.
 static int asocket__timer_room(asocket_selector *selector)
 {
-    uint32_t needed = (uint32_t)selector->statistics.coroutines + selector->socket_count + 8;
+    uint32_t tasks = (uint32_t)selector->statistics.coroutines + selector->guests;
+    uint32_t needed = tasks + selector->socket_count + 8; // one more guest among the 8
     void *entries = asocket__grow(selector, selector->heap.entries, &selector->heap.capacity,
                                   needed, sizeof *selector->heap.entries);
 
@@ -4651,15 +4656,15 @@ static asocket__pool *asocket__pool_of(asocket_selector *selector)
 static int asocket__pool_ask(asocket__pool *pool, asocket__lookup *lookup)
 {
     asocket__lookup **end = &pool->first;
-    int status = 0;
+    int status = 0, before = 0;
 
     (void)pthread_mutex_lock(&pool->lock);
-    if (!pool->idle && pool->threads < ASOCKET__LOOKUP_THREADS)
+    for (; *end; end = &(*end)->next)
+        before++; // each of them has an idle thread that was told, but does not run yet
+    if (pool->idle <= before && pool->threads < ASOCKET__LOOKUP_THREADS)
         status = asocket__pool_grow(pool);
     if (status && pool->threads)
         status = 0; // one of the others will
-    while (!status && *end)
-        end = &(*end)->next;
     if (!status) {
         *end = lookup;
         (void)pthread_cond_signal(&pool->work);
@@ -4763,7 +4768,8 @@ static void asocket__lookups_forget(asocket_selector *selector)
 // One turn: look at the descriptors, fire timers, do background work, resume coroutines. The loop
 // runs on the stack of whoever called asocket_run, asocket_poll, or waits outside a coroutine.
 
-// Runs a callback on the loop's stack. What it waits for, it waits for as code of its own.
+// Runs a callback on the loop's stack. What it waits for, it waits for as code of its own. Room for
+// its timer must have been made.
 static void asocket__call(asocket_selector *selector, asocket_function *function, void *argument)
 {
     asocket__task guest, *outside = selector->outside;
@@ -4773,7 +4779,9 @@ static void asocket__call(asocket_selector *selector, asocket_function *function
     guest.outside = 1;
     guest.cancelled = selector->destroying;
     selector->outside = &guest;
+    selector->guests++;
     function(selector, argument);
+    selector->guests--;
     selector->outside = outside;
     asocket__heap_remove(&selector->heap, &guest.timer);
     asocket__children_pass_on(&guest, &selector->root);
@@ -4789,6 +4797,8 @@ static int asocket__post_run(asocket_selector *selector, asocket__post *post)
 #else
 static int asocket__post_run(asocket_selector *selector, asocket__post *post)
 {
+    if (asocket__timer_room(selector))
+        return ASOCKET_ENOMEM;
     asocket__call(selector, post->function, post->argument);
     return 0;
 }
@@ -4802,12 +4812,15 @@ static void asocket__posts_run(asocket_selector *selector)
     if (ASOCKET__LOAD(&selector->posts))
         asocket__posts_take(selector);
     while (selector->late) {
-        asocket__post post = *selector->late;
+        asocket__post *post = selector->late;
 
-        if (asocket__post_run(selector, &post))
+        selector->late = post->next; // first, for a callback may run the loop
+        if (asocket__post_run(selector, post)) {
+            post->next = selector->late;
+            selector->late = post;
             return;
-        asocket__release(selector, selector->late, sizeof post);
-        selector->late = post.next;
+        }
+        asocket__release(selector, post, sizeof *post);
     }
 }
 
@@ -4831,22 +4844,44 @@ static void asocket__timers_run(asocket_selector *selector)
         asocket__timer_fire(selector, selector->heap.entries[1].timer);
 }
 
-static void asocket__notices_run(asocket *socket)
+// Those to call now leave the socket's list first, for a callback may add to it. For the others the
+// backend is asked; if it refuses they are called too: their next try says why.
+static asocket__notice *asocket__notices_take(asocket *socket)
 {
-    asocket__notice **place = &socket->notices;
+    int ready = socket->ready | (socket->in.own.visible ? ASOCKET_READ : 0);
+    asocket__notice **place = &socket->notices, *taken = NULL, **end = &taken;
     asocket_selector *selector = socket->selector;
 
     while (*place) {
-        asocket__notice notice = **place;
+        asocket__notice *notice = *place;
 
-        if (!(notice.events & socket->ready)) {
-            place = &(*place)->next;
+        if (!(notice->events & ready) &&
+            !selector->backend->arm(selector, socket, notice->events)) {
+            place = &notice->next;
             continue;
         }
-        asocket__release(selector, *place, sizeof notice);
-        *place = notice.next;
-        asocket__call(selector, notice.function, notice.argument);
-        place = &socket->notices; // the callback may have changed the list
+        *place = notice->next;
+        notice->next = NULL;
+        *end = notice;
+        end = &notice->next;
+    }
+    return taken;
+}
+
+// A callback may close the socket: then the rest is forgotten.
+static void asocket__notices_run(asocket *socket)
+{
+    asocket_selector *selector = socket->selector;
+    asocket__notice *taken = asocket__notices_take(socket);
+    uint32_t generation = socket->generation;
+
+    while (taken) {
+        asocket__notice *notice = taken;
+
+        taken = notice->next;
+        if (socket->state == ASOCKET__OPEN && socket->generation == generation)
+            asocket__call(selector, notice->function, notice->argument);
+        asocket__release(selector, notice, sizeof *notice);
     }
 }
 
@@ -4864,15 +4899,18 @@ static void asocket__layer_start_end(asocket *layer)
 }
 #endif
 
+// A turn inside of a callback goes on with the list of the turn outside, where it stands. Without
+// memory for a callback's timer the rest waits for the next turn.
 static void asocket__serve_sockets(asocket_selector *selector)
 {
-    asocket *list = selector->serve;
+    if (!selector->serving) {
+        selector->serving = selector->serve;
+        selector->serve = NULL;
+    }
+    while (selector->serving && !asocket__timer_room(selector)) {
+        asocket *socket = selector->serving;
 
-    selector->serve = NULL;
-    while (list) {
-        asocket *socket = list;
-
-        list = socket->serve_next;
+        selector->serving = socket->serve_next;
         socket->served = 0;
         if (socket->state == ASOCKET__OPEN && socket->out.pending)
             (void)asocket__out_push(&socket->out, 0);
@@ -4890,7 +4928,7 @@ static int64_t asocket__idle_time(asocket_selector *selector, int64_t limit)
 {
     int64_t due, left;
 
-    if (!asocket__list_empty(&selector->ready) || selector->serve || !limit ||
+    if (!asocket__list_empty(&selector->ready) || selector->serve || selector->serving || !limit ||
         ASOCKET__LOAD(&selector->posts) || ASOCKET__LOAD(&selector->stopped) ||
         ASOCKET__LOAD(&selector->answered))
         return 0;
@@ -4926,13 +4964,17 @@ static void asocket__look(asocket_selector *selector, int64_t limit)
 static void asocket__turn(asocket_selector *selector, int64_t limit)
 {
     selector->statistics.turns++;
-    if (!limit || asocket__list_empty(&selector->ready) || selector->since_wait >= ASOCKET__RESUMES)
-        asocket__look(selector, limit);
+    if (limit && !asocket__list_empty(&selector->ready) &&
+        selector->since_wait < ASOCKET__RESUMES && !selector->serve && !selector->serving) {
+        asocket__resume_ready(selector); // all else can wait that long
+        return;
+    }
+    asocket__look(selector, limit);
     asocket__timers_run(selector);
     if (ASOCKET__LOAD(&selector->answered))
         asocket__lookups_take(selector);
     asocket__posts_run(selector);
-    if (selector->serve)
+    if (selector->serve || selector->serving)
         asocket__serve_sockets(selector);
     asocket__resume_ready(selector);
 }
@@ -4987,8 +5029,10 @@ static void asocket__queue(asocket_selector *selector, asocket__task *task)
 {
     task->state = ASOCKET__READY;
     asocket__list_append(&selector->ready, &task->link);
-    if (!task->outside)
+    if (ASOCKET__LIKELY(!task->outside)) {
         asocket__switch_to(selector->outside, task, false);
+        return;
+    }
     while (task->state == ASOCKET__READY)
         asocket__turn(selector, 0);
 }
@@ -5106,7 +5150,8 @@ static int asocket__wait_socket(asocket *socket, int side, int64_t timeout)
         return asocket__wait_not(socket, side, status);
     if (socket->ready & (1 << side))
         return 0; // sending what was written turned it
-    status = selector->backend->arm(selector, socket, 1 << side);
+    if (!(socket->registered & (1 << side)) || selector->backend->reports)
+        status = selector->backend->arm(selector, socket, 1 << side);
     if (status || (socket->ready & (1 << side)))
         return status;
     socket->waiter[side] = task;
@@ -5458,24 +5503,33 @@ static void asocket__path_own(asocket *socket)
     socket->names->unlink = true;
 }
 
-static int asocket__bind_listen(const asocket_builder *builder, asocket *socket,
-                                const asocket__endpoint *endpoint)
+// Binds, to a path as the builder's unlink says: 0, or a status.
+static int asocket__bind_to(const asocket_builder *builder, asocket *socket,
+                            const asocket__endpoint *endpoint)
 {
-    bool local = endpoint->family == ASOCKET__PATH && builder->unlink > 0;
+    bool path = endpoint->family == ASOCKET__PATH && builder->unlink > 0;
     int error, status;
 
-    if (local)
+    if (path)
         asocket__path_clear(endpoint, socket->kind == ASOCKET__DATAGRAM ? SOCK_DGRAM : SOCK_STREAM);
     error = asocket__bind_handle(socket, endpoint);
     if (error)
         return asocket__status_of(error);
-    status = asocket__local_learn(socket);
-    if (status)
-        return status;
-    if (local)
+    status = path ? asocket__local_learn(socket) : 0;
+    if (path && !status)
         asocket__path_own(socket);
-    if (socket->kind == ASOCKET__DATAGRAM)
-        return 0;
+    return status;
+}
+
+static int asocket__bind_listen(const asocket_builder *builder, asocket *socket,
+                                const asocket__endpoint *endpoint)
+{
+    int status = asocket__bind_to(builder, socket, endpoint);
+
+    if (!status)
+        status = asocket__local_learn(socket);
+    if (status || socket->kind == ASOCKET__DATAGRAM)
+        return status;
     socket->selector->statistics.system_calls++;
     return ASOCKET_SYS(listen)(socket->handle,
                                builder->backlog ? builder->backlog : ASOCKET__BACKLOG)
@@ -5654,7 +5708,7 @@ typedef struct asocket__race {
 static int asocket__connect_local(const asocket_builder *builder, asocket *socket)
 {
     asocket__endpoint local;
-    int status, error;
+    int status;
 
     if (!builder->local.ip.family && !builder->local.path_length)
         return 0;
@@ -5662,10 +5716,8 @@ static int asocket__connect_local(const asocket_builder *builder, asocket *socke
     if (status || asocket__domain_of(&local) != socket->domain)
         return asocket__fail(builder->selector, status ? status : ASOCKET_EINVAL, "connect",
                              "the local address is of another kind");
-    error = asocket__bind_handle(socket, &local);
-    if (!error)
-        return 0;
-    return asocket__fail_at(builder->selector, asocket__status_of(error), error, "bind", &local);
+    status = asocket__bind_to(builder, socket, &local);
+    return status ? asocket__fail_at(builder->selector, status, 0, "bind", &local) : 0;
 }
 
 // Starts one attempt: 0 under way or done, else its failure, noted.
@@ -5880,6 +5932,42 @@ static bool asocket__host_is_local(const char *host)
     return true;
 }
 
+static bool asocket__label_character(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
+           c == '_';
+}
+
+// Whether a label is a number, decimal or with 0x: "127.1" and "0x7f.1" are addresses to some
+// systems, and nothing to us (RFC 1123, 2.1). "3f2a" is a name.
+static bool asocket__label_is_number(const char *label, size_t length)
+{
+    bool hexadecimal = length > 1 && label[0] == '0' && (label[1] | 0x20) == 'x';
+    size_t i;
+
+    for (i = hexadecimal ? 2 : 0; i < length; i++)
+        if (asocket__hex_digit(label[i]) < 0 || (!hexadecimal && label[i] > '9'))
+            return false;
+    return true;
+}
+
+// A host name: letters, digits, hyphens and dots, up to 253 bytes, whose last label is no number.
+static bool asocket__host_is_name(const char *host)
+{
+    size_t length = strlen(host), i, label = 0;
+
+    if (!length || length > 253 || host[0] == '.')
+        return false;
+    if (host[length - 1] == '.')
+        length--;
+    for (i = 0; i < length; i++)
+        if (host[i] == '.' && host[i + 1] != '.')
+            label = i + 1;
+        else if (!asocket__label_character(host[i]))
+            return false;
+    return !asocket__label_is_number(host + label, length - label);
+}
+
 // Up to two endpoints; a status otherwise. A path is kept in `address`.
 static int asocket__host_endpoints(const asocket_builder *builder, const char *host, uint16_t port,
                                    asocket_address *address, asocket__endpoint endpoints[2])
@@ -5897,8 +5985,8 @@ static int asocket__host_endpoints(const asocket_builder *builder, const char *h
         address->port = port;
         return asocket__endpoint_of(address, &endpoints[0]);
     }
-    if (!asocket__host_is_local(host))
-        return ASOCKET_ENOTFOUND; // a name: to be looked up
+    if (!asocket__host_is_local(host) || !asocket__host_is_name(host))
+        return ASOCKET_ENOTFOUND; // a name, perhaps: to be looked up
     endpoints[0].family = 4;
     endpoints[0].bytes[0] = 127;
     endpoints[0].bytes[3] = 1;
@@ -5906,36 +5994,6 @@ static int asocket__host_endpoints(const asocket_builder *builder, const char *h
     endpoints[1].bytes[15] = 1;
     endpoints[0].port = endpoints[1].port = port;
     return 0;
-}
-
-static bool asocket__label_character(char c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
-           c == '_';
-}
-
-// A host name: letters, digits, hyphens and dots, up to 253 bytes, whose last label is no number:
-// "127.1" and "0x7f.1" are addresses to some systems, and nothing to us (RFC 1123, 2.1).
-static bool asocket__host_is_name(const char *host)
-{
-    size_t length = strlen(host), i, label = 0;
-    bool number = false;
-
-    if (!length || length > 253 || host[0] == '.')
-        return false;
-    if (host[length - 1] == '.')
-        length--;
-    for (i = 0; i < length; i++) {
-        if (host[i] == '.' && host[i + 1] != '.') {
-            label = i + 1;
-            continue;
-        }
-        if (!asocket__label_character(host[i]))
-            return false;
-        number = i == label ? host[i] >= '0' && host[i] <= '9'
-                            : number && (asocket__hex_digit(host[i]) >= 0 || (host[i] | 32) == 'x');
-    }
-    return length && !number;
 }
 
 #if ASOCKET__THREADS
@@ -5955,8 +6013,8 @@ static int asocket__host_lookup(asocket_selector *selector, const char *host,
     lookup->users--;
     if (lookup->done && !status)
         status = lookup->status;
-    *count = lookup->count;
-    if (lookup->done)
+    *count = status ? 0 : lookup->count; // before that it is its thread's
+    if (!status)
         memcpy(endpoints, lookup->endpoints, sizeof lookup->endpoints);
     if (lookup->done && !lookup->users)
         ASOCKET_FREE(lookup);
@@ -6548,9 +6606,7 @@ static int asocket__out_write(asocket_write_channel *out, const void *bytes, siz
     if (size > out->capacity)
         return out->pipe ? asocket__out_pieces(out, (const char *)bytes, size)
                          : asocket__out_direct(out, (const char *)bytes, size);
-    if (!out->pipe && !out->own.size &&
-        (size == out->capacity || (out->auto_flush && size >= out->capacity / 2)) &&
-        asocket__out_breathe(out) == 0)
+    if (size == out->capacity && !out->pipe && !out->own.size && asocket__out_breathe(out) == 0)
         return asocket__out_whole(out, (const char *)bytes, (uint32_t)size);
     return asocket__out_append(out, bytes, (uint32_t)size);
 }
@@ -7113,6 +7169,11 @@ static void asocket__map(asocket__endpoint *endpoint)
     endpoint->family = 6;
 }
 
+static bool asocket__is_targeted(const asocket_address *to)
+{
+    return to && (to->path_length || to->ip.family);
+}
+
 // Where to: the length of the native address, 0 for the connected peer, or a status. A dual-stack
 // socket reaches IPv4 by mapped addresses.
 static int asocket__target_of(const asocket *socket, const asocket_address *to,
@@ -7121,8 +7182,8 @@ static int asocket__target_of(const asocket *socket, const asocket_address *to,
     asocket__endpoint endpoint;
     int status;
 
-    if (!to || (!to->path_length && !to->ip.family))
-        return 0;
+    if (!asocket__is_targeted(to))
+        return socket->remote.family ? 0 : ASOCKET_EINVAL;
     status = asocket__endpoint_of(to, &endpoint);
     if (status)
         return status;
@@ -7214,6 +7275,57 @@ static int asocket__datagram_wait(asocket *socket, int side)
         status = asocket__wait_socket(socket, side, socket->timeout);
     *inside = NULL;
     return *ended ? *ended : status;
+}
+
+// The system tells of room in the queue of the connected peer only. To others a Unix socket sends by
+// trying, again in growing intervals, and when one of its own datagrams was received.
+typedef struct asocket__retry {
+    int64_t until; // ns
+    int64_t pause; // ms; 0: not tried yet
+} asocket__retry;
+
+static int asocket__datagram_pause(asocket *socket, asocket__retry *retry)
+{
+    asocket_selector *selector = socket->selector;
+    asocket__task *task = asocket__self(selector);
+    int64_t limit, next;
+    int status = asocket__wait_begin(selector, socket->timeout, &limit);
+
+    if (!status && !selector->backend->reports) // poll(2) says that there is room, again and again
+        status = selector->backend->arm(selector, socket, ASOCKET_WRITE);
+    if (status)
+        return status;
+    if (limit < retry->until)
+        retry->until = limit;
+    next = asocket__later(asocket__now(), retry->pause);
+    retry->pause = retry->pause < ASOCKET__RETRY_LAST ? retry->pause * 2 : retry->pause;
+    socket->waiter[ASOCKET__WRITER] = task;
+    status = asocket__park(selector, task, next < retry->until ? next : retry->until);
+    socket->waiter[ASOCKET__WRITER] = NULL;
+    return status == ASOCKET_ETIMEDOUT && next < retry->until ? 0 : status;
+}
+
+// Before each attempt to send, as asocket__datagram_wait.
+static int asocket__datagram_may_send(asocket *socket, const asocket_address *to,
+                                      asocket__retry *retry)
+{
+    int status = 0;
+
+    if (socket->domain != AF_UNIX || !asocket__is_targeted(to))
+        return asocket__datagram_wait(socket, ASOCKET__WRITER);
+    socket->out.task = asocket__self(socket->selector);
+    socket->pins++;
+    asocket__breathe(socket->selector);
+    if (!socket->out.status && retry->pause)
+        status = asocket__datagram_pause(socket, retry);
+    socket->pins--;
+    socket->out.task = NULL;
+    if (!retry->pause) {
+        retry->pause = 1;
+        retry->until = ASOCKET_NEVER;
+    }
+    socket->ready |= ASOCKET_WRITE; // what one target has no room for says nothing about others
+    return socket->out.status ? socket->out.status : status;
 }
 
 #if ASOCKET__LINUX
@@ -8041,6 +8153,11 @@ void asocket_selector_destroy(asocket_selector *selector)
     }
     if (!selector || asocket__loop_enter(selector, "selector_destroy"))
         return;
+    if (selector->turning > 1) {
+        selector->turning--;
+        (void)asocket__fail(selector, ASOCKET_EINVAL, "selector_destroy", "called by its own loop");
+        return;
+    }
     start = asocket__now();
     until = asocket__later(start, selector->close_timeout);
     selector->destroying = 1;
@@ -8286,7 +8403,7 @@ int asocket_yield(asocket_selector *selector)
 {
     asocket__task *self;
 
-    if (!selector || !asocket__here(selector))
+    if (!selector || !ASOCKET__HERE(selector))
         return ASOCKET_EINVAL;
     self = asocket__self(selector);
     asocket__step_aside(selector, self);
@@ -8891,30 +9008,41 @@ int asocket_set_timeout(asocket *socket, int64_t ms)
     return ASOCKET_OK;
 }
 
+// That a call may succeed is a guess before the first one. Who asks to be called shall not be called
+// for nothing.
+static void asocket__ready_learn(asocket *socket, int events)
+{
+    int guess = socket->ready & events;
+
+    if (!guess || socket->handle == ASOCKET__NO_HANDLE)
+        return;
+    socket->selector->statistics.system_calls++;
+    if (!asocket__poll_look(socket->handle, guess))
+        socket->ready = (uint8_t)(socket->ready & ~guess);
+}
+
 int asocket_on_ready(asocket *socket, int events, asocket_function *function, void *argument)
 {
-    asocket__notice *notice;
+    asocket__notice *notice, **place;
     int status = asocket__socket_check(socket, 255, "on_ready");
 
     if (status)
         return status;
+    place = &socket->notices;
     if (!function || !events || (events & ~ASOCKET__BOTH))
         return asocket__fail(socket->selector, ASOCKET_EINVAL, "on_ready",
                              "no function, or events other than ASOCKET_READ, ASOCKET_WRITE");
-    if (!(socket->ready & events) && !socket->in.own.visible)
-        status = socket->selector->backend->arm(socket->selector, socket, events);
-    if (status)
-        return asocket__fail(socket->selector, status, "on_ready", NULL);
+    asocket__ready_learn(socket, events);
     notice = (asocket__notice *)asocket__allocate(socket->selector, sizeof *notice);
     if (!notice)
         return asocket__fail(socket->selector, ASOCKET_ENOMEM, "on_ready", NULL);
     notice->function = function;
     notice->argument = argument;
     notice->events = events;
-    notice->next = socket->notices;
-    socket->notices = notice;
-    if ((socket->ready & events) || socket->in.own.visible)
-        asocket__socket_serve(socket);
+    while (*place)
+        place = &(*place)->next;
+    *place = notice;
+    asocket__socket_serve(socket); // the next turn calls it, or sees to it that it will be
     return ASOCKET_OK;
 }
 
@@ -9036,7 +9164,25 @@ static ptrdiff_t asocket__read_search(asocket_read_channel *in, asocket__search 
     return asocket__in_fail(in, (int)length, operation);
 }
 
-// The common case: the whole line lies in one piece and fits. Its length, or -1.
+static ASOCKET__NOINLINE ptrdiff_t asocket__line_search(asocket_read_channel *in, char *line,
+                                                        size_t size)
+{
+    asocket__search search;
+    int status = asocket__in_enter(in, "read_line");
+
+    if (status)
+        return status;
+    if (!line || !size)
+        return asocket__fail(in->selector, ASOCKET_EINVAL, "read_line", "no buffer");
+    memset(&search, 0, sizeof search);
+    search.delimiter = "\n";
+    search.length = 1;
+    search.line = true;
+    search.buffer = line;
+    return asocket__read_search(in, &search, size, "read_line");
+}
+
+// The common case: the whole line lies in one piece, and fits. Its length, or -1.
 static ptrdiff_t asocket__line_at_hand(asocket_read_channel *in, char *line, size_t size)
 {
     asocket__ring *ring = in->ring;
@@ -9044,8 +9190,6 @@ static ptrdiff_t asocket__line_at_hand(asocket_read_channel *in, char *line, siz
     const char *end;
     size_t length;
 
-    if (!ring->visible)
-        return -1;
     length = asocket__ring_piece(ring, 0, &bytes);
     end = (const char *)memchr(bytes, '\n', length < ring->visible ? length : ring->visible);
     if (!end)
@@ -9063,23 +9207,21 @@ static ptrdiff_t asocket__line_at_hand(asocket_read_channel *in, char *line, siz
 
 ptrdiff_t asocket_read_line(asocket_read_channel *in, char *line, size_t size)
 {
-    asocket__search search;
-    int status = asocket__in_enter(in, "read_line");
     ptrdiff_t length;
 
-    if (status)
-        return status;
-    if (!line || !size)
-        return asocket__fail(in->selector, ASOCKET_EINVAL, "read_line", "no buffer");
-    length = asocket__line_at_hand(in, line, size);
-    if (length >= 0)
-        return length;
-    memset(&search, 0, sizeof search);
-    search.delimiter = "\n";
-    search.length = 1;
-    search.line = true;
-    search.buffer = line;
-    return asocket__read_search(in, &search, size, "read_line");
+    if (ASOCKET__LIKELY(in && line && size && !in->status && !in->task &&
+                        ASOCKET__HERE(in->selector))) {
+        int status = in->ring->visible ? 0 : asocket__in_fill(in, false);
+
+        line[0] = 0;
+        in->transferred = 0;
+        if (status)
+            return asocket__in_fail(in, status, "read_line");
+        length = asocket__line_at_hand(in, line, size);
+        if (length >= 0)
+            return length;
+    }
+    return asocket__line_search(in, line, size);
 }
 
 static int asocket__delimiter_check(asocket_read_channel *in, const void *delimiter, size_t length,
@@ -9291,15 +9433,19 @@ int asocket_cancel_read(asocket_read_channel *in)
 
 // Writing
 
-// The common case: there is room, and what is there will be sent anyway.
+// The common case: there is room, and somebody sees to it that it leaves.
 static bool asocket__write_at_hand(asocket_write_channel *out, const void *bytes, size_t size)
 {
     asocket__ring *ring = out->ring;
     char *space;
 
-    if (out->status || out->task || !ring->data || out->auto_flush != out->dirty ||
-        size > asocket__ring_space(ring, &space))
+    if (out->status || out->task || !ring->data || size > asocket__ring_space(ring, &space))
         return false;
+    if (out->auto_flush && !out->dirty) {
+        if (!out->selector->current)
+            return false;
+        (void)asocket__out_touch(out);
+    }
     memcpy(space, bytes, size);
     asocket__ring_extend(ring, (uint32_t)size);
     out->written = (int64_t)size;
@@ -9307,20 +9453,25 @@ static bool asocket__write_at_hand(asocket_write_channel *out, const void *bytes
     return true;
 }
 
-ptrdiff_t asocket_write(asocket_write_channel *out, const void *bytes, size_t size)
+static ASOCKET__NOINLINE ptrdiff_t asocket__write_all(asocket_write_channel *out, const void *bytes,
+                                                      size_t size)
 {
-    int status;
+    int status = asocket__out_enter(out, "write");
 
-    if (ASOCKET__LIKELY(out && bytes && ASOCKET__HERE(out->selector) &&
-                        asocket__write_at_hand(out, bytes, size)))
-        return (ptrdiff_t)size;
-    status = asocket__out_enter(out, "write");
     if (status || !size)
         return status;
     if (!bytes || size > PTRDIFF_MAX)
         return asocket__fail(out->selector, ASOCKET_EINVAL, "write", "no bytes");
     status = asocket__out_write(out, bytes, size);
     return status ? asocket__out_fail(out, status, "write") : (ptrdiff_t)size;
+}
+
+ptrdiff_t asocket_write(asocket_write_channel *out, const void *bytes, size_t size)
+{
+    if (ASOCKET__LIKELY(out && bytes && ASOCKET__HERE(out->selector) &&
+                        asocket__write_at_hand(out, bytes, size)))
+        return (ptrdiff_t)size;
+    return asocket__write_all(out, bytes, size);
 }
 
 ptrdiff_t asocket_write_string(asocket_write_channel *out, const char *text)
@@ -9579,6 +9730,7 @@ static ptrdiff_t asocket__send_one(asocket *socket, const void *data, size_t siz
                                    const asocket_address *to, const char *operation)
 {
     asocket__native native;
+    asocket__retry retry;
     ptrdiff_t count = asocket__datagram_check(socket, ASOCKET__WRITER, operation);
     int length;
 
@@ -9590,8 +9742,9 @@ static ptrdiff_t asocket__send_one(asocket *socket, const void *data, size_t siz
     if (length < 0)
         return asocket__fail(socket->selector, length, operation,
                              "no address, or not of the socket's family");
+    memset(&retry, 0, sizeof retry);
     while (!count) {
-        count = asocket__datagram_wait(socket, ASOCKET__WRITER);
+        count = asocket__datagram_may_send(socket, to, &retry);
         if (!count)
             count = asocket__datagram_send(socket, data, size, &native, (socklen_t)length);
         if (count == ASOCKET_EAGAIN && !(socket->ready & ASOCKET_WRITE) &&
@@ -9689,6 +9842,7 @@ int asocket_send_many(asocket *socket, const asocket_datagram *datagrams, size_t
     size_t sent = 0;
     int status = asocket__datagram_check(socket, ASOCKET__WRITER, "send_many");
     asocket__batch *batch;
+    asocket__retry retry;
 
     if (status)
         return status;
@@ -9698,13 +9852,16 @@ int asocket_send_many(asocket *socket, const asocket_datagram *datagrams, size_t
     batch = asocket__batch_of(socket->selector);
     if (!batch)
         return asocket__fail(socket->selector, ASOCKET_ENOMEM, "send_many", NULL);
+    memset(&retry, 0, sizeof retry);
     while (sent < count && !status) {
-        status = asocket__datagram_wait(socket, ASOCKET__WRITER);
+        status = asocket__datagram_may_send(socket, &datagrams[sent].address, &retry);
         if (status)
             break;
         status = asocket__batch_send(socket, batch, datagrams + sent, count - sent);
-        if (status > 0)
+        if (status > 0) {
             sent += (size_t)status;
+            retry.pause = 0;
+        }
         if (status > 0 || (status == ASOCKET_EAGAIN && socket->timeout != ASOCKET_NO_WAIT))
             status = 0;
     }
