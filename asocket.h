@@ -4965,7 +4965,8 @@ static void asocket__turn(asocket_selector *selector, int64_t limit)
 {
     selector->statistics.turns++;
     if (limit && !asocket__list_empty(&selector->ready) &&
-        selector->since_wait < ASOCKET__RESUMES && !selector->serve && !selector->serving) {
+        selector->since_wait < ASOCKET__RESUMES && !selector->serve && !selector->serving &&
+        !ASOCKET__LOAD(&selector->posts)) {
         asocket__resume_ready(selector); // all else can wait that long
         return;
     }
@@ -7277,8 +7278,8 @@ static int asocket__datagram_wait(asocket *socket, int side)
     return *ended ? *ended : status;
 }
 
-// The system tells of room in the queue of the connected peer only. To others a Unix socket sends by
-// trying, again in growing intervals, and when one of its own datagrams was received.
+// The system tells of room in the queue of the connected peer only; of others it says that there is
+// room all the time. To them a Unix socket sends by trying, again in growing intervals.
 typedef struct asocket__retry {
     int64_t until; // ns
     int64_t pause; // ms; 0: not tried yet
@@ -7291,17 +7292,13 @@ static int asocket__datagram_pause(asocket *socket, asocket__retry *retry)
     int64_t limit, next;
     int status = asocket__wait_begin(selector, socket->timeout, &limit);
 
-    if (!status && !selector->backend->reports) // poll(2) says that there is room, again and again
-        status = selector->backend->arm(selector, socket, ASOCKET_WRITE);
     if (status)
         return status;
     if (limit < retry->until)
         retry->until = limit;
     next = asocket__later(asocket__now(), retry->pause);
     retry->pause = retry->pause < ASOCKET__RETRY_LAST ? retry->pause * 2 : retry->pause;
-    socket->waiter[ASOCKET__WRITER] = task;
     status = asocket__park(selector, task, next < retry->until ? next : retry->until);
-    socket->waiter[ASOCKET__WRITER] = NULL;
     return status == ASOCKET_ETIMEDOUT && next < retry->until ? 0 : status;
 }
 
