@@ -413,6 +413,36 @@ static void test_freeing(void)
     checked("P5: a pipe is freed when both ends are done, whichever way and in any order");
 }
 
+/* One end that is done does not make the pipe go away under the other one. */
+static void outlive(bool reading)
+{
+    pipe_ends p = pipe_of(64);
+    char got[8];
+
+    asocket_write(p.out, "bytes", 5);
+    asocket_flush(p.out);
+    if (reading)
+        asocket_finish(p.out);
+    else
+        asocket_cancel_read(p.in);
+    use_pipes(FINISH, READ_TO_THE_END, false, 1);
+    if (reading)
+        check(asocket_read_full(p.in, got, 5) == 5 && !memcmp(got, "bytes", 5) &&
+                  asocket_read(p.in, got, 1) == ASOCKET_EOF,
+              "the reader's end");
+    else
+        check(asocket_write(p.out, "x", 1) == ASOCKET_ECANCELED, "the writer's end");
+    pipe_done(&p);
+}
+
+static void test_one_end_done(void)
+{
+    outlive(true);
+    outlive(false);
+    checked(
+        "P8: a pipe stays while one of its ends is not done, whatever comes and goes meanwhile");
+}
+
 static void test_many(void)
 {
     enum { COUNT = 2000 };
@@ -796,6 +826,7 @@ int main(int argc, char **argv)
     test_cancel_read();
     test_second_writer();
     test_freeing();
+    test_one_end_done();
     test_many();
     test_model();
     test_reserve_in_motion();
