@@ -4752,6 +4752,13 @@ static void asocket__lookups_abandon(asocket_selector *selector)
 // In a forked child there are no threads, and the lock may be held for ever.
 static void asocket__lookups_forget(asocket_selector *selector)
 {
+    while (!asocket__list_empty(&selector->lookups)) {
+        asocket__lookup *lookup = ASOCKET__OF(asocket__lookup, link, selector->lookups.next);
+
+        asocket__list_remove(&lookup->link);
+        ASOCKET_FREE(lookup);
+    }
+    ASOCKET_FREE(selector->pool);
     selector->pool = NULL;
 }
 
