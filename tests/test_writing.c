@@ -958,6 +958,55 @@ static void test_close_while_writing(void)
     connection_close(&c);
 }
 
+typedef struct goodbye {
+    connection *to;
+    int waited, again, got;
+    ptrdiff_t written, large;
+    int flushed, finished;
+} goodbye;
+
+static void say_goodbye(asocket_selector *owner, void *argument)
+{
+    goodbye *g = (goodbye *)argument;
+    char bytes[8];
+
+    (void)owner;
+    g->waited = (int)asocket_read_full(g->to->in, bytes, 5);
+    g->again = (int)asocket_read_full(g->to->in, bytes, 5);
+    g->got = (int)asocket_read(g->to->in, bytes, sizeof bytes);
+    g->written = asocket_write_string(g->to->out, "good");
+    g->large = asocket_write(g->to->out, "bye, larger than the ring", 25);
+    g->flushed = asocket_flush(g->to->out);
+    g->finished = asocket_finish(g->to->out);
+}
+
+/* A cancel stays, but what need not wait is still done. */
+static void test_goodbye(void)
+{
+    asocket_job job;
+    connection c;
+    goodbye g;
+
+    connection_open(&c, 16, ASOCKET_AUTO_FLUSH);
+    memset(&g, 0, sizeof g);
+    g.to = &c;
+    job = asocket_launch(selector, say_goodbye, &g);
+    test_peer_send(c.peer, "1234", 4);
+    settle(selector);
+    asocket_cancel(selector, job);
+    asocket_join(selector, job);
+    is_status(g.waited, ASOCKET_ECANCELED, "P7: a cancel ends a wait");
+    is_status(g.again, ASOCKET_ECANCELED, "P7: and the next one");
+    is_int(g.got, 4, "P7: but what is there can be read");
+    is_int(g.written, 4, "P7: and what there is room for be written");
+    is_int(g.large, 25, "P7: also past the ring");
+    is_status(g.flushed, ASOCKET_OK, "P7: and flushed");
+    is_status(g.finished, ASOCKET_OK, "P7: and finished");
+    ok(peer_gets(&c, "goodbye, larger than the ring", 29), "P7: a goodbye arrives");
+    is_int(test_peer_end(selector, c.peer), 0, "P3: and the end");
+    connection_close(&c);
+}
+
 static void test_open_twice(void)
 {
     connection c;
@@ -1152,6 +1201,7 @@ int main(int argc, char **argv)
     test_second_writer();
     test_cancel_write();
     test_close_while_writing();
+    test_goodbye();
     test_open_twice();
     test_late_echo();
     test_both_ways(64);
