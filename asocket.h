@@ -2226,6 +2226,8 @@ static size_t asocket__path_length(const asocket__native *native, size_t size)
     size_t before = offsetof(struct sockaddr_un, sun_path);
     size_t length = size > before ? size - before : 0;
 
+    if (length > sizeof native->local.sun_path) // Linux counts a NUL byte after the longest one
+        length = sizeof native->local.sun_path;
     while (length && native->local.sun_path[0] && !native->local.sun_path[length - 1])
         length--;
     return length;

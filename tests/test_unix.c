@@ -88,11 +88,11 @@ static int peer_of(int type)
 
 static int peer_bound(int type, const char *name)
 {
-    struct sockaddr_un address;
-    socklen_t size = native_address(&address, name);
+    struct sockaddr_un address[2] = {{0, ""}, {0, ""}}; /* NUL bytes behind the longest path */
+    socklen_t size = native_address(address, name);
     int peer = peer_of(type);
 
-    if (bind(peer, (struct sockaddr *)&address, size) < 0)
+    if (bind(peer, (struct sockaddr *)address, size) < 0)
         diag("peer: bind %s: %s", name, strerror(errno));
     return peer;
 }
