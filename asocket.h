@@ -1220,8 +1220,7 @@ struct asocket {
     uint8_t deaf;       // reading was shut down before the peer ended its side
     uint8_t served;     // in the selector's list of sockets to serve
     uint8_t shared;     // its descriptor lives on elsewhere, too
-    uint8_t owned;      // by the layer above it
-    uint8_t hard;       // a layer that ends without a goodbye
+    uint8_t hard;       // ends without a goodbye, by a reset: some of what was written is lost
     uint8_t domain;     // AF_INET, AF_INET6, AF_UNIX
     uint8_t received;   // something was received on it before
     uint16_t pins;      // coroutines inside a call on it
@@ -1237,7 +1236,7 @@ struct asocket {
     asocket__endpoint local, remote;
     asocket__names *names;   // Unix sockets
     asocket__task *launcher; // the coroutine that was launched with it and lives
-    asocket *lower;          // a layer's
+    asocket *lower, *upper;  // what a layer stands on; the layer that owns this one
     const asocket_transport *transport;
     void *layer_state;
     uint32_t capacity;
@@ -3750,6 +3749,8 @@ static void asocket__out_break(asocket_write_channel *out, int status)
 {
     if (!out->socket || out->socket->kind != ASOCKET__DATAGRAM)
         out->status = status;
+    if (out->socket && out->socket->kind == ASOCKET__STREAM)
+        out->socket->hard = 1; // the peer must not take what it got for everything
     out->pending = 0;
     if (!out->pipe && !out->reserved)
         asocket__ring_detach(out->selector, &out->own, out->capacity);
@@ -3927,8 +3928,8 @@ static int asocket__close_flush(asocket *socket)
 
     if (status)
         return status;
-    if ((socket->in.ended && !socket->deaf) || socket->reset)
-        return ASOCKET_EOF; // the peer has ended its side already
+    if ((socket->in.ended && !socket->deaf) || socket->reset || socket->hard)
+        return ASOCKET_EOF; // the peer has ended its side already, or what it got is not all
     socket->selector->statistics.system_calls++;
     if (ASOCKET_SYS(shutdown)(socket->handle, SHUT_WR))
         return asocket__status_of(errno); // the peer is gone
@@ -3947,6 +3948,17 @@ static void asocket__close_linger(asocket *socket)
                         asocket__later(asocket__now(), selector->close_timeout));
 }
 
+// Makes the coming close a reset.
+static void asocket__close_hard(const asocket *socket)
+{
+    struct linger hard;
+
+    hard.l_onoff = 1;
+    hard.l_linger = 0;
+    if (socket->kind == ASOCKET__STREAM)
+        (void)ASOCKET_SYS(setsockopt)(socket->handle, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+}
+
 static void asocket__close_step(asocket *socket)
 {
     asocket_selector *selector = socket->selector;
@@ -3960,6 +3972,8 @@ static void asocket__close_step(asocket *socket)
             status = selector->backend->arm(selector, socket, ASOCKET_READ) ? 0 : status;
     }
     if (status != ASOCKET_EAGAIN) {
+        if (socket->hard)
+            asocket__close_hard(socket);
         asocket__close_finish(socket);
         return;
     }
@@ -3983,6 +3997,8 @@ static void asocket__close_begin(asocket *socket)
 
 static void asocket__socket_close(asocket *socket)
 {
+    while (socket->upper) // closing what a layer stands on closes the layer, and that the rest
+        socket = socket->upper;
     if (socket->state != ASOCKET__OPEN)
         return;
     socket->state = ASOCKET__FLUSHING;
@@ -4001,31 +4017,40 @@ static void asocket__socket_close(asocket *socket)
     asocket__close_finish(socket);
 }
 
-// Makes the coming close a reset.
-static void asocket__close_hard(const asocket *socket)
-{
-    struct linger hard;
-
-    hard.l_onoff = 1;
-    hard.l_linger = 0;
-    if (socket->kind == ASOCKET__STREAM)
-        (void)ASOCKET_SYS(setsockopt)(socket->handle, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
-}
-
 // Ends the connection with a reset; what was written or received and not yet read is lost.
-static void asocket__socket_abort(asocket *socket)
+static void asocket__abort_now(asocket *socket)
 {
     if (socket->state >= ASOCKET__CLOSED)
         return;
-    if (socket->lower) {
-        socket->hard = 1;
-        asocket__socket_close(socket);
-        return;
-    }
     asocket__close_hard(socket);
     socket->state = ASOCKET__FLUSHING;
     asocket__close_begin(socket);
     asocket__close_finish(socket);
+}
+
+// With a layer on it or below it: the layer ends first, without a goodbye.
+static void asocket__socket_abort(asocket *socket)
+{
+    while (socket->upper)
+        socket = socket->upper;
+    if (!socket->lower) {
+        asocket__abort_now(socket);
+        return;
+    }
+    socket->hard = 1;
+    asocket__socket_close(socket);
+}
+
+// The socket that a coroutine was launched with.
+static void asocket__launched_close(asocket__task *task)
+{
+    asocket *socket = task->socket;
+
+    if (!socket)
+        return;
+    task->socket = NULL;
+    socket->launcher = NULL;
+    asocket__socket_close(socket);
 }
 
 // The time to linger is over. A peer that has not got everything must not take it for the end.
@@ -4033,7 +4058,7 @@ static void asocket__close_expire(asocket *socket)
 {
     if (socket->lower) {
         socket->hard = 1;
-        asocket__socket_abort(socket->lower); // ends what its transport waits for
+        asocket__abort_now(socket->lower); // ends what its transport waits for
         return;
     }
     if (socket->state == ASOCKET__FLUSHING)
@@ -4296,10 +4321,7 @@ static void asocket__coroutine_end(asocket__task *task)
     asocket__task *parent = task->parent;
 
     asocket__push_dirty(task);
-    if (task->socket) {
-        task->socket->launcher = NULL;
-        asocket__socket_close(task->socket);
-    }
+    asocket__launched_close(task);
     asocket__heap_remove(&task->selector->heap, &task->timer);
     asocket__wake_all(&task->joiners, 0);
     asocket__children_pass_on(task, parent);
@@ -6790,6 +6812,12 @@ static int asocket__out_finish(asocket_write_channel *out)
     return 0;
 }
 
+static void asocket__layer_release(asocket *layer)
+{
+    layer->lower->upper = NULL;
+    layer->lower->pins--;
+}
+
 // The end of a layer, where it may wait: what was written leaves, the transport says goodbye, the
 // socket below closes.
 static void asocket__layer_end(asocket_selector *selector, void *argument)
@@ -6804,7 +6832,7 @@ static void asocket__layer_end(asocket_selector *selector, void *argument)
         (void)layer->transport->close(layer->layer_state, layer->lower);
     else
         layer->transport->cancel(layer->layer_state, layer->lower);
-    layer->lower->owned = 0;
+    asocket__layer_release(layer);
     if (layer->hard)
         asocket__socket_abort(layer->lower);
     else
@@ -6920,8 +6948,11 @@ static int asocket__file_write(asocket_write_channel *out, int file, int64_t off
             count = asocket__file_copy(out, file, offset + out->written, size);
         if (count > 0)
             out->written += count;
-        if (count == ASOCKET_EAGAIN)
-            count = asocket__out_wait(out) ? out->status ? out->status : ASOCKET_EAGAIN : 1;
+        if (count == ASOCKET_EAGAIN) {
+            int status = asocket__out_wait(out);
+
+            count = status ? status : 1;
+        }
     }
     return count < 0 ? (int)count : asocket__out_flush(out, 0);
 }
@@ -7008,6 +7039,17 @@ static void asocket__arrive_names(asocket *socket, const asocket__move *move)
         asocket__endpoint_at(&socket->remote, socket->names->remote, socket->remote.scope);
 }
 
+// The handle is left, the descriptor is not closed: it lives elsewhere now.
+static void asocket__socket_leave(asocket *socket)
+{
+    socket->state = ASOCKET__FLUSHING;
+    if (socket->names)
+        socket->names->unlink = false;
+    socket->handle = ASOCKET__NO_HANDLE;
+    asocket__close_begin(socket);
+    asocket__close_finish(socket);
+}
+
 static asocket *asocket__arrive(asocket_selector *selector, const asocket__move *move)
 {
     asocket *socket = asocket__socket_new(selector);
@@ -7024,7 +7066,7 @@ static asocket *asocket__arrive(asocket_selector *selector, const asocket__move 
     socket->in.ended = move->ended;
     if (!asocket__arrive_bytes(socket, move))
         return socket;
-    asocket__socket_abort(socket);
+    asocket__socket_leave(socket);
     return NULL;
 }
 
@@ -7034,27 +7076,17 @@ static void asocket__move_run(asocket_selector *selector, void *argument)
     asocket__move *move = (asocket__move *)argument;
     asocket_function *function = move->function;
     asocket *socket = asocket__arrive(selector, move);
+    asocket__task *task = asocket__self(selector);
 
     if (!socket)
         (void)ASOCKET_SYS(close)(move->handle);
     asocket__release(selector, move, asocket__move_size(move->count));
     if (!socket)
         return;
-    socket->launcher = asocket__self(selector);
+    task->socket = socket;
+    socket->launcher = task;
     function(selector, socket);
-    socket->launcher = NULL;
-    asocket__socket_close(socket);
-}
-
-// The handle is left, the descriptor is not closed: it lives elsewhere now.
-static void asocket__socket_leave(asocket *socket)
-{
-    socket->state = ASOCKET__FLUSHING;
-    if (socket->names)
-        socket->names->unlink = false;
-    socket->handle = ASOCKET__NO_HANDLE;
-    asocket__close_begin(socket);
-    asocket__close_finish(socket);
+    asocket__launched_close(task);
 }
 
 enum { ASOCKET__HANDLES = 64 }; // descriptors that one message may bring (SCM_MAX_FD is 253)
@@ -8051,7 +8083,7 @@ static void asocket__sockets_close(asocket_selector *selector)
     for (i = 0; i < selector->socket_count; i++) {
         asocket *socket = asocket__socket_at(selector, i);
 
-        if (socket->state == ASOCKET__OPEN && socket->kind != ASOCKET__FOREIGN && !socket->owned)
+        if (socket->state == ASOCKET__OPEN && socket->kind != ASOCKET__FOREIGN && !socket->upper)
             asocket__socket_close(socket);
     }
 }
@@ -8126,7 +8158,7 @@ static void asocket__close_at_last(asocket *socket)
         return;
     }
     socket->transport->cancel(socket->layer_state, socket->lower);
-    socket->lower->owned = 0;
+    asocket__layer_release(socket);
     asocket__socket_abort(socket->lower);
     asocket__close_finish(socket);
 }
@@ -8283,7 +8315,7 @@ asocket_job asocket_launch_socket(asocket_selector *selector, asocket_function *
 
     if (!selector || !asocket__here(selector))
         return 0;
-    if (!socket || !function || socket->selector != selector || socket->launcher || socket->owned)
+    if (!socket || !function || socket->selector != selector || socket->launcher || socket->upper)
         status = ASOCKET_EINVAL;
     else if (socket->state != ASOCKET__OPEN)
         status = ASOCKET_ECLOSED;
@@ -8294,7 +8326,7 @@ asocket_job asocket_launch_socket(asocket_selector *selector, asocket_function *
         socket->launcher = task;
         return asocket__job_of(selector, task);
     }
-    if (socket && socket->selector == selector && !socket->launcher && !socket->owned)
+    if (socket && socket->selector == selector && !socket->launcher && !socket->upper)
         asocket__socket_close(socket);
     (void)asocket__fail(selector, status, "launch_socket",
                         status == ASOCKET_EINVAL ? "no function, or no socket of this selector"
@@ -8800,7 +8832,7 @@ static int asocket__socket_check(const asocket *socket, int kinds, const char *o
     ASOCKET_ASSERT(socket->state != ASOCKET__FREE && "a handle that was closed long ago");
     if (socket->state != ASOCKET__OPEN)
         return asocket__fail_at(socket->selector, ASOCKET_ECLOSED, 0, operation, &socket->remote);
-    if (socket->owned)
+    if (socket->upper)
         kinds &= ASOCKET__STREAM | ASOCKET__DATAGRAM; // for its transport only
     if (!(socket->kind & kinds))
         return asocket__fail(socket->selector, ASOCKET_EINVAL, operation,
@@ -9989,7 +10021,7 @@ static int asocket__move_check(asocket *socket, int kinds, asocket_selector *oth
     if (!other || !function)
         return asocket__fail(socket->selector, ASOCKET_EINVAL, operation,
                              "no selector, or no function");
-    if (socket->in.task || socket->out.task || socket->owned)
+    if (socket->in.task || socket->out.task || socket->upper)
         return asocket__fail(socket->selector, ASOCKET_EBUSY, operation,
                              "another coroutine is inside a call on it");
     return 0;
@@ -10166,7 +10198,7 @@ asocket *asocket_layer(asocket *lower, const asocket_transport *transport, void 
     if (asocket__socket_check(lower, kinds, "layer"))
         return NULL;
     if (!transport || !transport->read || !transport->write || !transport->close ||
-        !transport->cancel || lower->owned) {
+        !transport->cancel || lower->upper) {
         (void)asocket__fail(lower->selector, ASOCKET_EINVAL, "layer",
                             "a transport has four functions, a socket one layer above it");
         return NULL;
@@ -10186,7 +10218,8 @@ asocket *asocket_layer(asocket *lower, const asocket_transport *transport, void 
     (void)asocket__local_learn(lower);
     layer->local = lower->local;
     layer->remote = lower->remote;
-    lower->owned = 1;
+    lower->upper = layer;
+    lower->pins++; // its memory stays as long as the layer
     asocket__launcher_pass(lower, layer);
     return layer;
 }
@@ -10198,7 +10231,7 @@ asocket *asocket_detach(asocket *layered)
 
     if (status)
         return NULL;
-    if (layered->in.task || layered->out.task || layered->in.own.visible || layered->owned)
+    if (layered->in.task || layered->out.task || layered->in.own.visible || layered->upper)
         status = asocket__fail(layered->selector, ASOCKET_EBUSY, "detach",
                                "somebody is inside a call on it, or bytes were not read");
     else if (!layered->out.status)
@@ -10210,7 +10243,7 @@ asocket *asocket_detach(asocket *layered)
     }
     lower = layered->lower;
     (void)layered->transport->close(layered->layer_state, lower);
-    lower->owned = 0;
+    asocket__layer_release(layered);
     asocket__launcher_pass(layered, lower);
     layered->state = ASOCKET__FLUSHING;
     asocket__close_begin(layered);
