@@ -332,7 +332,7 @@ typedef struct writing {
 
 static void write_now(writing *w)
 {
-    char bytes[256];
+    char bytes[3 * 2048];
 
     pattern_fill(bytes, w->size, w->to->sent);
     if (w->formatted && !memchr(bytes, 0, w->size))
@@ -420,6 +420,8 @@ static void test_interruptions(void)
         write_with(how, 17, ASOCKET_AUTO_FLUSH);
         write_with(how, 64, 0);
         write_with(how, 64, ASOCKET_AUTO_FLUSH);
+        write_with(how, 2048, 0);
+        write_with(how, 2048, ASOCKET_AUTO_FLUSH);
         checked("P7: a write that ends by %s has written all or nothing; above the capacity it "
                 "says how much",
                 interruptions[how]);
@@ -534,30 +536,56 @@ static void flush_run(asocket_selector *owner, void *argument)
     w->done = true;
 }
 
-static void test_flush_waits(void)
+/* Writes until neither the kernel nor the ring has room. */
+static void fill_up(connection *c)
 {
     char bytes[200];
+
+    asocket_set_timeout(c->socket, ASOCKET_NO_WAIT);
+    do {
+        pattern_fill(bytes, 200, c->sent);
+        c->sent += asocket_write(c->out, bytes, 200) == 200 ? 200 : 0;
+    } while (asocket_flush(c->out) == 0);
+}
+
+static void test_flush_waits(void)
+{
     connection c;
     writing w;
 
     connection_open(&c, 200, 0);
     memset(&w, 0, sizeof w);
     w.to = &c;
-    asocket_set_timeout(c.socket, ASOCKET_NO_WAIT);
-    do {
-        pattern_fill(bytes, 200, c.sent);
-        c.sent += (uint64_t)(asocket_write(c.out, bytes, 200) == 200 ? 200 : 0);
-    } while (asocket_flush(c.out) == 0);
+    fill_up(&c);
     asocket_set_timeout(c.socket, ASOCKET_FOREVER);
     asocket_launch(selector, flush_run, &w);
     while (!w.done && drain_some(&c, 500) + 1)
         settle(selector);
     is_status(w.result, ASOCKET_OK, "P4: a flush waits until there is room");
-    ok(peer_waiting(c.peer) > 0 || c.received == c.sent, "P4: and then returns");
     asocket_set_timeout(c.socket, ASOCKET_NO_WAIT);
-    is_status(asocket_flush(c.out), ASOCKET_OK, "P4: with everything in the kernel");
+    is_status(asocket_flush(c.out), ASOCKET_OK, "P4: and returns with everything in the kernel");
     drain_all(&c);
     checked("P4: and in order");
+    connection_close(&c);
+}
+
+/* A finish that is interrupted has not ended anything. */
+static void test_finish_waits(void)
+{
+    connection c;
+
+    connection_open(&c, 200, 0);
+    fill_up(&c);
+    is_status(asocket_finish(c.out), ASOCKET_EAGAIN, "P7: a finish that must not wait");
+    asocket_set_timeout(c.socket, 1);
+    is_status(asocket_finish(c.out), ASOCKET_ETIMEDOUT, "P7: one that times out");
+    while (c.received < c.sent)
+        if (!drain_some(&c, 8192))
+            asocket_poll(selector, 1);
+    is_int(asocket_write(c.out, "", 1), 1, "P7: one may go on writing");
+    is_status(asocket_finish(c.out), ASOCKET_OK, "P7: and finish later");
+    is_int(test_peer_receive(selector, c.peer, &c.sent, 8), 1, "P3: the peer has it all");
+    checked("P3: in order");
     connection_close(&c);
 }
 
@@ -1182,6 +1210,7 @@ int main(int argc, char **argv)
     test_reserve_then_reset();
     test_flush();
     test_flush_waits();
+    test_finish_waits();
     test_auto_flush(true);
     test_auto_flush(false);
     test_auto_flush_outside();
