@@ -37,7 +37,8 @@ $(BUILD)/examples/%: examples/%.c $(HEADER)
 
 # Compilers and checkers, the peers that the examples are tried with, and the rivals of the bench.
 PACKAGES = make gcc g++ libc6-dev perl clang libclang-rt-dev valgrind strace binutils \
-	curl netcat-openbsd telnet socat wrk apache2-utils clang-format clang-tidy cppcheck libuv1-dev
+	curl netcat-openbsd telnet socat wrk apache2-utils clang-format clang-tidy cppcheck libuv1-dev \
+	dnsmasq-base
 
 setup:
 	@sh tests/setup.sh $(PACKAGES)

@@ -1,6 +1,6 @@
 #!/usr/bin/env perl
 # interop.t - the examples, built as their own comments say, spoken to by the programs that people
-# have: nc, telnet, socat, curl, wrk, ab, bash. Byte for byte where that can be said.
+# have: nc, telnet, socat, curl, wrk, ab, bash, dnsmasq. Byte for byte where that can be said.
 #
 #     prove tests/interop.t
 #
@@ -811,6 +811,156 @@ sub enter {    # a new member, of whom the others were told
     gives_descriptors_back($server, $base);
     ok(alive($server), 'chat is still there');
     stop($server);
+}
+
+# --- udp_echo -------------------------------------------------------------------------------------
+
+sub answer {    # the next datagram
+    my ($socket) = @_;
+    my $bytes;
+    IO::Select->new($socket)->can_read(PATIENCE) or return '<nothing>';
+    return defined recv($socket, $bytes, 65536, 0) ? $bytes : "<$!>";
+}
+
+sub datagram {    # sends one, and receives one
+    my ($socket, $bytes) = @_;
+    send $socket, $bytes, 0;
+    return answer($socket);
+}
+
+sub dial_udp {
+    my ($port) = @_;
+    return IO::Socket::IP->new(PeerHost => '127.0.0.1', PeerPort => $port, Proto => 'udp');
+}
+
+{
+    my $server = serve('udp_echo');
+    my $port = $server->{port};
+    my $socket = dial_udp($port);
+    is(datagram($socket, 'hello'), 'hello', 'udp_echo answers a datagram');
+    is(datagram($socket, ''), '', 'P1: an empty one, too');
+    same(datagram($socket, 'x' x 65507), 'x' x 65507, '... and the largest');
+    my $base = descriptors($server);
+    my @many = map { dial_udp($port) } 1 .. 100;
+    send $many[$_], "client $_", 0 for 0 .. 99;
+    is(scalar(grep { answer($many[$_]) eq "client $_" } reverse 0 .. 99), 100,
+        '... and 100 clients, each its own');
+    for (1 .. 20) {
+        send dial_udp($port), 'gone before the answer', 0;
+    }
+    is(datagram($socket, 'still'), 'still', 'P10: clients that are gone harm nobody');
+
+    with_nc(1, sub {
+        is(run("by nc\n", $_[0], qw(-u -w1 127.0.0.1), $port), "by nc\n", 'udp_echo by nc -u');
+    });
+    with('socat', 1, sub {
+        is(run("by socat\n", $_[0], '-t1', '-', "UDP:127.0.0.1:$port"), "by socat\n",
+            'udp_echo by socat');
+    });
+    my $second = example('udp_echo', $port);
+    is(finish($second), 1, 'udp_echo: a port in use is status 1');
+    like(errors($second), qr/\A.*127\.0\.0\.1:$port.*in use.*\n\z/i, '... and says so');
+    gives_descriptors_back($server, $base);
+    ok(alive($server), 'udp_echo is still there');
+    stop($server);
+}
+
+# --- unix_echo ------------------------------------------------------------------------------------
+
+sub serve_path {
+    my ($path) = @_;
+    my $server = example('unix_echo', $path);
+    until_true { errors($server) =~ /\n/ || !alive($server) };
+    $server->{name} = 'unix_echo';
+    return $server;
+}
+
+{
+    my $path = "$scratch/echo.socket";
+    my $server = serve_path($path);
+    is(errors($server), "Listening on $path\n", 'unix_echo says where it listens');
+    my $base = descriptors($server);
+    my $bytes = join '', map { pack 'N', ($_ * 2246822519) % 4294967296 } 1 .. 2 * MEBIBYTE;
+    my $accepted = qr/^Accepted process \d+ of user $<$/m;
+
+    with_nc(3, sub {
+        is(run("one\ntwo", $_[0], '-NU', $path), "one\ntwo", 'unix_echo by nc -U');
+        like(errors($server), $accepted, '... which it knows');
+        same(scalar run($bytes, $_[0], '-NU', $path), $bytes, '... 8 MiB there and back');
+    });
+    with('socat', 2, sub {
+        is(run("one\ntwo", $_[0], '-t5', '-', "UNIX-CONNECT:$path"), "one\ntwo",
+            'unix_echo by socat');
+        same(scalar run($bytes, $_[0], '-t9', '-', "UNIX-CONNECT:$path"), $bytes,
+            '... 8 MiB there and back');
+    });
+    gives_descriptors_back($server, $base);
+    my $second = example('unix_echo', $path);
+    is(finish($second), 1, 'unix_echo: a path in use is status 1');
+    like(errors($second), qr/\A.*\Q$path\E.*in use.*\n\z/i, '... and says so');
+    ok(alive($server), 'unix_echo is still there');
+    stop($server);
+    ok(-S $path, 'unix_echo that was killed leaves its file');
+    $server = serve_path($path);
+    like(errors($server), qr/^Listening/, '... which is not in the way of the next');
+    stop($server);
+    like(errors(serve_path("$scratch/" . 'x' x 200)), qr/\A.*too long.*\n\z/,
+        'a path that is too long is an error with a message');
+}
+
+# --- dns_query ------------------------------------------------------------------------------------
+
+{
+    my @query = ('build/examples/dns_query', '127.0.0.1:' . free_port(), 'test.example');
+    my ($out, $status, $errors) = run('', @query);
+    is("$status: $out", '1: ', 'dns_query fails when nobody listens');
+    like($errors, qr/\A.*\Q$query[1]\E.*refused.*\n\z/i, '... and says so');
+    my $mute = IO::Socket::IP->new(LocalHost => '127.0.0.1', LocalPort => 0, Proto => 'udp');
+    my $start = time;
+    ($out, $status, $errors) = run('', $query[0], '127.0.0.1:' . $mute->sockport, $query[2]);
+    is("$status: $out", '1: ', 'P7: dns_query does not wait for ever');
+    like($errors, qr/\A.*timed out.*\n\z/, '... and says so');
+    cmp_ok(time - $start, '>=', 3, '... after its third try');
+    my $asked = 0;
+    $asked++ while IO::Select->new($mute)->can_read(0) && defined recv $mute, my $bytes, 512, 0;
+    is($asked, 3, '... each of which was sent');
+
+    with('dnsmasq', 4, sub {
+        my ($port) = $query[1] =~ /(\d+)$/;
+        my $dnsmasq = start('/dev/null', $_[0], qw(--keep-in-foreground --no-resolv --no-hosts
+            --conf-file=/dev/null --pid-file= --bind-interfaces --listen-address=127.0.0.1
+            --address=/test.example/192.0.2.7), "--port=$port");
+        until_true { (run('', @query))[1] eq '0' || !alive($dnsmasq) };
+        is(scalar run('', @query), "192.0.2.7\n", 'dns_query is answered by dnsmasq')
+            or diag(errors($dnsmasq));
+        is(scalar run('', @query[0, 1], 'a.b.test.example.'), "192.0.2.7\n",
+            '... to a longer name, too');
+        ($out, $status, $errors) = run('', @query[0, 1], 'other.example');
+        is("$status: $out", '1: ', '... a name that is none is an error');
+        like($errors, qr/\A.*error 5\n\z/, '... and says so');
+        stop($dnsmasq);
+    });
+}
+
+# --- multicast ------------------------------------------------------------------------------------
+
+SKIP: {
+    my ($lo) = content('/sys/class/net/lo/ifindex') =~ /(\d+)/;
+    skip 'there is no loopback interface', 5 if !$lo;
+    my @group = ('239.255.23.23:' . free_port(), $lo);
+    my @members = map { example('multicast', 'receive', @group) } 1, 2;
+    for my $member (@members) {
+        until_true { errors($member) =~ /\n/ || !alive($member) };
+    }
+    skip 'no groups on lo: ' . errors($members[0]), 5 if !alive($members[0]);
+    is(errors($_), "Listening\n", 'multicast receives') for @members;
+    my ($out, $status, $errors) = run("one\ntwo\n", 'build/examples/multicast', 'send', @group);
+    is("$status: $out$errors", '0: ', 'multicast sends');
+    for my $member (@members) {
+        ok((until_true { output($member) =~ /\A\S+: one\n\S+: two\n\z/ }), '... and each receives')
+            or diag(output($member));
+    }
+    stop($_) for @members;
 }
 
 # --- what all servers share -----------------------------------------------------------------------
