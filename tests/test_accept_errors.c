@@ -1,29 +1,15 @@
 /* Every error of accept(2) in turn: which ones skip a connection, which pause, which end the
-   listener. The library is compiled here once more, private to this file, with another accept4
-   behind its seam to the system. */
+   listener. */
 #if defined(__linux__) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE 1
 #endif
 #include <errno.h>
 #include <sys/socket.h>
 
-/* ASOCKET_SYS(name) is `name`, unless SEAM_name is defined as a comma and another name. */
-#define SEAM_accept4                  , failing_accept4
-#define SEAM_SECOND_OF(a, b, ...)     b
-#define SEAM_SECOND(...)              SEAM_SECOND_OF(__VA_ARGS__)
-#define SEAM_CHOOSE(replacement, own) SEAM_SECOND(replacement, own, own)
-#define ASOCKET_SYS(name)             SEAM_CHOOSE(SEAM_##name, name)
-
-#ifndef NDEBUG
-void test_assert_failed(const char *text); /* tests/implementation.c */
-#define ASOCKET_ASSERT(condition) ((condition) ? (void)0 : test_assert_failed(#condition))
-#endif
-
+#define SEAM_accept4 , failing_accept4
 static int failing_accept4(int listener, struct sockaddr *address, socklen_t *size, int flags);
 
-#define ASOCKET_STATIC
-#define ASOCKET_IMPLEMENTATION
-#include "test.h"
+#include "private.h"
 
 static asocket_selector *selector;
 
@@ -388,6 +374,41 @@ static void test_one_of_two_goes_on(void)
     door_shut(&e);
 }
 
+/* Asks again and again; after some times it lets the others run, inside of the call. */
+static void ask_often(asocket_selector *owner, void *argument)
+{
+    asocket *server = (asocket *)argument;
+
+    (void)owner;
+    while (!asocket_is_closed(server))
+        asocket_accept(server);
+}
+
+static void test_handle_is_kept_meanwhile(void)
+{
+    asocket_job job;
+    bool used_again = false;
+    door d;
+    int i;
+
+    if (!door_open(&d))
+        return;
+    fail(EMFILE, ALWAYS);
+    asocket_set_timeout(d.server, ASOCKET_NO_WAIT);
+    job = asocket_launch(selector, ask_often, d.server);
+    asocket_yield(selector);
+    asocket_close(d.server);
+    for (i = 0; i < 1300; i++) {
+        asocket *made = asocket_bind(asocket_tcp(selector), "127.0.0.1", 0);
+
+        used_again = used_again || made == d.server;
+        asocket_close(made);
+    }
+    ok(!used_again, "P8: a listener's memory is not used again while somebody is inside an accept");
+    asocket_join(selector, job);
+    door_shut(&d);
+}
+
 /* --- the others ------------------------------------------------------------------------------- */
 
 /* Nothing there, though the loop was told so: it waits, and asks again. */
@@ -440,6 +461,7 @@ int main(int argc, char **argv)
     test_pause_is_ended();
     test_two_listeners_pause();
     test_one_of_two_goes_on();
+    test_handle_is_kept_meanwhile();
     test_nothing_there();
     for (i = 0; i < ENDING; i++)
         test_ending(&ending[i]);

@@ -1,0 +1,26 @@
+/* private.h - the library once more, private to one test file, for tests that stand between it and
+   the system. Instead of test.h:
+
+       #define SEAM_send , my_send          a comma, and what the library shall call instead
+       static ssize_t my_send(int socket, const void *bytes, size_t size, int flags);
+       #include "private.h"
+
+   What has no SEAM_... stays the system's own. */
+#ifndef PRIVATE_H
+#define PRIVATE_H
+
+#define SEAM_SECOND_OF(a, b, ...)     b
+#define SEAM_SECOND(...)              SEAM_SECOND_OF(__VA_ARGS__)
+#define SEAM_CHOOSE(replacement, own) SEAM_SECOND(replacement, own, own)
+#define ASOCKET_SYS(name)             SEAM_CHOOSE(SEAM_##name, name)
+
+#ifndef NDEBUG
+void test_assert_failed(const char *text); /* tests/implementation.c */
+#define ASOCKET_ASSERT(condition) ((condition) ? (void)0 : test_assert_failed(#condition))
+#endif
+
+#define ASOCKET_STATIC
+#define ASOCKET_IMPLEMENTATION
+#include "test.h"
+
+#endif

@@ -1,0 +1,189 @@
+/* Closing when the system fails: a peer that did not get everything sees a reset, never an end of
+   the stream; what it did get is not lost for want of memory. */
+#if defined(__linux__) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE 1
+#endif
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#define SEAM_send      , failing_send
+#define SEAM_epoll_ctl , failing_epoll_ctl
+static ssize_t failing_send(int socket, const void *bytes, size_t size, int flags);
+static int failing_epoll_ctl(int epoll, int operation, int handle, struct epoll_event *event);
+
+#include "private.h"
+
+#include "line.h"
+
+static asocket_selector *selector;
+static int backend;
+
+/* --- the seam --------------------------------------------------------------------------------- */
+
+static int fail_send; /* errno; 0: it works */
+static int fail_arm;
+
+static ssize_t failing_send(int socket, const void *bytes, size_t size, int flags)
+{
+    if (!fail_send)
+        return send(socket, bytes, size, flags);
+    errno = fail_send;
+    return -1;
+}
+
+static int failing_epoll_ctl(int epoll, int operation, int handle, struct epoll_event *event)
+{
+    if (!fail_arm || operation == EPOLL_CTL_DEL)
+        return epoll_ctl(epoll, operation, handle, event);
+    errno = fail_arm;
+    return -1;
+}
+
+static void works_again(void)
+{
+    fail_send = fail_arm = 0;
+}
+
+/* --- a stream that is cut short --------------------------------------------------------------- */
+
+static const struct {
+    int error;
+    const char *name;
+} errors[] = {{ENOBUFS, "ENOBUFS"}, {ENOMEM, "ENOMEM"}, {EIO, "EIO"}};
+enum { ERRORS = sizeof errors / sizeof *errors };
+
+static void check_cut_short(line *l, size_t size, const char *when)
+{
+    arrival a = receive_all(selector, l->pair.peer, 0);
+
+    ok(a.total < size && a.intact, "not everything came");
+    is_int(a.end, -ECONNRESET, "P2: %s: the peer sees a reset, not an end", when);
+    works_again();
+    is_status(asocket_await_closed(l->pair.socket), ASOCKET_OK, "P2: and the close has an end");
+    line_close(l);
+}
+
+/* What the channel held when it was closed cannot be sent. */
+static void test_send_fails_after_close(size_t row)
+{
+    size_t total;
+    line l;
+
+    if (!line_open_on(selector, &l, 0))
+        return;
+    total = line_stuff(&l);
+    is_status(asocket_close(l.pair.socket), ASOCKET_OK, "a full socket is closed");
+    fail_send = errors[row].error;
+    check_cut_short(&l, total, errors[row].name);
+}
+
+/* The loop that sends in the background fails, and then the socket is closed. */
+static void test_send_fails_before_close(size_t row)
+{
+    char bytes[50000];
+    size_t total;
+    line l;
+
+    if (!line_open_on(selector, &l, 0))
+        return;
+    total = line_stuff(&l);
+    fail_send = errors[row].error;
+    ok(recv(l.pair.peer, bytes, sizeof bytes, 0) > 0, "the peer makes room");
+    acknowledge(l.pair.peer);
+    asocket_sleep(selector, 2);
+    ok(asocket_flush(l.out) == asocket__status_of(errors[row].error), "the writer is told of %s",
+       errors[row].name);
+    ok(asocket_write(l.out, "x", 1) < 0, "and the stream is over");
+    asocket_close(l.pair.socket);
+    is_int(receive_all(selector, l.pair.peer, 0).end, -ECONNRESET,
+           "P2: the peer sees a reset, not an end");
+    ok(total > 0, "after what had been sent");
+    works_again();
+    line_close(&l);
+}
+
+/* The loop cannot be asked to go on sending. */
+static void test_arming_fails(bool closed)
+{
+    char bytes[5000];
+    size_t total = 0;
+    line l;
+
+    if (backend != ASOCKET_BACKEND_EPOLL)
+        return;
+    if (!line_open_on(selector, &l, 0))
+        return;
+    fail_arm = closed ? 0 : ENOSPC;
+    do {
+        fill_pattern(bytes, sizeof bytes, total);
+        total += sizeof bytes;
+        fail_arm = closed && total > 80000 ? ENOSPC : fail_arm;
+    } while (total < 10000000 && asocket_write(l.out, bytes, sizeof bytes) > 0);
+    ok(total < 10000000, "at last a write does not go through");
+    asocket_close(l.pair.socket);
+    check_cut_short(&l, total, "epoll_ctl fails");
+}
+
+/* --- no memory -------------------------------------------------------------------------------- */
+
+static bool out_of_memory;
+
+static void *scarce(void *user, void *block, size_t old_size, size_t new_size)
+{
+    if (out_of_memory && new_size > old_size)
+        return NULL;
+    return test_resize(user, block, old_size, new_size);
+}
+
+/* Unread input must be read to the end, or the kernel makes a reset of it that eats the answer. */
+static void test_no_memory_to_drain(void)
+{
+    static const int small = 4096, large = 1 << 20;
+    static char junk[100000], answer[60000];
+    asocket_selector_options options;
+    asocket_selector *poor = NULL;
+    const char *bytes;
+    line l, hog;
+
+    memset(&options, 0, sizeof options);
+    options.backend = backend;
+    options.allocator.resize = scarce;
+    options.allocator.user = &test_selector_memory;
+    if (asocket_selector_open(&options, &poor) < 0 || !line_open_on(poor, &l, 0) ||
+        !line_open_on(poor, &hog, 0))
+        return;
+    send_what_fits(l.pair.peer, junk, sizeof junk);
+    setsockopt(l.pair.peer, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    fill_pattern(answer, sizeof answer, 0);
+    ok(asocket_write(l.out, answer, sizeof answer) > 0 && asocket_flush(l.out) == 0,
+       "the kernel has an answer, and has not sent it all");
+    test_peer_send(hog.pair.peer, "x", 1);
+    is_int(asocket_peek(hog.in, &bytes, 1), 1, "another channel has the last block of memory");
+    out_of_memory = true;
+    asocket_close(l.pair.socket);
+    setsockopt(l.pair.peer, SOL_SOCKET, SO_RCVBUF, &large, sizeof large);
+    ok(all_arrived(poor, l.pair.peer, sizeof answer), "P2: without memory it arrives, too");
+    out_of_memory = false;
+    line_close(&hog);
+    line_close(&l);
+    asocket_selector_destroy(poor);
+}
+
+int main(int argc, char **argv)
+{
+    size_t row;
+
+    selector = test_selector(argc, argv);
+    backend = test_backend(argc, argv);
+    if (!selector)
+        return 1;
+    for (row = 0; row < ERRORS; row++) {
+        test_send_fails_after_close(row);
+        test_send_fails_before_close(row);
+    }
+    test_arming_fails(false);
+    test_arming_fails(true);
+    test_no_memory_to_drain();
+    return test_end(selector);
+}
