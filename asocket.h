@@ -1220,6 +1220,7 @@ struct asocket {
     uint8_t deaf;       // reading was shut down before the peer ended its side
     uint8_t served;     // in the selector's list of sockets to serve
     uint8_t shared;     // its descriptor lives on elsewhere, too
+    uint8_t lent;       // and is used there: closing leaves the connection alone
     uint8_t hard;       // ends without a goodbye, by a reset: some of what was written is lost
     uint8_t domain;     // AF_INET, AF_INET6, AF_UNIX
     uint8_t received;   // something was received on it before
@@ -3908,15 +3909,15 @@ static char *asocket__drain_buffer(asocket_selector *selector)
 static int asocket__close_drain(asocket *socket)
 {
     asocket_selector *selector = socket->selector;
-    char *block = asocket__drain_buffer(selector), few[256]; // without memory it takes longer
-    size_t size = block ? selector->channel_capacity : sizeof few;
+    char *buffer = asocket__drain_buffer(selector);
     ptrdiff_t count = 1;
     int i;
 
+    if (!buffer)
+        return ASOCKET_ENOMEM;
     for (i = 0; i < 16 && count > 0; i++)
-        count = asocket__socket_recv(socket, block ? block : few, size);
-    if (block)
-        asocket__buffer_give(selector, block, selector->channel_capacity);
+        count = asocket__socket_recv(socket, buffer, selector->channel_capacity);
+    asocket__buffer_give(selector, buffer, selector->channel_capacity);
     if (count > 0)
         asocket__socket_serve(socket); // there is more: go on in the next turn
     return count > 0 ? ASOCKET_EAGAIN : (int)count;
@@ -3928,6 +3929,8 @@ static int asocket__close_flush(asocket *socket)
 
     if (status)
         return status;
+    if (socket->lent)
+        return ASOCKET_EOF; // whoever else uses it will end it
     if ((socket->in.ended && !socket->deaf) || socket->reset || socket->hard)
         return ASOCKET_EOF; // the peer has ended its side already, or what it got is not all
     socket->selector->statistics.system_calls++;
@@ -3955,7 +3958,7 @@ static void asocket__close_hard(const asocket *socket)
 
     hard.l_onoff = 1;
     hard.l_linger = 0;
-    if (socket->kind == ASOCKET__STREAM)
+    if (socket->kind == ASOCKET__STREAM && !socket->lent)
         (void)ASOCKET_SYS(setsockopt)(socket->handle, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
 }
 
@@ -6967,8 +6970,8 @@ typedef struct asocket__move { // what arrives; its size is sizeof + count
     int kind, domain;
     int64_t timeout;
     uint32_t capacity, count;
-    int32_t ended;
-    uint8_t hangup, reset;
+    int32_t ended, in_status, out_status;
+    uint8_t hangup, reset, deaf, finished, lent;
     asocket__endpoint local, remote;
     asocket__names names;
     char bytes[1];
@@ -7007,36 +7010,67 @@ static asocket__move *asocket__move_make(asocket *socket, asocket_selector *othe
     return move;
 }
 
-// The bytes that were read already come first here too.
+// What else was known of it: both directions may have ended.
+static void asocket__move_state(asocket__move *move, const asocket *socket)
+{
+    move->ended = socket->in.ended;
+    move->in_status = socket->in.status;
+    move->out_status = socket->out.status;
+    move->hangup = socket->hangup;
+    move->reset = socket->reset;
+    move->deaf = socket->deaf;
+    move->finished = socket->out.finished;
+    move->lent = socket->lent;
+}
+
+static void asocket__arrive_state(asocket *socket, const asocket__move *move)
+{
+    socket->in.ended = move->ended;
+    socket->in.status = move->in_status;
+    socket->out.status = move->out_status;
+    socket->hangup = move->hangup;
+    socket->reset = move->reset;
+    socket->deaf = move->deaf;
+    socket->out.finished = move->finished;
+    socket->lent = move->lent;
+}
+
+// The bytes that were read already come first here too. More than the channel's own block takes
+// have one of their size, which must not be taken for one of the large blocks.
 static int asocket__arrive_bytes(asocket *socket, const asocket__move *move)
 {
     asocket__ring *ring = &socket->in.own;
-    uint32_t capacity = move->count < move->capacity ? move->capacity : move->count;
+    uint32_t capacity = move->capacity;
 
     if (!move->count)
         return 0;
+    if (move->count > capacity)
+        capacity = move->count + (move->count == ASOCKET__LARGE_SIZE);
     ring->data = capacity == move->capacity ? asocket__buffer_take(socket->selector, capacity)
                                             : asocket__block(socket->selector, capacity);
     if (!ring->data)
         return ASOCKET_ENOMEM;
-    ring->capacity = capacity + (capacity == ASOCKET__LARGE_SIZE && capacity != move->capacity);
+    ring->capacity = capacity;
     ring->size = ring->visible = move->count;
     memcpy(ring->data, move->bytes, move->count);
     socket->selector->statistics.buffers++;
     return 0;
 }
 
-static void asocket__arrive_names(asocket *socket, const asocket__move *move)
+static int asocket__arrive_names(asocket *socket, const asocket__move *move)
 {
+    if (socket->domain == AF_UNIX && asocket__names_make(socket))
+        return ASOCKET_ENOMEM;
     socket->local = move->local;
     socket->remote = move->remote;
-    if (socket->domain != AF_UNIX || asocket__names_make(socket))
-        return;
+    if (socket->domain != AF_UNIX)
+        return 0;
     *socket->names = move->names;
     if (socket->local.family)
         asocket__endpoint_at(&socket->local, socket->names->local, socket->local.scope);
     if (socket->remote.family)
         asocket__endpoint_at(&socket->remote, socket->names->remote, socket->remote.scope);
+    return 0;
 }
 
 // The handle is left, the descriptor is not closed: it lives elsewhere now.
@@ -7059,12 +7093,9 @@ static asocket *asocket__arrive(asocket_selector *selector, const asocket__move 
     asocket__socket_open(socket, move->handle, move->kind);
     socket->domain = (uint8_t)move->domain;
     socket->shared = 1;
-    socket->hangup = move->hangup;
-    socket->reset = move->reset;
     asocket__socket_inherit(socket, move->timeout, move->capacity);
-    asocket__arrive_names(socket, move);
-    socket->in.ended = move->ended;
-    if (!asocket__arrive_bytes(socket, move))
+    asocket__arrive_state(socket, move);
+    if (!asocket__arrive_names(socket, move) && !asocket__arrive_bytes(socket, move))
         return socket;
     asocket__socket_leave(socket);
     return NULL;
@@ -7124,6 +7155,7 @@ static ssize_t asocket__handle_send(asocket *channel, asocket_handle handle)
     header->cmsg_len = CMSG_LEN(sizeof handle);
     memcpy(CMSG_DATA(header), &handle, sizeof handle);
     channel->selector->statistics.system_calls++;
+    asocket__self(channel->selector)->budget--;
     return ASOCKET_SYS(sendmsg)(channel->handle, &message, MSG_NOSIGNAL);
 }
 
@@ -7168,11 +7200,16 @@ static ssize_t asocket__handle_receive(asocket *channel, asocket_handle *handle)
     message.msg_control = control.bytes;
     message.msg_controllen = sizeof control.bytes;
     channel->selector->statistics.system_calls++;
+    asocket__self(channel->selector)->budget--;
     count = ASOCKET_SYS(recvmsg)(channel->handle, &message, MSG_CMSG_CLOEXEC);
     *handle = ASOCKET__NO_HANDLE;
-    if (count > 0)
-        *handle = asocket__handle_first(&message);
-    return count;
+    if (count <= 0)
+        return count;
+    *handle = asocket__handle_first(&message);
+    if (*handle != ASOCKET__NO_HANDLE || !(message.msg_flags & MSG_CTRUNC))
+        return count;
+    errno = EMFILE; // it brought one, for which there was no room: the kernel has closed it
+    return -1;
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -8262,7 +8299,7 @@ asocket_handle asocket_selector_handle(const asocket_selector *selector)
 
 void asocket_stop(asocket_selector *selector)
 {
-    if (!selector)
+    if (!selector || !*selector->alive) // the wake-up would be the parent's
         return;
     ASOCKET__STORE(&selector->stopped, 1);
     asocket__notify(selector);
@@ -8271,6 +8308,8 @@ void asocket_stop(asocket_selector *selector)
 int asocket_post(asocket_selector *selector, asocket_function *function, void *argument)
 {
     if (!selector || !function)
+        return ASOCKET_EINVAL;
+    if (!*selector->alive && !asocket__here(selector))
         return ASOCKET_EINVAL;
     return asocket__post_push(selector, function, argument);
 }
@@ -8853,9 +8892,7 @@ asocket *asocket_accept(asocket *server)
         return NULL;
     }
     server->in.task = asocket__self(server->selector);
-    server->pins++; // its memory is not used again meanwhile
     socket = asocket__accept_wait(server, &status);
-    server->pins--;
     server->in.task = NULL;
     if (!socket)
         (void)asocket__fail_at(server->selector, status, 0, "accept", &server->local);
@@ -10035,16 +10072,20 @@ int asocket_hand_over(asocket *socket, asocket_selector *other, asocket_function
     int status = asocket__move_check(socket, kinds, other, function, "hand_over");
     asocket__move *move;
 
-    if (!status && !socket->out.status)
+    if (status)
+        return status;
+    if (!socket->out.status)
         status = asocket__out_flush(&socket->out, 0);
     if (status)
-        return socket ? asocket__fail(socket->selector, status, "hand_over", NULL) : status;
+        return asocket__fail_at(socket->selector, status, 0, "hand_over", &socket->remote);
+    status = asocket__move_check(socket, kinds, other, function, "hand_over");
+    if (status)
+        return status;                  // somebody has begun a call meanwhile
+    (void)asocket__local_learn(socket); // the old handle can be asked, too
     move = asocket__move_make(socket, other, function, socket->in.own.visible);
     if (!move)
         return asocket__fail(socket->selector, ASOCKET_ENOMEM, "hand_over", NULL);
-    move->ended = socket->in.ended;
-    move->hangup = socket->hangup;
-    move->reset = socket->reset;
+    asocket__move_state(move, socket);
     socket->shared = 1; // it must leave the set: closing will not take it out
     socket->selector->backend->remove(socket->selector, socket);
     socket->registered = socket->selector->backend->reports;
@@ -10068,17 +10109,20 @@ int asocket_share(asocket *server, asocket_selector *other, asocket_function *fu
     if (!other || !function)
         return asocket__fail(server->selector, ASOCKET_EINVAL, "share",
                              "no selector, or no function");
+    if (server->upper)
+        return asocket__fail(server->selector, ASOCKET_EBUSY, "share", "a layer stands on it");
     move = asocket__move_make(server, other, function, 0);
     if (!move)
         return asocket__fail(server->selector, ASOCKET_ENOMEM, "share", NULL);
     move->names.unlink = false;
+    move->lent = 1;
     move->handle = ASOCKET_SYS(fcntl)(server->handle, F_DUPFD_CLOEXEC, 0);
     if (move->handle < 0)
         status = asocket__status_of(errno);
     else if (asocket__post_push(other, asocket__move_run, move))
         status = ASOCKET_ENOMEM;
     if (!status) {
-        server->shared = 1;
+        server->shared = server->lent = 1;
         return ASOCKET_OK;
     }
     if (move->handle >= 0)
@@ -10108,8 +10152,13 @@ int asocket_send_socket(asocket *unix_socket, asocket *socket)
     int status = asocket__pass_check(unix_socket, ASOCKET__WRITER, "send_socket");
     ssize_t count = -1;
 
-    if (!status)
-        status = asocket__socket_check(socket, 255 & ~ASOCKET__LAYER, "send_socket");
+    if (status)
+        return status;
+    if (!socket)
+        return asocket__fail(unix_socket->selector, ASOCKET_EINVAL, "send_socket", "no socket");
+    status = asocket__socket_check(socket, 255 & ~ASOCKET__LAYER, "send_socket");
+    if (status)
+        return status;
     while (!status && count < 0) {
         status = asocket__datagram_wait(unix_socket, ASOCKET__WRITER);
         if (status)
@@ -10121,10 +10170,10 @@ int asocket_send_socket(asocket *unix_socket, asocket *socket)
             status = 0;
     }
     if (!status) {
-        socket->shared = 1;
+        socket->shared = socket->lent = 1;
         return ASOCKET_OK;
     }
-    return unix_socket ? asocket__fail(unix_socket->selector, status, "send_socket", NULL) : status;
+    return asocket__fail_at(unix_socket->selector, status, 0, "send_socket", &unix_socket->remote);
 }
 
 // A builder that fits a descriptor of any kind.
