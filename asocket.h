@@ -3909,15 +3909,15 @@ static char *asocket__drain_buffer(asocket_selector *selector)
 static int asocket__close_drain(asocket *socket)
 {
     asocket_selector *selector = socket->selector;
-    char *buffer = asocket__drain_buffer(selector);
+    char *block = asocket__drain_buffer(selector), few[256]; // without memory it takes longer
+    size_t size = block ? selector->channel_capacity : sizeof few;
     ptrdiff_t count = 1;
     int i;
 
-    if (!buffer)
-        return ASOCKET_ENOMEM;
     for (i = 0; i < 16 && count > 0; i++)
-        count = asocket__socket_recv(socket, buffer, selector->channel_capacity);
-    asocket__buffer_give(selector, buffer, selector->channel_capacity);
+        count = asocket__socket_recv(socket, block ? block : few, size);
+    if (block)
+        asocket__buffer_give(selector, block, selector->channel_capacity);
     if (count > 0)
         asocket__socket_serve(socket); // there is more: go on in the next turn
     return count > 0 ? ASOCKET_EAGAIN : (int)count;
@@ -8892,7 +8892,9 @@ asocket *asocket_accept(asocket *server)
         return NULL;
     }
     server->in.task = asocket__self(server->selector);
+    server->pins++; // its memory is not used again meanwhile
     socket = asocket__accept_wait(server, &status);
+    server->pins--;
     server->in.task = NULL;
     if (!socket)
         (void)asocket__fail_at(server->selector, status, 0, "accept", &server->local);
