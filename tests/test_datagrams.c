@@ -130,14 +130,17 @@ static bool peer_gets(int peer, const void *data, size_t size, int port)
     static char buffer[70000];
     struct sockaddr_in from;
     socklen_t length = sizeof from;
-    ssize_t count = recvfrom(peer, buffer, sizeof buffer, 0, (struct sockaddr *)&from, &length);
+    ssize_t count;
+
+    memset(&from, 0, sizeof from);
+    count = recvfrom(peer, buffer, sizeof buffer, 0, (struct sockaddr *)&from, &length);
 
     return count == (ssize_t)size && memcmp(buffer, data, size) == 0 &&
            (!port || port == ntohs(from.sin_port));
 }
 
 /* Whether this text comes next. */
-static bool gets(asocket *socket, const char *text)
+static bool hears(asocket *socket, const char *text)
 {
     char buffer[200];
     ptrdiff_t count = asocket_receive_from(socket, buffer, sizeof buffer, NULL);
@@ -209,7 +212,7 @@ static void test_order(void)
     peer_send(peer, port_of(socket), "one", 3);
     peer_send(peer, port_of(socket), "two", 3);
     peer_send(peer, port_of(socket), "three", 5);
-    ok(gets(socket, "one") && gets(socket, "two") && gets(socket, "three"),
+    ok(hears(socket, "one") && hears(socket, "two") && hears(socket, "three"),
        "datagrams stay apart and in order");
     is_status(receive_now(socket), ASOCKET_EAGAIN, "then there is none");
     close(peer);
@@ -234,7 +237,7 @@ static void test_connected(void)
     ok(peer_gets(stranger, "you", 3, port_of(socket)), "and it arrives there");
     peer_send(stranger, port_of(socket), "stranger", 8);
     peer_send(peer, port_of(socket), "peer", 4);
-    ok(gets(socket, "peer"), "only what its peer sends is received");
+    ok(hears(socket, "peer"), "only what its peer sends is received");
     close(peer);
     close(stranger);
     asocket_close(socket);
@@ -283,7 +286,7 @@ static void test_empty(void)
     memset(&datagram, 0, sizeof datagram);
     is_int(asocket_receive(socket, &datagram), 0, "it needs no buffer");
     ok(!datagram.truncated, "nothing of it is lost");
-    ok(gets(socket, "after"), "what follows is received");
+    ok(hears(socket, "after"), "what follows is received");
     is_int(asocket_send_to(socket, NULL, 0, &from), 0, "an empty datagram can be sent");
     ok(peer_gets(peer, "", 0, port_of(socket)), "and arrives");
     close(peer);
@@ -356,10 +359,10 @@ static void test_broadcast(void)
     ok(asocket_get_option(loud, ASOCKET_OPTION_BROADCAST, &value) == ASOCKET_OK && value == 1,
        "the builder's option is set");
     is_int(send_text(loud, "all", &everybody), 3, "with it a broadcast is sent");
-    ok(gets(receiver, "all"), "and received");
+    ok(hears(receiver, "all"), "and received");
     asocket_set_option(quiet, ASOCKET_OPTION_BROADCAST, 1);
     is_int(send_text(quiet, "now", &everybody), 3, "the option can be set later");
-    ok(gets(receiver, "now"), "with the same effect");
+    ok(hears(receiver, "now"), "with the same effect");
     asocket_close(receiver);
     asocket_close(quiet);
     asocket_close(loud);
@@ -418,7 +421,7 @@ static void check_group(const char *name, const char *any, asocket_ip group)
         return;
     }
     is_int(send_text(sender, "group", &to), 5, "%s: a message to a group is sent", name);
-    ok(gets(member, "group"), "%s: a member receives it", name);
+    ok(hears(member, "group"), "%s: a member receives it", name);
     is_status(asocket_join_group(member, &group, lo), ASOCKET_EADDRINUSE, "%s: one can join once",
               name);
     is_int(asocket_leave_group(member, &group, lo), ASOCKET_OK, "%s: a member leaves", name);
@@ -499,7 +502,7 @@ static void test_dual_stack(void)
         sender = bound_with(udp, "0.0.0.0");
         to = asocket_address_of(group, (uint16_t)port_of(both));
         send_text(sender, "group", &to);
-        ok(gets(both, "group"), "it can join groups of both families");
+        ok(hears(both, "group"), "it can join groups of both families");
         asocket_close(sender);
     }
     close(peer);
@@ -513,7 +516,7 @@ static void test_mapped_targets(void)
 
     to.ip = asocket_ip_to_mapped(&to.ip);
     is_int(send_text(four, "self", &to), 4, "an IPv4 socket understands a mapped address");
-    ok(gets(four, "self"), "it arrives");
+    ok(hears(four, "self"), "it arrives");
     asocket_close(four);
 }
 
@@ -813,7 +816,7 @@ static void test_refused_receiver(void)
        asocket_error_message(selector));
     peer = peer_on(port);
     peer_send(peer, port_of(socket), "later", 5);
-    ok(gets(socket, "later"), "P10: the next one receives");
+    ok(hears(socket, "later"), "P10: the next one receives");
     close(peer);
     asocket_close(socket);
 }
@@ -858,7 +861,7 @@ static void test_refused_unconnected(void)
     send_text(socket, "lost", &nobody);
     is_int(send_text(socket, "lost", &nobody), 4, "one target's refusal is no other's business");
     peer_send(peer, port_of(socket), "fine", 4);
-    ok(gets(socket, "fine"), "nor the receiver's");
+    ok(hears(socket, "fine"), "nor the receiver's");
     close(peer);
     asocket_close(socket);
 }
@@ -966,7 +969,7 @@ static void test_cancel(void)
     is_int(w.results[1], 3, "P7: what need not wait still works");
     ok(peer_gets(peer, "bye", 3, 0), "and arrives");
     peer_send(peer, port_of(w.socket), "more", 4);
-    ok(gets(w.socket, "more"), "P7: the socket works on for others");
+    ok(hears(w.socket, "more"), "P7: the socket works on for others");
     close(peer);
     asocket_close(w.socket);
 }
@@ -1159,7 +1162,7 @@ static int plain_ipv6(void)
     memset(&at, 0, sizeof at);
     at.sin6_family = AF_INET6;
     at.sin6_addr = in6addr_loopback;
-    bind(fd, (struct sockaddr *)&at, sizeof at);
+    (void)bind(fd, (struct sockaddr *)&at, sizeof at);
     return fd;
 }
 
@@ -1176,12 +1179,12 @@ static void test_adopt(void)
        "P6: it becomes non-blocking and close-on-exec");
     is_status(asocket_remote_address(adopted, &remote), ASOCKET_EINVAL, "it has no peer");
     peer_send(peer, port_of(adopted), "hello", 5);
-    ok(gets(adopted, "hello"), "it receives");
+    ok(hears(adopted, "hello"), "it receives");
     asocket_close(adopted);
     is_int(fcntl(fd, F_GETFD), -1, "and is closed with the socket");
 
     fd = peer_on(0);
-    connect(fd, (struct sockaddr *)&to, sizeof to);
+    (void)connect(fd, (struct sockaddr *)&to, sizeof to);
     adopted = asocket_adopt(asocket_udp(selector), fd);
     ok(adopted && asocket_remote_address(adopted, &remote) == ASOCKET_OK &&
            remote.port == peer_port(peer),
@@ -1222,7 +1225,7 @@ static void test_adopt_ipv6(void)
     }
     self = address_of(adopted);
     send_text(adopted, "six", &self);
-    ok(gets(adopted, "six"), "it receives");
+    ok(hears(adopted, "six"), "it receives");
     asocket_close(adopted);
 }
 
@@ -1394,7 +1397,7 @@ static void test_wrong_data(void)
     is_status(asocket_receive_many(socket, &datagram, 1), ASOCKET_EINVAL,
               "receive_many: no buffer");
     is_int(asocket_receive_many(socket, &datagram, 0), 0, "receive_many: none of them");
-    ok(gets(socket, "kept"), "none of that cost a datagram");
+    ok(hears(socket, "kept"), "none of that cost a datagram");
     asocket_close(socket);
 }
 
