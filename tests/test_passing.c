@@ -1,0 +1,502 @@
+/* Sockets that go to another process, and what a forked child may do with those of its parent. */
+#include "test.h"
+
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+static asocket_selector *selector;
+static int backend;
+
+/* --- a channel of descriptors ----------------------------------------------------------------- */
+
+typedef struct channel {
+    asocket *socket; /* ours */
+    int peer;        /* the other end, plain */
+} channel;
+
+static asocket_selector *another_selector(void)
+{
+    asocket_selector_options options;
+
+    memset(&options, 0, sizeof options);
+    options.backend = backend;
+    return asocket_selector_create(&options);
+}
+
+static bool channel_open(channel *c)
+{
+    struct timeval limit = {10, 0};
+    int ends[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+        return ok(false, "a pair of Unix sockets");
+    setsockopt(ends[1], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    c->socket = asocket_adopt(asocket_unix(selector), ends[0]);
+    c->peer = ends[1];
+    return c->socket != NULL;
+}
+
+static void channel_close(channel *c)
+{
+    asocket_close(c->socket);
+    if (c->peer >= 0)
+        close(c->peer);
+}
+
+/* One message with a byte and so many descriptors. */
+static bool send_handles(int channel_end, const int *handles, int count)
+{
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(16 * sizeof(int))];
+    } control;
+    struct msghdr message;
+    struct iovec piece;
+    char byte = 'x';
+
+    memset(&message, 0, sizeof message);
+    memset(&control, 0, sizeof control);
+    piece.iov_base = &byte;
+    piece.iov_len = 1;
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    if (count) {
+        message.msg_control = control.bytes;
+        message.msg_controllen = CMSG_SPACE((size_t)count * sizeof(int));
+        control.header.cmsg_level = SOL_SOCKET;
+        control.header.cmsg_type = SCM_RIGHTS;
+        control.header.cmsg_len = CMSG_LEN((size_t)count * sizeof(int));
+        memcpy(CMSG_DATA(&control.header), handles, (size_t)count * sizeof(int));
+    }
+    return sendmsg(channel_end, &message, MSG_NOSIGNAL) == 1;
+}
+
+/* --- receiving -------------------------------------------------------------------------------- */
+
+static void messages_without_are_skipped(void)
+{
+    asocket *received;
+    test_pair pair;
+    channel c;
+    int handle;
+
+    if (!channel_open(&c) || !test_pair_open(selector, &pair))
+        return;
+    handle = asocket_native_handle(pair.socket);
+    send_handles(c.peer, NULL, 0);
+    send_handles(c.peer, NULL, 0);
+    send_handles(c.peer, &handle, 1);
+    received = asocket_receive_socket(c.socket);
+    ok(received != NULL, "messages without a descriptor are skipped");
+    asocket_write_string(asocket_open_write_channel(received, ASOCKET_AUTO_FLUSH), "hello\n");
+    ok(test_peer_expect(selector, pair.peer, "hello\n"), "what comes is the connection");
+    ok(fcntl(asocket_native_handle(received), F_GETFD) & FD_CLOEXEC, "P6: closed on exec");
+    asocket_close(received);
+    channel_close(&c);
+    test_pair_close(&pair);
+}
+
+static void extra_ones_are_closed(void)
+{
+    asocket *received;
+    test_pair pair;
+    channel c;
+    int handles[16], before, i;
+
+    if (!channel_open(&c) || !test_pair_open(selector, &pair))
+        return;
+    for (i = 0; i < 16; i++)
+        handles[i] = asocket_native_handle(pair.socket);
+    before = test_open_descriptors();
+    send_handles(c.peer, handles, 16);
+    received = asocket_receive_socket(c.socket);
+    ok(received != NULL, "of 16 descriptors in one message the first comes");
+    is_int(test_open_descriptors(), before + 1, "P10: the others are closed");
+    asocket_abort(received);
+    channel_close(&c);
+    test_pair_close(&pair);
+}
+
+static void no_socket_is_refused(void)
+{
+    asocket *received;
+    int ends[2], before;
+    test_pair pair;
+    channel c;
+
+    if (!channel_open(&c) || !test_pair_open(selector, &pair) || pipe(ends) < 0)
+        return;
+    before = test_open_descriptors();
+    send_handles(c.peer, ends, 1);
+    ok(!asocket_receive_socket(c.socket), "a pipe is no socket");
+    ok(asocket_error(selector) < -1000, "which has a status: %s", asocket_error_message(selector));
+    is_int(test_open_descriptors(), before, "P10: it is closed");
+    before = asocket_native_handle(pair.socket);
+    send_handles(c.peer, &before, 1);
+    received = asocket_receive_socket(c.socket);
+    ok(received != NULL, "P10: the next one comes");
+    asocket_close(received);
+    close(ends[0]);
+    close(ends[1]);
+    channel_close(&c);
+    test_pair_close(&pair);
+}
+
+static void no_room_is_told(void)
+{
+    struct rlimit former, few;
+    test_pair pair;
+    channel c;
+    int handle;
+
+    if (!channel_open(&c) || !test_pair_open(selector, &pair))
+        return;
+    handle = asocket_native_handle(pair.socket);
+    send_handles(c.peer, &handle, 1);
+    getrlimit(RLIMIT_NOFILE, &former);
+    few = former;
+    few.rlim_cur = 3;
+    setrlimit(RLIMIT_NOFILE, &few);
+    ok(!asocket_receive_socket(c.socket), "no room for a descriptor");
+    is_status(asocket_error(selector), ASOCKET_EMFILE, "the status says so");
+    setrlimit(RLIMIT_NOFILE, &former);
+    channel_close(&c);
+    test_pair_close(&pair);
+}
+
+typedef struct reception {
+    asocket *from, *received;
+    int status;
+    bool ended;
+} reception;
+
+static void receive_one(asocket_selector *owner, void *argument)
+{
+    reception *own = (reception *)argument;
+
+    own->received = asocket_receive_socket(own->from);
+    own->status = own->received ? 0 : asocket_error(owner);
+    own->ended = true;
+}
+
+static void waits_end(void)
+{
+    reception own;
+    asocket_job job;
+    channel c;
+
+    if (!channel_open(&c))
+        return;
+    asocket_set_timeout(c.socket, 20);
+    ok(!asocket_receive_socket(c.socket), "P7: no socket comes");
+    is_status(asocket_error(selector), ASOCKET_ETIMEDOUT, "P7: the time-out ends the wait");
+    asocket_set_timeout(c.socket, ASOCKET_NO_WAIT);
+    ok(!asocket_receive_socket(c.socket), "P7: none is there");
+    is_status(asocket_error(selector), ASOCKET_EAGAIN, "P7: without waiting it is EAGAIN");
+    asocket_set_timeout(c.socket, ASOCKET_FOREVER);
+    memset(&own, 0, sizeof own);
+    own.from = c.socket;
+    job = asocket_launch(selector, receive_one, &own);
+    asocket_sleep(selector, 5);
+    ok(!asocket_receive_socket(c.socket), "P12: a second receiver");
+    is_status(asocket_error(selector), ASOCKET_EBUSY, "P12: is told EBUSY");
+    asocket_cancel(selector, job);
+    asocket_join(selector, job);
+    is_status(own.status, ASOCKET_ECANCELED, "P7: a cancel ends the wait");
+    job = asocket_launch(selector, receive_one, &own);
+    asocket_sleep(selector, 5);
+    asocket_close(c.socket);
+    asocket_join(selector, job);
+    is_status(own.status, ASOCKET_ECLOSED, "P8: a close ends the wait");
+    channel_close(&c);
+}
+
+static void the_end_is_told(void)
+{
+    channel c;
+
+    if (!channel_open(&c))
+        return;
+    close(c.peer);
+    c.peer = -1;
+    ok(!asocket_receive_socket(c.socket), "P1: the other end is closed");
+    is_status(asocket_error(selector), ASOCKET_EOF, "P1: that is the end of the stream");
+    channel_close(&c);
+}
+
+static void count_turns(asocket_selector *owner, void *argument)
+{
+    while (asocket_yield(owner) == ASOCKET_OK && *(int *)argument >= 0)
+        ++*(int *)argument;
+}
+
+static void a_flood_is_fair(void)
+{
+    char bytes[8192];
+    int turns = 0, handle;
+    test_pair pair;
+    channel c;
+
+    if (!channel_open(&c) || !test_pair_open(selector, &pair))
+        return;
+    memset(bytes, 'x', sizeof bytes);
+    handle = asocket_native_handle(pair.socket);
+    test_peer_send(c.peer, bytes, sizeof bytes);
+    send_handles(c.peer, &handle, 1);
+    asocket_launch(selector, count_turns, &turns);
+    asocket_close(asocket_receive_socket(c.socket));
+    ok(turns >= 100, "P11: a flood of bytes without descriptors lets others run (%d)", turns);
+    turns = -1;
+    asocket_join_all(selector);
+    channel_close(&c);
+    test_pair_close(&pair);
+}
+
+static void wrong_sockets(void)
+{
+    test_pair pair;
+    channel c;
+
+    if (!channel_open(&c) || !test_pair_open(selector, &pair))
+        return;
+    ok(!asocket_receive_socket(NULL), "from no socket");
+    ok(!asocket_receive_socket(pair.socket), "from what is no Unix socket");
+    is_status(asocket_error(selector), ASOCKET_EINVAL, "nothing comes");
+    ok(strstr(asocket_error_message(selector), "Unix") != NULL, "and the message says so");
+    ok(!asocket_receive_socket(pair.server), "from a listener");
+    is_status(asocket_send_socket(NULL, pair.socket), ASOCKET_EINVAL, "through no socket");
+    is_status(asocket_send_socket(c.socket, NULL), ASOCKET_EINVAL, "no socket");
+    is_status(asocket_send_socket(pair.socket, pair.socket), ASOCKET_EINVAL,
+              "through what is no Unix socket");
+    ok(strstr(asocket_error_message(selector), "Unix") != NULL, "and the message says so");
+    asocket_close(pair.socket);
+    is_status(asocket_send_socket(c.socket, pair.socket), ASOCKET_ECLOSED, "a closed one");
+    channel_close(&c);
+    test_pair_close(&pair);
+}
+
+static void test_receiving(void)
+{
+    messages_without_are_skipped();
+    extra_ones_are_closed();
+    no_socket_is_refused();
+    no_room_is_told();
+    waits_end();
+    the_end_is_told();
+    a_flood_is_fair();
+    wrong_sockets();
+}
+
+/* --- two processes ---------------------------------------------------------------------------- */
+
+static void shout(asocket_selector *owner, void *argument)
+{
+    asocket_read_channel *in = asocket_open_read_channel((asocket *)argument);
+    asocket_write_channel *out =
+        asocket_open_write_channel((asocket *)argument, ASOCKET_AUTO_FLUSH);
+    char line[64];
+
+    (void)owner;
+    while (asocket_read_line(in, line, sizeof line) >= 0)
+        asocket_printf(out, "child: %s\n", line);
+}
+
+static void serve_in_child(asocket_selector *owner, void *argument)
+{
+    asocket *server = (asocket *)argument;
+    asocket *client = asocket_accept(server);
+
+    if (client)
+        asocket_launch_socket(owner, shout, client);
+    asocket_join_all(owner);
+}
+
+/* Answers on every socket that comes, until the end; how many came. A listener comes last. */
+static int answer_in_child(int end)
+{
+    asocket_selector *own = another_selector();
+    asocket *from = asocket_adopt(asocket_unix(own), end), *socket;
+    asocket_address address;
+    int count = 0;
+
+    while ((socket = asocket_receive_socket(from)) != NULL) {
+        bool listens = asocket_remote_address(socket, &address) == ASOCKET_EINVAL;
+
+        asocket_launch_socket(own, listens ? serve_in_child : shout, socket);
+        count++;
+    }
+    asocket_join_all(own);
+    asocket_selector_destroy(own);
+    return count;
+}
+
+static bool child_answers(int peer)
+{
+    return test_peer_send(peer, "hello\n", 6) && test_peer_expect(selector, peer, "child: hello\n");
+}
+
+static void another_process_answers(void)
+{
+    enum { COUNT = 5 };
+    test_pair pairs[COUNT];
+    int good = 0, late, status = -1, i;
+    channel c;
+    pid_t child;
+
+    if (!channel_open(&c))
+        return;
+    child = fork();
+    if (!child) {
+        asocket_selector_destroy(selector);
+        _exit(answer_in_child(c.peer));
+    }
+    close(c.peer);
+    c.peer = -1;
+    for (i = 0; i < COUNT; i++) {
+        if (!test_pair_open(selector, &pairs[i]))
+            return;
+        good += asocket_send_socket(c.socket, pairs[i].socket) == ASOCKET_OK;
+        if (i % 2)
+            asocket_abort(pairs[i].socket);
+        else
+            asocket_close(pairs[i].socket);
+    }
+    is_int(good, COUNT, "connections are sent to another process, and closed here");
+    for (i = 0, good = 0; i < COUNT; i++)
+        good += child_answers(pairs[i].peer);
+    is_int(good, COUNT, "which answers on all of them: neither close nor abort here ends them");
+    is_status(asocket_send_socket(c.socket, pairs[0].server), ASOCKET_OK, "a listener is sent");
+    asocket_close(pairs[0].server);
+    late = test_peer_connect(pairs[0].port);
+    ok(late >= 0 && child_answers(late), "the other process accepts from it");
+    asocket_close(c.socket);
+    close(late);
+    for (i = 0; i < COUNT; i++)
+        test_pair_close(&pairs[i]);
+    waitpid(child, &status, 0);
+    is_int(WEXITSTATUS(status), COUNT + 1, "it got as many as were sent, and then the end");
+}
+
+/* --- after a fork ----------------------------------------------------------------------------- */
+
+static bool says_parent(void)
+{
+    const char *message = asocket_error_message(selector);
+
+    return strstr(message, "parent") != NULL;
+}
+
+static void nothing(asocket_selector *owner, void *argument)
+{
+    (void)owner;
+    (void)argument;
+}
+
+/* How many of the calls on the parent's selector do not say whose it is; the first of them. */
+static int refused_in_child(test_pair *pair, asocket_read_channel *in, asocket_write_channel *out)
+{
+    asocket_address address;
+    char byte;
+    int wrong = 0, call = 0;
+
+#define REFUSED(result)                             \
+    do {                                            \
+        bool refused = (result);                    \
+                                                    \
+        call++;                                     \
+        if (!wrong && (!refused || !says_parent())) \
+            wrong = call;                           \
+    } while (0)
+    REFUSED(asocket_run(selector) == ASOCKET_EINVAL);
+    REFUSED(asocket_poll(selector, 0) == ASOCKET_EINVAL);
+    REFUSED(asocket_sleep(selector, 0) == ASOCKET_EINVAL);
+    REFUSED(asocket_yield(selector) == ASOCKET_EINVAL);
+    REFUSED(asocket_post(selector, nothing, NULL) == ASOCKET_EINVAL);
+    REFUSED(!asocket_launch(selector, nothing, NULL));
+    REFUSED(asocket_cancel_all(selector) == ASOCKET_EINVAL);
+    REFUSED(!asocket_bind(asocket_tcp(selector), "127.0.0.1", 0));
+    REFUSED(!asocket_connect(asocket_tcp(selector), "127.0.0.1", pair->port));
+    REFUSED(asocket_resolve(selector, "::1", 80, &address, 1) == ASOCKET_EINVAL);
+    REFUSED(!asocket_accept(pair->server));
+    REFUSED(asocket_close(pair->server) == ASOCKET_EINVAL);
+    REFUSED(asocket_abort(pair->socket) == ASOCKET_EINVAL);
+    REFUSED(asocket_read(in, &byte, 1) == ASOCKET_EINVAL);
+    REFUSED(asocket_write(out, "x", 1) == ASOCKET_EINVAL);
+    REFUSED(asocket_flush(out) == ASOCKET_EINVAL);
+    REFUSED(asocket_finish(out) == ASOCKET_EINVAL);
+    REFUSED(asocket_hand_over(pair->socket, selector, nothing) == ASOCKET_EINVAL);
+    REFUSED(asocket_share(pair->server, selector, nothing) == ASOCKET_EINVAL);
+    REFUSED(asocket_wait_handle(selector, pair->peer, ASOCKET_READ) == ASOCKET_EINVAL);
+    REFUSED(!asocket_adopt(asocket_tcp(selector), pair->peer));
+#undef REFUSED
+    asocket_stop(selector);
+    return wrong;
+}
+
+static void wait_for_line(asocket_selector *owner, void *argument)
+{
+    asocket_read_channel *in = asocket_open_read_channel((asocket *)argument);
+    char line[16];
+
+    (void)owner;
+    if (asocket_read_line(in, line, sizeof line) == 5)
+        asocket_write_string(asocket_open_write_channel((asocket *)argument, ASOCKET_AUTO_FLUSH),
+                             "parent\n");
+}
+
+static void a_child_disturbs_nobody(void)
+{
+    asocket_read_channel *in;
+    asocket_write_channel *out;
+    test_pair waiting, open;
+    int status = -1;
+    pid_t child;
+
+    if (!test_pair_open(selector, &waiting) || !test_pair_open(selector, &open))
+        return;
+    in = asocket_open_read_channel(open.socket);
+    out = asocket_open_write_channel(open.socket, 0);
+    asocket_launch(selector, wait_for_line, waiting.socket);
+    asocket_sleep(selector, 5);
+    child = fork();
+    if (!child) {
+        int wrong = 0;
+
+#ifndef NDEBUG /* without checks only those calls say so that wait */
+        wrong = refused_in_child(&open, in, out);
+#endif
+        asocket_selector_destroy(selector);
+        close(waiting.peer);
+        close(open.peer);
+        _exit(wrong ? wrong : test_open_descriptors() == test_descriptors_before ? 0 : 200);
+    }
+    waitpid(child, &status, 0);
+    is_int(WEXITSTATUS(status), 0, "a child's calls say that the selector is its parent's");
+    ok(WIFEXITED(status), "and its copy can be destroyed");
+    test_peer_send(waiting.peer, "hello\n", 6);
+    ok(test_peer_expect(selector, waiting.peer, "parent\n"),
+       "P10: who waits in the parent goes on");
+    is_status(asocket_sleep(selector, 1), ASOCKET_OK, "P10: a stop in the child stops it not");
+    test_peer_send(open.peer, "x\n", 2);
+    is_int(asocket_read_byte(in), 'x', "P10: other connections too");
+    asocket_join_all(selector);
+    test_pair_close(&waiting);
+    test_pair_close(&open);
+}
+
+static void test_processes(void)
+{
+    another_process_answers();
+    a_child_disturbs_nobody();
+}
+
+/* ---------------------------------------------------------------------------------------------- */
+
+int main(int argc, char **argv)
+{
+    backend = test_backend(argc, argv);
+    selector = test_selector(argc, argv);
+    test_receiving();
+    test_processes();
+    return test_end(selector);
+}
