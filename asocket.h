@@ -2659,6 +2659,7 @@ static void asocket__swap_prepare(asocket__task *task, char *stack, size_t size,
     task->context.uc_stack.ss_size = size;
     task->context.uc_link = NULL;
     task->entry = main;
+    task->stack_pointer = task; // only to be prefetched
     makecontext(&task->context, (void (*)(void))asocket__swap_entry, 2, (unsigned)(address >> 32),
                 (unsigned)address);
 }
