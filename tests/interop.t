@@ -963,9 +963,119 @@ SKIP: {
     stop($_) for @members;
 }
 
+# --- workers --------------------------------------------------------------------------------------
+
+{
+    my $server = serve('workers');
+    my $port = $server->{port};
+    my $answer = qr{HTTP/1\.0 200 OK\r\n\r\nworker [0-3]\n};
+    like(lone($port, "GET / HTTP/1.0\r\n\r\n"), qr/\A$answer\z/, 'workers answers');
+    my $base = descriptors($server);
+    my %who;
+    for (1 .. 20) {
+        my @many = map { dial($port) } 1 .. 10;
+        syswrite $_, "\n" for @many;
+        $who{exchange($_, '', 'to the end')}++ for @many;
+    }
+    is(eval { my $sum = 0; $sum += $_ for values %who; $sum }, 200, '200 connections are answered');
+    is(scalar(grep { !/\A$answer\z/ } keys %who), 0, '... each by one worker, once');
+    cmp_ok(scalar(keys %who), '>', 1, '... by several of them (' . keys(%who) . ')');
+    with('curl', 2, sub {
+        my @answers = split /^/, run('', $_[0], qw(-q -sS -m 20 --noproxy * -Z --parallel-max 50),
+            "http://127.0.0.1:$port/[1-200]");
+        is(scalar(grep { /\Aworker [0-3]\n\z/ } @answers), 200, 'curl -Z: 200, 50 at a time');
+        is(scalar(@answers), 200, '... and nothing else');
+    });
+    with_nc(1, sub {
+        like(scalar run("\n", $_[0], qw(-N 127.0.0.1), $port), qr/\A$answer\z/, 'nc is answered');
+    });
+    gives_descriptors_back($server, $base);
+    ok(alive($server), 'workers is still there');
+    stop($server);
+}
+
+# --- pass_socket ----------------------------------------------------------------------------------
+
+{
+    my $server = serve('pass_socket');
+    my $port = $server->{port};
+    my $bytes = join '', map { pack 'N', ($_ * 2246822519) % 4294967296 } 1 .. MEBIBYTE;
+    my $socket = dial($port);
+    my ($pid) = line($socket) =~ /\Aprocess (\d+) answers\n\z/;
+    ok($pid && $pid != $server->{pid}, 'another process answers than the one that accepts');
+    is(ask($socket, "ping\n", 5), "ping\n", '... and repeats what it is told');
+    my $base = descriptors($server);
+    my @many = map { dial($port) } 1 .. 50;
+    syswrite $many[$_], "from $_" for 0 .. $#many;
+    is(scalar(grep { exchange($many[$_], '', 'finish') eq "process $pid answers\nfrom $_" }
+        reverse 0 .. $#many), 50, '50 connections at once');
+    with_nc(1, sub {
+        same(scalar run($bytes, $_[0], qw(-N 127.0.0.1), $port), "process $pid answers\n$bytes",
+            'nc -N: 4 MiB there and back');
+    });
+    for (1 .. 20) {
+        my $rude = dial($port);
+        syswrite $rude, 'x' x 1000;
+        reset_connection($rude);
+    }
+    is(exchange($socket, 'after', 'finish'), 'after', 'P10: 20 resets harm nobody');
+    gives_descriptors_back($server, $base);
+    gives_descriptors_back({ pid => $pid, name => 'its other process' }, $base);
+    ok(alive($server), 'pass_socket is still there');
+    stop($server);
+}
+
+# --- http_get -------------------------------------------------------------------------------------
+
+{
+    my $http = serve('http_hello');
+    my @get = 'build/examples/http_get';
+    my $here = "localhost:$http->{port}";
+    my ($out, $status, $errors) = run('', @get, $here, '/');
+    is("$status: $out$errors", "0: Hello, World!\n", 'http_get of http_hello');
+    stop($http);
+    ($out, $status, $errors) = run('', @get, $here, '/');
+    is("$status: $out", '1: ', '... fails when nobody listens');
+    like($errors, qr/\Aconnect .*refused\n\z/, '... and says so');
+    ($out, $status, $errors) = run('', @get, 'nobody.invalid', '/');
+    is("$status: $out", '1: ', '... fails for a name that does not exist (RFC 6761)');
+    like($errors, qr/\Aconnect nobody\.invalid: .+\n\z/, '... and says which');
+
+    with('nginx', 5, sub {
+        my $port = free_port();
+        my $page = join '', map { "line $_\n" } 1 .. 100_000;
+        mkdir "$scratch/www";
+        rename scratch_file($page), "$scratch/www/page";
+        chmod 0755, $scratch, "$scratch/www";
+        chmod 0644, "$scratch/www/page";
+        my $config = scratch_file(<<"END");
+daemon off; master_process off; pid $scratch/nginx.pid; error_log stderr;
+events { }
+http {
+    access_log off;
+    client_body_temp_path $scratch/body; proxy_temp_path $scratch/proxy;
+    fastcgi_temp_path $scratch/fastcgi; uwsgi_temp_path $scratch/uwsgi;
+    scgi_temp_path $scratch/scgi;
+    server { listen 127.0.0.1:$port; root $scratch/www; }
+}
+END
+        my $nginx = start('/dev/null', $_[0], '-e', 'stderr', '-p', $scratch, '-c', $config);
+        my $listens = until_true {
+            !alive($nginx) || IO::Socket::IP->new(PeerHost => '127.0.0.1', PeerPort => $port)
+        };
+        ok($listens && alive($nginx), 'nginx starts') or diag(errors($nginx));
+        my ($body, $ended) = run('', @get, "localhost:$port", '/page');
+        same($body, $page, '... http_get gets a page of it, by name');
+        is($ended, 0, '... and says that all is well');
+        same(scalar run('', @get, "127.0.0.1:$port", '/page'), $page, '... and by address');
+        is((run('', @get, "localhost:$port", '/none'))[1], 1, '... but not a page that is none');
+        stop($nginx);
+    });
+}
+
 # --- what all servers share -----------------------------------------------------------------------
 
-for my $name (qw(chat echo_server http_hello tcp_proxy)) {
+for my $name (qw(chat echo_server http_hello pass_socket tcp_proxy workers)) {
     my $server = serve($name);
     my $second = example($name, $server->{port});
     is(finish($second), 1, "$name: a port in use is status 1");
