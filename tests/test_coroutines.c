@@ -1027,6 +1027,33 @@ static void yield_outside(void)
     asocket_run(selector);
 }
 
+enum { TURNS = 600 }; /* more than the loop resumes at a time */
+static int turns_taken[TURNS], turns_ahead;
+
+static void take_turns(asocket_selector *owner, void *argument)
+{
+    int *own = (int *)argument, *next = own + 1 < turns_taken + TURNS ? own + 1 : turns_taken;
+    int i;
+
+    for (i = 0; i < 5; i++) {
+        ++*own;
+        if (*own > *next + 1)
+            turns_ahead++;
+        asocket_yield(owner);
+    }
+}
+
+static void many_take_turns(void)
+{
+    int i;
+
+    for (i = 0; i < TURNS; i++)
+        asocket_launch(selector, take_turns, &turns_taken[i]);
+    asocket_run(selector);
+    is_int(turns_taken[TURNS - 1], 5, "P11: %d coroutines yield to each other", TURNS);
+    is_int(turns_ahead, 0, "P11: none of them has two turns while another has none");
+}
+
 typedef struct crowd { /* one that works, one that counts how often it was its turn */
     asocket *socket;
     int peer;
@@ -1945,6 +1972,30 @@ static void destroy_is_bounded(int backend)
     ok(test_took(start, 0, 60), "P7: destroy gives it up after close_timeout");
 }
 
+static void launch_another(asocket_selector *owner, void *argument)
+{
+    ++*(int *)argument;
+    asocket_yield(owner);
+    asocket_launch(owner, launch_another, argument);
+}
+
+static void destroy_of_the_undying(int backend)
+{
+    asocket_selector_options options;
+    asocket_selector *own;
+    int64_t start = test_clock();
+    int lives = 0;
+
+    memset(&options, 0, sizeof options);
+    options.backend = backend;
+    options.close_timeout = 20;
+    own = test_selector_with(options);
+    asocket_launch(own, launch_another, &lives);
+    asocket_selector_destroy(own);
+    ok(lives > 1, "a coroutine that launches another one at its end");
+    ok(test_took(start, 0, 40), "P7: does not keep a selector alive for longer than close_timeout");
+}
+
 static void destroy_inside(asocket_selector *owner, void *argument)
 {
     asocket_selector_destroy(owner);
@@ -2014,6 +2065,7 @@ static void test_fairness(void)
 {
     yield_order();
     yield_outside();
+    many_take_turns();
     floods_are_fair();
     accepting_is_fair();
     descriptors_are_heard();
@@ -2060,6 +2112,7 @@ int main(int argc, char **argv)
     test_time();
     destroy_ends_coroutines(test_backend(argc, argv));
     destroy_is_bounded(test_backend(argc, argv));
+    destroy_of_the_undying(test_backend(argc, argv));
     destroy_is_refused_inside();
     return test_end(selector);
 }
