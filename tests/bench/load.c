@@ -56,10 +56,6 @@ struct server {
     unsigned active;   /* storm: connections now open */
 };
 
-struct snapshot {
-    uint64_t time, cpu, requests, calls, sends;
-};
-
 static struct options options = {WORK_ECHO, false, false, false, 0, 1, 64, 1, 100, 1, 0};
 static char *pattern, *inbox;
 static uint64_t period, deadline;
@@ -359,26 +355,15 @@ static void drain(struct server *server)
         turn(server);
 }
 
-static struct snapshot take_snapshot(const struct server *server, int calls, int sends)
+static struct snapshot snapshot_of(const struct server *server, int calls, int sends)
 {
-    struct snapshot snapshot;
-
-    snapshot.time = now();
-    snapshot.cpu = nanoseconds(server->clock);
-    snapshot.requests = server->requests;
-    snapshot.calls = counter_value(calls);
-    snapshot.sends = counter_value(sends);
-    return snapshot;
+    return take_snapshot(server->clock, server->requests, calls, sends);
 }
 
 static void print_slice(long number, unsigned round, const struct server *server,
                         const struct snapshot *a, const struct snapshot *b, bool counted)
 {
-    printf("server=%ld round=%u requests=%llu wall_ns=%llu cpu_ns=%llu", number, round,
-           (unsigned long long)(b->requests - a->requests), (unsigned long long)(b->time - a->time),
-           (unsigned long long)(b->cpu - a->cpu));
-    printf(" calls=%lld sends=%lld", counted ? (long long)(b->calls - a->calls) : -1,
-           counted ? (long long)(b->sends - a->sends) : -1);
+    print_counts(number, round, a, b, counted);
     printf(" p50_ns=%llu p99_ns=%llu rss_kib=%ld\n", (unsigned long long)percentile(&latencies, 50),
            (unsigned long long)percentile(&latencies, 99), resident_kib(server->pid));
 }
@@ -390,9 +375,9 @@ static void time_slice(struct server *server, long number, unsigned round)
     begin(server);
     run_for(server, WARM_UP_MS);
     memset(&latencies, 0, sizeof latencies);
-    a = take_snapshot(server, -1, -1);
+    a = snapshot_of(server, -1, -1);
     run_for(server, options.slice_ms);
-    b = take_snapshot(server, -1, -1);
+    b = snapshot_of(server, -1, -1);
     print_slice(number, round, server, &a, &b, false);
     drain(server);
 }
@@ -406,12 +391,12 @@ static void count_slice(struct server *server, long number, unsigned round)
 
     if (calls < 0 || sends < 0)
         fprintf(stderr, "load: system calls not counted: %s\n", strerror(errno));
-    a = take_snapshot(server, calls, sends);
+    a = snapshot_of(server, calls, sends);
     begin(server);
     run_for(server, options.slice_ms);
     drain(server);
     pause_ms(2); /* the last closes, to which the server answers nothing */
-    b = take_snapshot(server, calls, sends);
+    b = snapshot_of(server, calls, sends);
     print_slice(number, round, server, &a, &b, calls >= 0 && sends >= 0);
     if (calls >= 0)
         close(calls);

@@ -169,6 +169,36 @@ static inline uint64_t counter_value(int counter)
     return value;
 }
 
+/* --- slices ------------------------------------------------------------------------------------
+   What a load notes at the beginning and at the end of a slice, and the line that it prints. */
+
+struct snapshot {
+    uint64_t time, cpu, requests, calls, sends;
+};
+
+static inline struct snapshot take_snapshot(clockid_t clock, uint64_t requests, int calls,
+                                            int sends)
+{
+    struct snapshot snapshot;
+
+    snapshot.time = now();
+    snapshot.cpu = nanoseconds(clock);
+    snapshot.requests = requests;
+    snapshot.calls = counter_value(calls);
+    snapshot.sends = counter_value(sends);
+    return snapshot;
+}
+
+static inline void print_counts(long server, unsigned round, const struct snapshot *a,
+                                const struct snapshot *b, bool counted)
+{
+    printf("server=%ld round=%u requests=%llu wall_ns=%llu cpu_ns=%llu", server, round,
+           (unsigned long long)(b->requests - a->requests), (unsigned long long)(b->time - a->time),
+           (unsigned long long)(b->cpu - a->cpu));
+    printf(" calls=%lld sends=%lld", counted ? (long long)(b->calls - a->calls) : -1,
+           counted ? (long long)(b->sends - a->sends) : -1);
+}
+
 /* --- latencies: buckets 1/64 of a power of two wide, so percentiles are within 1.6 % --- */
 
 enum { FINE_BITS = 6, FINE = 1 << FINE_BITS, BUCKETS = FINE * 48 };

@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 # run.pl - builds and runs the benchmarks: asocket against a hand-written epoll server and libuv.
 #
-#   tests/bench/run.pl            everything, about six minutes
+#   tests/bench/run.pl            everything, about eight minutes
 #   QUICK=1 tests/bench/run.pl    short slices and fewer workloads, about a minute
 #
 # Environment: BENCH_BUILD (folder for what is built; build/bench), CC (cc), CORES ("1", "2",
@@ -25,13 +25,14 @@ my $here = dirname(abs_path($0));
 my $root = abs_path("$here/../..");
 my $build = $ENV{BENCH_BUILD} || "$root/build/bench";
 my $cc = $ENV{CC} || 'cc';
-my $quick = $ENV{QUICK};
+our $quick = $ENV{QUICK};
 my $slices = $ENV{SLICES} || ($quick ? 3 : 6);
-my $batches = $ENV{BATCHES} || 3;
+our $batches = $ENV{BATCHES} || 3;
 my $slice_ms = $ENV{SLICE_MS} || ($quick ? 25 : 60);
 my $only = $ENV{ONLY} || '.';
-my @wanted = split ' ', $ENV{SERVERS} || 'raw asocket libuv';
-my %title = (raw => 'by hand', asocket => 'asocket', libuv => 'libuv');
+our @wanted = split ' ', $ENV{SERVERS} || 'raw asocket libuv';
+my %title = (raw => 'by hand', asocket => 'asocket', libuv => 'libuv', single => 'one by one',
+    one => 'one worker', two => 'two workers', names => 'names');
 
 # name, mode of the servers, options of the load, and marks: "quick" is part of the short run,
 # "info" is not judged, "unpaired" compares medians, because each slice has its own connection.
@@ -59,6 +60,24 @@ my @workloads = (
     ['storm-fin',     'echo',     '-w fin -c 64',          ''],
     ['storm-burst',   'echo',     '-w fin -c 64 -b',       'quick'],
 );
+
+# The same for datagrams. The servers are another by hand, asocket with many datagrams in each call,
+# and asocket with one. "flow": where batches must pay.
+my @datagrams = (
+    ['udp16',         'echo',     '-w echo -c 16',         'quick'],
+    ['udp16x8',       'echo',     '-w echo -c 16 -d 8',    'quick'],
+    ['flow-in',       'in',       '-w in -m 64',           'quick flow'],
+    ['flow-in-1200',  'in',       '-w in -m 1200',         'flow'],
+    ['flow-out',      'out',      '-w out -m 64',          'quick flow'],
+    ['flow-out-1200', 'out',      '-w out -m 1200',        'flow'],
+);
+
+my $udp_legend = <<'END';
+udp16: 16 sockets, 64 B datagrams echoed, one in flight each; x8: eight. flow-in: one flow to the
+server, flow-out: one from it, 64 B or 1200 B datagrams, counted where they arrive; -out goes to a
+receiver that takes segments whole, as a network card would (UDP_SEGMENT, UDP_GRO). one by one:
+asocket with receive_from and send_to. req: datagrams.
+END
 
 my $legend = <<'END';
 echoN: N connections, 64 B messages, one in flight each; -16k: 16 KiB messages; x16: 16 in flight.
@@ -131,11 +150,18 @@ sub complaint {
     return $error // $lines[0] // 'no message';
 }
 
+sub server_command {
+    my ($server, $mode, $marks) = @_;
+    my @command = ("$build/${server}_server", $mode);
+    @command = ("$build/asocket_udp", $mode, 'one') if $server eq 'single';
+    @command = ("$build/${server}_udp", $mode) if $server ne 'single' && $marks =~ /udp/;
+    return pinned(0, @command);
+}
+
 sub start {
-    my ($server, $mode, $limit) = @_;
+    my ($server, $limit, @command) = @_;
     my $pid = open(my $pipe, '-|') // die "fork: $!";
     if ($pid == 0) {
-        my @command = pinned(0, "$build/${server}_server", $mode);
         @command = ('sh', '-c', "ulimit -n $limit; exec \"\$@\"", 'sh', @command) if $limit;
         exec(@command) or POSIX::_exit(127);
     }
@@ -149,7 +175,7 @@ sub start {
     $running{$pid} = $pipe;
     return "$1:$pid" if ($port // '') =~ /^(\d+)$/;
     stop($pid);
-    broken("the $title{$server} server did not start ($mode)");
+    broken("the $title{$server} server did not start (@command)");
     return undef;
 }
 
@@ -159,7 +185,9 @@ sub stop {
     local $?;
     kill('CONT', $pid);
     kill('KILL', $pid);
+    my @said = <$pipe>;
     close($pipe);
+    return $said[-1];
 }
 
 sub stop_all {
@@ -175,7 +203,8 @@ sub fields {
 
 sub compile {
     my ($name, @libraries) = @_;
-    my @command = ($cc, '-O2', '-DNDEBUG', "$here/$name.c", '-o', "$build/$name", @libraries);
+    my @command = ($cc, '-O2', '-DNDEBUG', "$here/$name.c", '-o', "$build/$name", '-pthread',
+        @libraries);
     return 1 if defined output_of(300, @command);
     note("$name was not built: " . complaint());
     return 0;
@@ -183,14 +212,15 @@ sub compile {
 
 sub build_all {
     make_path($build);
-    compile($_) || die "the load does not build\n" for qw(load idle fdlimit);
+    compile($_) || die "the load does not build\n" for qw(load idle fdlimit udp_load);
     my %built = (raw => compile('raw_server'), libuv => compile('uv_server', '-luv'),
         asocket => compile('asocket_server'));
     rename("$build/uv_server", "$build/libuv_server") if $built{libuv};
-    $built{micro} = compile('micro');
-    $failed = 1 unless $built{raw} && $built{asocket} && $built{micro};
     @wanted = grep { $built{$_} } @wanted;
-    return $built{micro};
+    $built{$_} = compile($_)
+        for qw(micro raw_udp asocket_udp handover workers_server names_server);
+    $failed = 1 if grep { !$built{$_} && $_ ne 'libuv' } keys %built;
+    return %built;
 }
 
 # --- arithmetic -------------------------------------------------------------------------------
@@ -221,15 +251,21 @@ sub gather {
             next;
         }
         $one->{rate}{"$batch $slice->{round}"} = $slice->{requests} * 1e9 / ($slice->{cpu_ns} || 1);
+        $one->{wall}{"$batch $slice->{round}"} = $slice->{requests} * 1e9 / $slice->{wall_ns};
         push @{$one->{all_p99}}, $slice->{p99_ns} / 1000 if $slice->{p99_ns} > 0;
         $one->{rss} = $slice->{rss_kib} if $slice->{rss_kib} > 0;
     }
 }
 
+sub ratios {
+    my ($key, $one, $other) = @_;
+    return map { $one->{$key}{$_} / $other->{$key}{$_} }
+        grep { $other->{$key}{$_} } keys %{$one->{$key} || {}};
+}
+
 sub compare {
     my ($one, $raw, $marks) = @_;
-    my @ratios = map { $one->{rate}{$_} / $raw->{rate}{$_} }
-        grep { $raw->{rate}{$_} } keys %{$one->{rate}};
+    my @ratios = ratios('rate', $one, $raw);
     return unless @ratios;
     $one->{ratio} = $marks =~ /unpaired/
         ? median(values %{$one->{rate}}) / median(values %{$raw->{rate}}) : median(@ratios);
@@ -242,11 +278,12 @@ sub run_batch {
     my ($all, $batch, $cores, $name, $mode, $options, $marks) = @_;
     my (@servers, @addresses);
     for my $server (@wanted) {
-        my $address = start($server, $mode) or next;
+        my $address = start($server, 0, server_command($server, $mode, $marks)) or next;
         push @servers, $server;
         push @addresses, $address;
     }
-    my @load = pinned($cores - 1, "$build/load", split(' ', $options));
+    my $load = $marks =~ /udp/ ? 'udp_load' : 'load';
+    my @load = pinned($cores - 1, "$build/$load", split(' ', $options));
     # A thousand connections take a while to have their turn: short slices cut a round in two.
     my $ms = $options =~ /-c 1000/ ? 2 * $slice_ms : $slice_ms;
     push @load, '-t', $ms, '-r', $slices, '-k', $batch > 1 ? 0 : $quick ? 1 : 2, @addresses;
@@ -261,8 +298,9 @@ sub run_batch {
 
 # Whether more batches could change the verdict.
 sub is_open {
-    my ($one) = @_;
-    return $one && $one->{ratio} && abs($one->{ratio} - 1 / 1.05) < 2 * $one->{doubt};
+    my ($one, $marks) = @_;
+    my $limit = $marks =~ /udp/ ? 1 / 1.1 : 1 / 1.05;
+    return $one && $one->{ratio} && abs($one->{ratio} - $limit) < 2 * $one->{doubt};
 }
 
 sub measure {
@@ -270,7 +308,7 @@ sub measure {
     my %all;
     for my $batch (1 .. 2 * $batches) {
         my $late = $quick || $marks =~ /info/ || time - $begin > 160 * $cores;
-        last if $batch > $batches && ($late || !is_open($all{asocket}));
+        last if $batch > $batches && ($late || !is_open($all{asocket}, $marks));
         run_batch(\%all, $batch, $cores, $name, $mode, $options, $marks) or return;
         for my $one (values %all) {
             $one->{$_} = median(@{$one->{"all_$_"} || []}) for qw(calls sends p99);
@@ -314,14 +352,21 @@ sub print_head {
 }
 
 sub run_workloads {
-    my ($cores) = @_;
+    my ($cores, $what, @list) = @_;
     print_head($cores);
-    for my $workload (@workloads) {
+    for my $workload (@list) {
         my ($name, $mode, $options, $marks) = @$workload;
         next if $name !~ /$only/ || ($quick && !$ENV{ONLY} && $marks !~ /quick/);
-        measure($cores, @$workload);
+        measure($cores, $name, $mode, $options, "$marks $what");
         print_workload($name, $results{$cores}{$name}) if $results{$cores}{$name};
     }
+}
+
+sub run_datagrams {
+    local @wanted = qw(raw asocket single);
+    local $batches = $quick ? 2 : $batches;
+    run_workloads($_, 'udp', @datagrams) for @_;
+    print "\n$udp_legend";
 }
 
 # --- the other measurements -------------------------------------------------------------------
@@ -333,7 +378,7 @@ sub run_idle {
         'when answered', 'tables', 'accept ns';
     for my $server (@wanted) {
         for my $count ($server eq 'asocket' || !$quick ? (1000, 19000) : (1000)) {
-            my $address = start($server, 'line') or next;
+            my $address = start($server, 0, server_command($server, 'line', '')) or next;
             my $text = output_of(60, pinned(1 % cores(), "$build/idle", $address, $count));
             stop_all($address);
             my $said = complaint();
@@ -351,7 +396,7 @@ sub run_limit {
     printf "%-10s%12s%8s%12s%12s%10s%10s%12s\n", 'server', 'failed/s', 'CPU %', 'calm us',
         'crowded us', 'answered', 'dropped', 'recovery ms';
     for my $server (@wanted) {
-        my $address = start($server, 'echo', 64) or next;
+        my $address = start($server, 64, server_command($server, 'echo', '')) or next;
         my $text = output_of(60, pinned(1 % cores(), "$build/fdlimit", $address));
         stop_all($address);
         my $said = complaint();
@@ -370,6 +415,96 @@ sub run_micro {
     $results{micro} = fields($text);
     print "\nCoroutines\n";
     print map { "  $_\n" } split /\n/, $text;
+}
+
+sub run_handover {
+    my $text = output_of(120, "$build/handover");
+    return broken('handover did not run: ' . complaint()) unless defined $text;
+    $results{handover} = fields($text);
+    print "\nConnections handed to and fro between two selectors in two threads, us each: 64 under "
+        . "way,\none alone, and 64 that are used at each stop (with the exchange)\n";
+    print map { "  $_\n" } split /\n/, $text;
+}
+
+# One worker and two in turns, nothing pinned: {one} and {two}, and the load's CPU time per request.
+sub compare_workers {
+    my ($work_us) = @_;
+    my (%all, $requests);
+    my $ms = 3 * $slice_ms;
+    my @before = times;
+    for my $batch (1 .. $batches) {
+        my @addresses = map { start($_, 0, "$build/workers_server", $_ eq 'one' ? 1 : 2, $work_us) }
+            qw(one two);
+        return if grep { !defined } @addresses;
+        my $text = output_of(60, "$build/load", qw(-l -c 64 -r), $slices, '-t', $ms, @addresses);
+        $all{load_ns} += 1e9 * ((times)[2] + (times)[3]) - 1e9 * ($before[2] + $before[3]);
+        stop_all(@addresses);
+        @before = times;
+        return broken('workers: ' . complaint()) unless defined $text;
+        gather(\%all, $batch, $text, qw(one two));
+        $requests += fields($_)->{requests} for split /\n/, $text;
+    }
+    $all{load_ns} *= $ms / ($ms + 10) / $requests; # 10 ms of warm-up in each slice
+    return \%all;
+}
+
+# What two cores can do for two workers: the load takes its part of them.
+sub run_workers {
+    print "\nOne worker and two, 64 connections with lines, on the same two cores as the load\n";
+    printf "%-12s%14s%14s%10s%12s%14s%12s\n", 'work a line', 'one, req/s', 'two, req/s', 'ratio',
+        'possible', 'CPU two/one', 'load, us';
+    for my $us (0, 50) {
+        my $all = compare_workers($us) or next;
+        my %one = (ratio => median(ratios('wall', @$all{qw(two one)})));
+        my $server_ns = 1e9 / median(values %{$all->{one}{rate}});
+        $one{possible} = possible($server_ns, $all->{load_ns});
+        printf "%-12s%14.0f%14.0f%10.2f%12.2f%14.2f%12.1f\n", "$us us",
+            median(values %{$all->{one}{wall}}), median(values %{$all->{two}{wall}}),
+            @one{qw(ratio possible)}, 1 / median(ratios('rate', @$all{qw(two one)})),
+            $all->{load_ns} / 1000;
+        $results{workers}{$us} = \%one;
+    }
+    print "possible: if all of both cores went into the server and the load, by their CPU time per "
+        . "request\n";
+}
+
+# One worker is held up by itself or by the load, whichever needs more; two share both cores with it.
+sub possible {
+    my ($server, $load) = @_;
+    my $one = 1 / ($server > $load ? $server : $load);
+    my $two = 2 / ($server + $load);
+    $two = 1 / $load if $load > $server;
+    return $two / $one;
+}
+
+sub run_names {
+    my $text = output_of(60, "$build/names_server", 'rates');
+    return broken('names did not run: ' . complaint()) unless defined $text;
+    print "\nNames: lookups per second, of localhost, of the machine's name (by threads), by four\n";
+    print map { "  $_\n" } split /\n/, $text;
+    my %p99;
+    for my $batch (1 .. $batches) {
+        for my $rate ($batch % 2 ? (0, 1000) : (1000, 0)) {
+            my ($slices, $done) = slices_beside($rate) or return;
+            push @{$p99{$rate}}, map { $_->{p99_ns} / 1000 } @$slices;
+            $results{names}{lookups} = $done if $rate;
+        }
+    }
+    my ($calm, $asked) = map { median(@{$p99{$_}}) } 0, 1000;
+    printf "  1,000 connections echo: p99 %.0f us, with %d lookups per second %.0f us\n", $calm,
+        $results{names}{lookups}, $asked;
+    $results{names}{ratio} = $asked / $calm;
+}
+
+# A thousand connections, and so many lookups per second: the slices, and how many there were.
+sub slices_beside {
+    my ($rate) = @_;
+    my $address = start('names', 0, "$build/names_server", $rate) or return;
+    my $text = output_of(60, "$build/load", qw(-c 1000 -r), $slices, '-t', 2 * $slice_ms, $address);
+    sleep 0.2;
+    my $said = stop((split /:/, $address)[1]);
+    return broken('names: ' . complaint()) unless defined $text;
+    return [map { fields($_) } split /\n/, $text], fields($said // '')->{lookups} // 0;
 }
 
 # The processor's time, not the clock's: the machine may be busy with something else.
@@ -446,6 +581,39 @@ sub judge_cpu {
         @over ? '(' . join(', ', @over) . ')' : defined $where ? "(worst: $where)" : '');
 }
 
+sub judge_datagrams {
+    my ($cores) = @_;
+    my ($worst, @all, %gain);
+    for my $workload (@datagrams) {
+        my $ratio = figure($cores, $workload->[0], 'ratio') or next;
+        my $more = 100 / $ratio - 100;
+        $worst = $more if !defined $worst || $more > $worst;
+        push @all, sprintf('%s %+.1f', $workload->[0], $more);
+        my $single = figure($cores, $workload->[0], 'ratio', 'single') or next;
+        $gain{$workload->[0]} = $ratio / $single if $workload->[3] =~ /flow/;
+    }
+    row("UDP CPU per datagram over the one by hand, $cores core(s)", '<= 10 %', '%+.1f %%', $worst,
+        defined $worst && $worst <= 10, '(' . join(', ', @all) . ')');
+    my ($least) = sort { $a <=> $b } values %gain;
+    row('  batched over one by one, flows', '>= 1.5', '%.2f', $least,
+        defined $least && $least >= 1.5,
+        '(' . join(', ', map { sprintf '%s %.2f', $_, $gain{$_} } sort keys %gain) . ')');
+}
+
+sub judge_threads {
+    my $handover = $results{handover} || {};
+    my $workers = $results{workers}{50} || {};
+    at_most('a connection handed to another thread, us', 10, 0, '%.2f', $handover->{handover_us},
+        defined $handover->{handover_used_us}
+        ? "(alone $handover->{handover_alone_us}, used $handover->{handover_used_us})" : '');
+    my $part = $workers->{ratio} ? 100 * $workers->{ratio} / $workers->{possible} : undef;
+    row('two workers over one, of what the load leaves', '>= 90 %', '%.0f %%', $part,
+        defined $part && $part >= 90,
+        defined $part ? sprintf('(%.2f of %.2f)', @$workers{qw(ratio possible)}) : '');
+    at_most('p99 of 1,000 connections, with lookups / without', 1.25, 0, '%.2f',
+        ($results{names} || {})->{ratio});
+}
+
 sub judge_limit {
     my $limit = $results{limit}{asocket} || {};
     my $failed = $limit->{failed_accepts};
@@ -472,7 +640,8 @@ sub judge {
         figure(1, 'storm-burst', 'calls'), beside('storm-burst', 'calls'));
     at_most('sends per line, 16 in flight, 50 connections', 0.07, 0, '%.3f',
         figure(1, 'line50x16', 'sends'), beside('line50x16', 'sends'));
-    at_most('coroutine switch, ns (half a yield)', 5, 0, '%.1f', $micro->{switch_ns});
+    at_most('coroutine switch, ns', 5, 0, '%.1f', $micro->{switch_ns},
+        defined $micro->{yield_ns} ? "(a yield through the scheduler: $micro->{yield_ns})" : '');
     at_most('coroutine launched and finished, pooled, ns', 60, 0, '%.1f',
         $micro->{launch_finish_ns});
     at_most('memory of an idle connection and its coroutine, KiB', 4.5, 0, '%.2f',
@@ -487,21 +656,27 @@ sub judge {
         defined $results{text} ? $results{text} / 1024 : undef,
         $results{unwind} ? sprintf('(and unwind tables: %.1f KiB)', $results{unwind} / 1024) : '');
     judge_limit();
+    judge_datagrams($_) for grep { $results{$_} } 1, 2;
+    judge_threads();
 }
 
 # --- main -------------------------------------------------------------------------------------
 
 $| = 1;
-my $has_micro = build_all();
+my %built = build_all();
 my @cores = split ' ', $ENV{CORES} || (cores() > 1 ? '1 2' : '1');
 note('taskset is missing: nothing is pinned') unless -x '/usr/bin/taskset';
 note('one processor: no runs with a core each') if cores() < 2;
-run_workloads($_) for @cores;
+run_workloads($_, 'tcp', @workloads) for @cores;
 print "\n$legend";
+run_datagrams(@cores) if $built{raw_udp} && $built{asocket_udp};
 unless ($ENV{ONLY}) {
     run_idle();
     run_limit();
-    run_micro() if $has_micro;
+    run_micro() if $built{micro};
+    run_handover() if $built{handover};
+    run_workers() if $built{workers_server} && cores() > 1;
+    run_names() if $built{names_server};
     run_compiler() if -e "$root/asocket.h";
 }
 judge();
