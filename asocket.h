@@ -1339,6 +1339,7 @@ struct asocket_selector {
     uint32_t starved_credit; // descriptors freed since, one accept each
     int64_t starved_pause;   // ms, the next one
     uint8_t starving, destroying, marked;
+    uint8_t refused;       // there was no memory for the first of the late posts
     uint8_t no_segments;   // the kernel does not cut datagrams
     asocket__link lookups; // names that are being looked up
     asocket__link foreign; // descriptors of others that are waited for
@@ -4842,17 +4843,22 @@ static int asocket__post_run(asocket_selector *selector, asocket__post *post)
 #endif
 
 // Without memory for a coroutine a post stays and is tried again: each runs exactly once.
+// So many in one turn, that a flood of them needs no more stacks than that.
 static void asocket__posts_run(asocket_selector *selector)
 {
-    if (ASOCKET__LOAD(&selector->posts))
+    uint32_t limit = ASOCKET__RESUMES;
+
+    selector->refused = 0;
+    if (!selector->late && ASOCKET__LOAD(&selector->posts))
         asocket__posts_take(selector);
-    while (selector->late) {
+    while (selector->late && limit-- > 0) {
         asocket__post *post = selector->late;
 
         selector->late = post->next; // first, for a callback may run the loop
         if (asocket__post_run(selector, post)) {
             post->next = selector->late;
             selector->late = post;
+            selector->refused = 1;
             return;
         }
         asocket__release(selector, post, sizeof *post);
@@ -4964,8 +4970,8 @@ static int64_t asocket__idle_time(asocket_selector *selector, int64_t limit)
     int64_t due, left;
 
     if (!asocket__list_empty(&selector->ready) || selector->serve || selector->serving || !limit ||
-        ASOCKET__LOAD(&selector->posts) || ASOCKET__LOAD(&selector->stopped) ||
-        ASOCKET__LOAD(&selector->answered))
+        (selector->late ? !selector->refused : ASOCKET__LOAD(&selector->posts) != NULL) ||
+        ASOCKET__LOAD(&selector->stopped) || ASOCKET__LOAD(&selector->answered))
         return 0;
     if (selector->late && (limit < 0 || limit > 5 * ASOCKET__MILLISECOND))
         limit = 5 * ASOCKET__MILLISECOND;
