@@ -38,7 +38,7 @@ $(BUILD)/examples/%: examples/%.c $(HEADER)
 # Compilers and checkers, the peers that the examples are tried with, and the rivals of the bench.
 PACKAGES = make gcc g++ libc6-dev perl clang libclang-rt-dev valgrind strace binutils \
 	curl netcat-openbsd telnet socat wrk apache2-utils clang-format clang-tidy cppcheck libuv1-dev \
-	dnsmasq-base
+	dnsmasq-base pkg-config zlib1g-dev libglib2.0-dev redis-server iperf3 nginx-light
 
 setup:
 	@sh tests/setup.sh $(PACKAGES)
@@ -97,6 +97,11 @@ why_not_valgrind = command -v valgrind >/dev/null || echo valgrind is missing
 USABLE = $(foreach c,$(CONFIGURATIONS),$(if $(call why_not,$(c)),,$(c)))
 SKIPPED = $(foreach c,$(CONFIGURATIONS),$(if $(call why_not,$(c)),'--skipped=$(c): $(call why_not,$(c))'))
 
+# What single tests use besides the library, where it is installed; without it they skip.
+package = $(shell pkg-config --silence-errors $(1) $(2))
+flags_of_layers = $(if $(libraries_of_layers),,-DTEST_WITHOUT_ZLIB)
+libraries_of_layers := $(call package,--libs,zlib)
+
 # `make V=1` shows the whole commands.
 show = $(if $(V),,@echo '   $@';)
 
@@ -107,8 +112,8 @@ $(BUILD)/$(1)/implementation.o: tests/implementation.c $(HEADER)
 
 $(BUILD)/$(1)/test_%: tests/test_%.c $(BUILD)/$(1)/implementation.o $(wildcard tests/*.h)
 	@rm -f $$@
-	$$(show)$($(1)) $(STRICT) -o $$@ $$< $$(if $$(findstring -x c++,$($(1))),-x none) \
-		$(BUILD)/$(1)/implementation.o -pthread
+	$$(show)$($(1)) $(STRICT) $$(flags_of_$$*) -o $$@ $$< $$(if $$(findstring -x c++,$($(1))),-x none) \
+		$(BUILD)/$(1)/implementation.o -pthread $$(libraries_of_$$*)
 endef
 
 $(foreach c,$(filter-out static,$(CONFIGURATIONS)) coverage,$(eval $(call configuration,$(c))))

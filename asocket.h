@@ -1355,7 +1355,7 @@ struct asocket_selector {
 #if ASOCKET__THREADS
     pthread_t owner;
 #endif
-    asocket__task root;
+    asocket__task root, ends; // ends: stands for whoever launched the ends of layers
     asocket_statistics statistics;
     char message[320];
 #if ASOCKET__EPOLL
@@ -3582,7 +3582,7 @@ static ptrdiff_t asocket__layer_recv(asocket *socket, void *buffer, size_t size)
     socket->in.task = inside;
     if (socket->in.status)
         return socket->in.status;
-    return count == ASOCKET_EOF ? 0 : count;
+    return count == ASOCKET_EOF || socket->in.ended ? 0 : count; // ended: by asocket_shutdown
 }
 
 static ptrdiff_t asocket__layer_send(asocket *socket, const void *bytes, size_t size)
@@ -3595,7 +3595,25 @@ static ptrdiff_t asocket__layer_send(asocket *socket, const void *bytes, size_t 
     count = socket->transport->write(socket->layer_state, socket->lower, bytes, size);
     socket->pins--;
     socket->out.task = inside;
-    return count;
+    if (socket->out.status != ASOCKET_ECANCELED)
+        return count;
+    asocket__ring_detach(socket->selector, &socket->out.own, socket->out.capacity);
+    return ASOCKET_ECANCELED; // by asocket_cancel_write, meanwhile
+}
+
+// A wait that ended inside of a transport is no end of the layer: the next call asks it again.
+static bool asocket__layer_goes_on(const asocket *socket, ptrdiff_t status)
+{
+    return socket->lower && (status == ASOCKET_EAGAIN || status == ASOCKET_ETIMEDOUT ||
+                             status == ASOCKET_ECANCELED || status == ASOCKET_ECLOSED ||
+                             status == ASOCKET_EBUSY || status == ASOCKET_ENOMEM);
+}
+
+// A transport may be filling the ring of its layer: then it goes when that one returns.
+static void asocket__in_forget(asocket_read_channel *in)
+{
+    if (!in->task || !in->socket || !in->socket->lower)
+        asocket__ring_detach(in->selector, in->ring, in->capacity);
 }
 
 // recv: bytes, 0 at the end of the stream, or a status.
@@ -3750,6 +3768,8 @@ static void asocket__out_tidy(asocket_write_channel *out)
 // An error ends a stream; of datagrams it costs one, and the next may go.
 static void asocket__out_break(asocket_write_channel *out, int status)
 {
+    if (out->socket && asocket__layer_goes_on(out->socket, status))
+        return;
     if (!out->socket || out->socket->kind != ASOCKET__DATAGRAM)
         out->status = status;
     if (out->socket && out->socket->kind == ASOCKET__STREAM)
@@ -3809,6 +3829,12 @@ static int asocket__out_push(asocket_write_channel *out, int flags)
     return 0;
 }
 
+// A transport that waits while it sends must not be asked to send the same again.
+static bool asocket__out_sending(const asocket_write_channel *out)
+{
+    return out->task && out->socket && out->socket->lower;
+}
+
 // Sends what a task wrote to auto-flush channels since it last waited.
 static void asocket__push_dirty(asocket__task *task)
 {
@@ -3817,7 +3843,7 @@ static void asocket__push_dirty(asocket__task *task)
 
         task->dirty = out->dirty_next;
         out->dirty = 0;
-        if (!out->status)
+        if (!out->status && !asocket__out_sending(out))
             (void)asocket__out_push(out, 0);
     }
 }
@@ -3989,8 +4015,7 @@ static void asocket__close_step(asocket *socket)
 static void asocket__close_begin(asocket *socket)
 {
     socket->in.status = socket->out.status = ASOCKET_ECLOSED;
-    if (!socket->lower || !socket->in.task) // a transport may be filling it
-        asocket__ring_detach(socket->selector, &socket->in.own, socket->in.capacity);
+    asocket__in_forget(&socket->in);
     socket->out.reserved = 0;
     asocket__dirty_remove(asocket__self(socket->selector), &socket->out);
     asocket__notices_free(socket);
@@ -4033,6 +4058,14 @@ static void asocket__abort_now(asocket *socket)
     asocket__close_finish(socket);
 }
 
+// Ends what the transports of a layer and of those below it wait for.
+static void asocket__bottom_abort(asocket *layer)
+{
+    while (layer->lower)
+        layer = layer->lower;
+    asocket__abort_now(layer);
+}
+
 // With a layer on it or below it: the layer ends first, without a goodbye.
 static void asocket__socket_abort(asocket *socket)
 {
@@ -4043,7 +4076,10 @@ static void asocket__socket_abort(asocket *socket)
         return;
     }
     socket->hard = 1;
-    asocket__socket_close(socket);
+    if (socket->state == ASOCKET__OPEN)
+        asocket__socket_close(socket);
+    else
+        asocket__bottom_abort(socket);
 }
 
 // The socket that a coroutine was launched with.
@@ -4063,7 +4099,7 @@ static void asocket__close_expire(asocket *socket)
 {
     if (socket->lower) {
         socket->hard = 1;
-        asocket__abort_now(socket->lower); // ends what its transport waits for
+        asocket__bottom_abort(socket);
         return;
     }
     if (socket->state == ASOCKET__FLUSHING)
@@ -6129,7 +6165,7 @@ static int asocket__in_end(asocket_read_channel *in, ptrdiff_t count)
 {
     if (count == ASOCKET_ENOMEM)
         return ASOCKET_ENOMEM;
-    if (in->socket->kind == ASOCKET__DATAGRAM)
+    if (in->socket->kind == ASOCKET__DATAGRAM || asocket__layer_goes_on(in->socket, count))
         return (int)count;
     in->ended = count ? (int32_t)count : ASOCKET_EOF;
     return in->ended;
@@ -6185,9 +6221,9 @@ static int asocket__in_receive(asocket_read_channel *in, bool large)
         return ASOCKET_ENOMEM;
     length = asocket__in_space(ring, &space);
     count = asocket__socket_recv(in->socket, space, length);
-    if (ASOCKET__UNLIKELY(in->status)) { // closed while its transport waited
+    if (ASOCKET__UNLIKELY(in->status || in->ended)) { // closed while its transport waited
         asocket__ring_detach(in->selector, ring, in->capacity);
-        return in->status;
+        return in->status ? in->status : in->ended;
     }
     if (ASOCKET__LIKELY(count > 0)) {
         asocket__ring_extend(ring, (uint32_t)count);
@@ -6506,8 +6542,7 @@ static int asocket__out_breathe(asocket_write_channel *out)
     return out->status;
 }
 
-// Until the kernel has all that the ring held; a pipe's reader sees it at once.
-static int asocket__out_flush(asocket_write_channel *out, int flags)
+static int asocket__out_drain(asocket_write_channel *out, int flags)
 {
     for (;;) {
         int status = asocket__out_breathe(out);
@@ -6520,6 +6555,35 @@ static int asocket__out_flush(asocket_write_channel *out, int flags)
         if (status)
             return status;
     }
+}
+
+// What a layer's transport wrote leaves the channels below. Nobody else gets into the layer meanwhile.
+static int asocket__layer_flush(asocket *layer, int flags)
+{
+    asocket__task *inside = layer->out.task;
+    asocket *below;
+    int status = 0;
+
+    layer->out.task = asocket__self(layer->selector);
+    layer->pins++;
+    for (below = layer->lower; below && !status && !below->out.task; below = below->lower) {
+        if (below->out.status && !below->out.finished)
+            status = below->out.status;
+        else
+            status = asocket__out_drain(&below->out, flags);
+    }
+    layer->pins--;
+    layer->out.task = inside;
+    return layer->out.status ? layer->out.status : status;
+}
+
+// Until the kernel has all that the ring held; a pipe's reader sees it at once.
+static int asocket__out_flush(asocket_write_channel *out, int flags)
+{
+    int status = asocket__out_drain(out, flags);
+
+    return !status && out->socket && out->socket->lower ? asocket__layer_flush(out->socket, flags)
+                                                        : status;
 }
 
 // Until `count` bytes fit; not more than the capacity.
@@ -6563,6 +6627,8 @@ static int asocket__out_touch(asocket_write_channel *out)
         return 0;
     }
     status = asocket__out_flush(out, 0);
+    if (out->socket && asocket__layer_goes_on(out->socket, status))
+        return out->status;
     return out->status || !out->own.size ? status : 0;
 }
 
@@ -6791,16 +6857,19 @@ static void asocket__pipe_finish(asocket__pipe *pipe, int status)
 // Ends the stream of each socket from a layer down: the transports first, then the descriptor's.
 static int asocket__socket_finish(asocket *socket)
 {
-    while (socket->lower) {
-        ptrdiff_t status = asocket__layer_send(socket, NULL, 0);
+    asocket *layer;
+
+    for (layer = socket; layer->lower; layer = layer->lower) {
+        ptrdiff_t status = asocket__layer_send(layer, NULL, 0);
 
         if (status >= 0)
-            status = asocket__out_flush(&socket->lower->out, 0);
+            status = asocket__layer_flush(layer, 0);
         if (status < 0)
             return (int)status;
-        socket = socket->lower;
-        socket->out.finished = 1;
-        socket->out.status = ASOCKET_ECLOSED;
+    }
+    for (; socket->lower; socket = socket->lower) {
+        socket->lower->out.finished = 1;
+        socket->lower->out.status = ASOCKET_ECLOSED;
     }
     socket->selector->statistics.system_calls++;
     if (!ASOCKET_SYS(shutdown)(socket->handle, SHUT_WR) || errno == ENOTCONN)
@@ -6814,12 +6883,15 @@ static int asocket__out_finish(asocket_write_channel *out)
 
     if (status)
         return status;
+    if (!out->pipe)
+        status = asocket__socket_finish(out->socket);
+    if (status && asocket__layer_goes_on(out->socket, status))
+        return status; // it may be tried again
     out->finished = 1;
     out->status = ASOCKET_ECLOSED;
-    if (!out->pipe)
-        return asocket__socket_finish(out->socket);
-    asocket__pipe_finish(out->pipe, ASOCKET_EOF);
-    return 0;
+    if (out->pipe)
+        asocket__pipe_finish(out->pipe, ASOCKET_EOF);
+    return status;
 }
 
 static void asocket__layer_release(asocket *layer)
@@ -6832,10 +6904,12 @@ static void asocket__layer_release(asocket *layer)
 // socket below closes.
 static void asocket__layer_end(asocket_selector *selector, void *argument)
 {
-    asocket *layer = (asocket *)argument;
+    asocket *layer = (asocket *)argument, *below;
 
     while (layer->in.task || layer->out.task) // woken, but not yet out of the transport
         asocket__step_aside(selector, asocket__self(selector));
+    for (below = layer->lower; below; below = below->lower)
+        below->timeout = ASOCKET_FOREVER; // close_timeout bounds it all
     if (!layer->hard)
         (void)asocket__out_push(&layer->out, 0);
     if (!layer->hard)
@@ -8041,6 +8115,7 @@ static void asocket__selector_init(asocket_selector *selector,
     selector->outside = &selector->root;
     asocket__task_init(selector, &selector->root);
     selector->root.outside = 1;
+    asocket__task_init(selector, &selector->ends);
     asocket__own(selector);
 }
 
@@ -8245,6 +8320,7 @@ void asocket_selector_destroy(asocket_selector *selector)
     selector->destroying = 1;
 #if ASOCKET__COROUTINES
     asocket__cancel(&selector->root);
+    asocket__cancel(&selector->ends);
 #endif
     asocket__run_until(selector, until, asocket__coroutines_ended);
     asocket__sockets_close(selector);
@@ -8878,8 +8954,6 @@ static int asocket__socket_check(const asocket *socket, int kinds, const char *o
     ASOCKET_ASSERT(socket->state != ASOCKET__FREE && "a handle that was closed long ago");
     if (socket->state != ASOCKET__OPEN)
         return asocket__fail_at(socket->selector, ASOCKET_ECLOSED, 0, operation, &socket->remote);
-    if (socket->upper)
-        kinds &= ASOCKET__STREAM | ASOCKET__DATAGRAM; // for its transport only
     if (!(socket->kind & kinds))
         return asocket__fail(socket->selector, ASOCKET_EINVAL, operation,
                              asocket__kind_name(socket));
@@ -8928,12 +9002,14 @@ int asocket_abort(asocket *socket)
 
 static int asocket__shutdown_read(asocket *socket)
 {
-    asocket__ring_detach(socket->selector, &socket->in.own, socket->in.capacity);
+    asocket__in_forget(&socket->in);
     // Not shutdown(2): the system would answer what still comes with a reset, or hide the peer's end.
     if (!socket->in.ended) {
         socket->in.ended = ASOCKET_EOF;
         socket->deaf = 1;
     }
+    if (socket->lower && socket->in.task)
+        asocket__wake(socket->in.task, ASOCKET_ECANCELED); // out of its transport
     if (socket->waiter[ASOCKET__READER])
         asocket__wake(socket->waiter[ASOCKET__READER], 0);
     return ASOCKET_OK;
@@ -9503,7 +9579,7 @@ int asocket_cancel_read(asocket_read_channel *in)
         return in->status == ASOCKET_ECANCELED ? ASOCKET_OK
                                                : asocket__in_fail(in, in->status, "cancel_read");
     in->status = ASOCKET_ECANCELED;
-    asocket__ring_detach(in->selector, in->ring, in->capacity);
+    asocket__in_forget(in);
     if (in->task)
         asocket__wake(in->task, ASOCKET_ECANCELED);
     if (!in->pipe)
@@ -9787,6 +9863,8 @@ int asocket_cancel_write(asocket_write_channel *out, int status)
     out->reserved = 0;
     if (out->task)
         asocket__wake(out->task, ASOCKET_ECANCELED);
+    if (asocket__out_sending(out))
+        return ASOCKET_OK; // its transport gives the block back
     if (!out->pipe) {
         asocket__ring_detach(out->selector, &out->own, out->capacity);
         return ASOCKET_OK;
@@ -10291,22 +10369,25 @@ asocket *asocket_detach(asocket *layered)
 
     if (status)
         return NULL;
-    if (layered->in.task || layered->out.task || layered->in.own.visible || layered->upper)
-        status = asocket__fail(layered->selector, ASOCKET_EBUSY, "detach",
-                               "somebody is inside a call on it, or bytes were not read");
+    if (layered->out.task || layered->upper)
+        status = ASOCKET_EBUSY;
     else if (!layered->out.status)
         status = asocket__out_flush(&layered->out, 0);
+    if (!status && (layered->in.task || layered->out.task || layered->in.own.visible))
+        status = ASOCKET_EBUSY;
+    if (!status && layered->state != ASOCKET__OPEN)
+        status = ASOCKET_ECLOSED;
     if (status) {
         (void)asocket__fail(layered->selector, status, "detach",
                             status == ASOCKET_EBUSY ? "in use, or bytes were not read" : NULL);
         return NULL;
     }
     lower = layered->lower;
+    layered->state = ASOCKET__FLUSHING; // whoever closes it now finds that it is closed
+    asocket__close_begin(layered);
     (void)layered->transport->close(layered->layer_state, lower);
     asocket__layer_release(layered);
     asocket__launcher_pass(layered, lower);
-    layered->state = ASOCKET__FLUSHING;
-    asocket__close_begin(layered);
     asocket__close_finish(layered);
     return lower;
 }
