@@ -4965,7 +4965,7 @@ static void asocket__notices_run(asocket *socket)
 #if ASOCKET__COROUTINES
 static void asocket__layer_start_end(asocket *layer)
 {
-    if (!asocket__launch(layer->selector, &layer->selector->root, layer->selector->layer_end,
+    if (!asocket__launch(layer->selector, &layer->selector->ends, layer->selector->layer_end,
                          layer))
         asocket__call(layer->selector, layer->selector->layer_end, layer);
 }
