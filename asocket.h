@@ -1923,16 +1923,18 @@ static bool asocket__ip_read(asocket__text *text, asocket_ip *ip)
 
 static bool asocket__ip_same(const asocket_ip *a, const asocket_ip *b)
 {
-    size_t size = a->family == 4 ? 4 : a->family == 6 ? 16 : 0;
-
-    return a->family == b->family && !memcmp(a->bytes, b->bytes, size) &&
-           (a->family != 6 || !strcmp(a->zone, b->zone));
+    if (a->family != b->family)
+        return false;
+    if (a->family == 4)
+        return !memcmp(a->bytes, b->bytes, 4); // of a constant size: no call
+    return a->family != 6 || (!memcmp(a->bytes, b->bytes, 16) && !strcmp(a->zone, b->zone));
 }
 
 static bool asocket__address_same(const asocket_address *a, const asocket_address *b)
 {
     return a->port == b->port && a->path_length == b->path_length &&
-           !memcmp(a->path, b->path, a->path_length) && asocket__ip_same(&a->ip, &b->ip);
+           (!a->path_length || !memcmp(a->path, b->path, a->path_length)) &&
+           asocket__ip_same(&a->ip, &b->ip);
 }
 
 // Characters appended to a buffer that may be too small; the length goes on being counted.
@@ -2243,6 +2245,7 @@ static int asocket__address_native(asocket_address *address, const asocket__nati
     if (size < offsetof(struct sockaddr_un, sun_path))
         return ASOCKET_EINVAL;
     if (native->any.sa_family == AF_UNIX) {
+        memset(address, 0, sizeof *address);
         address->path_length = (uint16_t)asocket__path_length(native, size);
         memcpy(address->path, native->local.sun_path, address->path_length);
         return ASOCKET_OK;
@@ -7359,9 +7362,8 @@ static int asocket__target_of(const asocket *socket, const asocket_address *to,
 // Who it came from; nobody, for a Unix socket without a name.
 static void asocket__sender(asocket_address *address, const asocket__native *native, socklen_t size)
 {
-    memset(address, 0, sizeof *address);
-    if (asocket__address_native(address, native, size) || !address->ip.family)
-        return;
+    if (asocket__address_native(address, native, size))
+        memset(address, 0, sizeof *address);
     if (address->ip.family == 6 && asocket__bytes_are_mapped(address->ip.bytes)) {
         memmove(address->ip.bytes, address->ip.bytes + 12, 4);
         memset(address->ip.bytes + 4, 0, 12);
@@ -7535,13 +7537,34 @@ static void asocket__batch_segment(asocket__batch *batch, uint32_t i, uint16_t s
     memcpy(CMSG_DATA(header), &size, sizeof size);
 }
 
+// Where the bytes of `n` datagrams are: in how many pieces. Neighbours make one: the system goes
+// through the pieces of each send.
+static uint32_t asocket__batch_pieces(struct iovec *pieces, const asocket_datagram *datagrams,
+                                      uint32_t n)
+{
+    uint32_t k, count = 1;
+
+    pieces[0].iov_base = datagrams[0].data;
+    pieces[0].iov_len = datagrams[0].size;
+    for (k = 1; k < n; k++) {
+        struct iovec *last = &pieces[count - 1];
+
+        if ((char *)last->iov_base + last->iov_len == (char *)datagrams[k].data) {
+            last->iov_len += datagrams[k].size;
+            continue;
+        }
+        pieces[count].iov_base = datagrams[k].data;
+        pieces[count++].iov_len = datagrams[k].size;
+    }
+    return count;
+}
+
 // One message of the batch, from `n` datagrams: 0, or a status.
 static int asocket__batch_add(const asocket *socket, asocket__batch *batch, uint32_t i,
                               struct iovec *pieces, const asocket_datagram *datagrams, uint32_t n)
 {
     struct msghdr *message = &batch->messages[i].msg_hdr;
     int length = asocket__target_of(socket, &datagrams[0].address, &batch->names[i]);
-    uint32_t k;
 
     if (length < 0)
         return length;
@@ -7549,11 +7572,7 @@ static int asocket__batch_add(const asocket *socket, asocket__batch *batch, uint
     message->msg_name = length ? &batch->names[i] : NULL;
     message->msg_namelen = (socklen_t)length;
     message->msg_iov = pieces;
-    message->msg_iovlen = n;
-    for (k = 0; k < n; k++) {
-        pieces[k].iov_base = datagrams[k].data;
-        pieces[k].iov_len = datagrams[k].size;
-    }
+    message->msg_iovlen = asocket__batch_pieces(pieces, datagrams, n);
     if (n > 1)
         asocket__batch_segment(batch, i, (uint16_t)datagrams[0].size);
     batch->covers[i] = n;
