@@ -536,16 +536,23 @@ static void flush_run(asocket_selector *owner, void *argument)
     w->done = true;
 }
 
-/* Writes until neither the kernel nor the ring has room. */
-static void fill_up(connection *c)
-{
-    char bytes[200];
+/* More than the system may still take when its buffers have filled. */
+enum { LARGE_RING = 131072 };
 
+/* Opens a connection whose ring is full. */
+static void connection_open_full(connection *c)
+{
+    char bytes[4096];
+    ptrdiff_t count;
+
+    connection_open(c, LARGE_RING, 0);
     asocket_set_timeout(c->socket, ASOCKET_NO_WAIT);
     do {
-        pattern_fill(bytes, 200, c->sent);
-        c->sent += asocket_write(c->out, bytes, 200) == 200 ? 200 : 0;
-    } while (asocket_flush(c->out) == 0);
+        pattern_fill(bytes, sizeof bytes, c->sent);
+        count = asocket_write(c->out, bytes, sizeof bytes);
+        c->sent += count > 0 ? (uint64_t)count : 0;
+    } while (count > 0);
+    asocket_set_timeout(c->socket, ASOCKET_FOREVER);
 }
 
 static void test_flush_waits(void)
@@ -553,17 +560,18 @@ static void test_flush_waits(void)
     connection c;
     writing w;
 
-    connection_open(&c, 200, 0);
+    connection_open_full(&c);
     memset(&w, 0, sizeof w);
     w.to = &c;
-    fill_up(&c);
-    asocket_set_timeout(c.socket, ASOCKET_FOREVER);
     asocket_launch(selector, flush_run, &w);
-    while (!w.done && drain_some(&c, 500) + 1)
-        settle(selector);
-    is_status(w.result, ASOCKET_OK, "P4: a flush waits until there is room");
+    settle(selector);
+    ok(!w.done, "P4: a flush waits until there is room");
+    while (!w.done && c.received < c.sent)
+        if (!drain_some(&c, 8192))
+            asocket_poll(selector, 1);
+    ok(run_until(selector, &w.done) && w.result == ASOCKET_OK, "P4: and returns");
     asocket_set_timeout(c.socket, ASOCKET_NO_WAIT);
-    is_status(asocket_flush(c.out), ASOCKET_OK, "P4: and returns with everything in the kernel");
+    is_status(asocket_flush(c.out), ASOCKET_OK, "P4: with everything in the kernel");
     drain_all(&c);
     checked("P4: and in order");
     connection_close(&c);
@@ -574,14 +582,13 @@ static void test_finish_waits(void)
 {
     connection c;
 
-    connection_open(&c, 200, 0);
-    fill_up(&c);
+    connection_open_full(&c);
+    asocket_set_timeout(c.socket, ASOCKET_NO_WAIT);
     is_status(asocket_finish(c.out), ASOCKET_EAGAIN, "P7: a finish that must not wait");
     asocket_set_timeout(c.socket, 1);
     is_status(asocket_finish(c.out), ASOCKET_ETIMEDOUT, "P7: one that times out");
-    while (c.received < c.sent)
-        if (!drain_some(&c, 8192))
-            asocket_poll(selector, 1);
+    asocket_set_timeout(c.socket, ASOCKET_FOREVER);
+    drain_all(&c);
     is_int(asocket_write(c.out, "", 1), 1, "P7: one may go on writing");
     is_status(asocket_finish(c.out), ASOCKET_OK, "P7: and finish later");
     is_int(test_peer_receive(selector, c.peer, &c.sent, 8), 1, "P3: the peer has it all");
@@ -813,31 +820,42 @@ static void test_reset(int flags)
     connection_close(&c);
 }
 
-/* Who waits for room when the peer resets. */
-static void test_reset_while_waiting(size_t piece)
+/* Writes that must wait: one that needs room in the ring, and one that goes past it. */
+static const size_t waiting_sizes[] = {100000, 1 << 20};
+
+static void write_zeros(asocket_selector *owner, void *argument)
+{
+    static const char zeros[1 << 20];
+    writing *w = (writing *)argument;
+
+    (void)owner;
+    w->result = asocket_write(w->to->out, zeros, w->size);
+    w->done = true;
+}
+
+/* Opens a connection and starts a write that waits. */
+static void writing_open(writing *w, connection *c, size_t size)
+{
+    connection_open_full(c);
+    memset(w, 0, sizeof *w);
+    w->to = c;
+    w->size = size;
+    asocket_launch(selector, write_zeros, w);
+    settle(selector);
+    ok(!w->done, "a write of %d bytes waits", (int)size);
+}
+
+static void test_reset_while_waiting(size_t size)
 {
     connection c;
     writing w;
-    char *bytes = (char *)calloc(1, piece);
-    ptrdiff_t result;
 
-    connection_open(&c, 64, 0);
-    memset(&w, 0, sizeof w);
-    w.to = &c;
-    asocket_set_timeout(c.socket, ASOCKET_NO_WAIT);
-    do
-        result = asocket_write(c.out, bytes, piece);
-    while (result > 0);
-    asocket_set_timeout(c.socket, ASOCKET_FOREVER);
-    w.size = piece < 64 ? piece : 200;
-    asocket_launch(selector, write_run, &w);
-    settle(selector);
+    writing_open(&w, &c, size);
     test_peer_reset(c.peer);
     c.peer = -1;
     ok(run_until(selector, &w.done), "P7: a reset ends a wait to write");
     is_status(w.result, ASOCKET_ECONNRESET, "P10: with ASOCKET_ECONNRESET");
     connection_close(&c);
-    free(bytes);
 }
 
 /* --- half-close ------------------------------------------------------------------------------- */
@@ -929,25 +947,15 @@ static void test_second_writer(void)
     connection_close(&c);
 }
 
-static void test_cancel_write(void)
+static void test_cancel_write(size_t size)
 {
     asocket_statistics before, after;
     connection c;
     writing w;
-    char bytes[300];
+    char bytes[10];
 
-    connection_open(&c, 64, 0);
     asocket_stats(selector, &before);
-    memset(&w, 0, sizeof w);
-    memset(bytes, 0, sizeof bytes);
-    w.to = &c;
-    w.size = 200;
-    asocket_set_timeout(c.socket, ASOCKET_NO_WAIT);
-    while (asocket_write(c.out, bytes, 64) == 64) {
-    }
-    asocket_set_timeout(c.socket, ASOCKET_FOREVER);
-    asocket_launch(selector, write_run, &w);
-    settle(selector);
+    writing_open(&w, &c, size);
     is_status(asocket_cancel_write(c.out, ASOCKET_EIO), ASOCKET_OK, "writing can be given up");
     ok(run_until(selector, &w.done), "P7: who waits goes on");
     is_status(w.result, ASOCKET_ECANCELED, "P7: with ASOCKET_ECANCELED");
@@ -960,23 +968,12 @@ static void test_cancel_write(void)
     connection_close(&c);
 }
 
-static void test_close_while_writing(void)
+static void test_close_while_writing(size_t size)
 {
     connection c;
     writing w;
-    char bytes[64];
 
-    connection_open(&c, 64, 0);
-    memset(&w, 0, sizeof w);
-    memset(bytes, 0, sizeof bytes);
-    w.to = &c;
-    w.size = 200;
-    asocket_set_timeout(c.socket, ASOCKET_NO_WAIT);
-    while (asocket_write(c.out, bytes, 64) == 64) {
-    }
-    asocket_set_timeout(c.socket, ASOCKET_FOREVER);
-    asocket_launch(selector, write_run, &w);
-    settle(selector);
+    writing_open(&w, &c, size);
     asocket_close(c.socket);
     ok(run_until(selector, &w.done), "P8: a close ends a wait to write");
     is_status(w.result, ASOCKET_ECLOSED, "P8: with ASOCKET_ECLOSED");
@@ -1197,6 +1194,8 @@ static void test_single_thread_order(void)
 
 int main(int argc, char **argv)
 {
+    int i;
+
     selector = test_selector(argc, argv);
     test_all_kinds();
     test_written();
@@ -1221,15 +1220,16 @@ int main(int argc, char **argv)
     test_large_writes_bypass();
     test_reset(0);
     test_reset(ASOCKET_AUTO_FLUSH);
-    test_reset_while_waiting(10);
-    test_reset_while_waiting(64);
     test_finish(0);
     test_finish(ASOCKET_AUTO_FLUSH);
     test_peer_finishes_first();
     test_shutdown_unopened();
     test_second_writer();
-    test_cancel_write();
-    test_close_while_writing();
+    for (i = 0; i < 2; i++) {
+        test_reset_while_waiting(waiting_sizes[i]);
+        test_cancel_write(waiting_sizes[i]);
+        test_close_while_writing(waiting_sizes[i]);
+    }
     test_goodbye();
     test_open_twice();
     test_late_echo();
