@@ -37,7 +37,6 @@ static void *work(void *argument)
     own->selector = selector_with(test_allocator(&own->memory));
     sem_post(&own->ready);
     asocket_sleep(own->selector, ASOCKET_FOREVER);
-    asocket_selector_destroy(own->selector);
     return NULL;
 }
 
@@ -54,6 +53,7 @@ static void worker_stop(worker *own)
 {
     asocket_stop(own->selector);
     pthread_join(own->thread, NULL);
+    asocket_selector_destroy(own->selector); /* not by its thread: the stop may not be over */
     sem_destroy(&own->ready);
     is_int(own->memory.bytes, 0, "nothing leaked in the other thread: memory");
     is_int(own->memory.wrong_sizes, 0, "its allocator is told the right sizes");

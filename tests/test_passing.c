@@ -4,6 +4,12 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+#ifdef NDEBUG /* then reads and writes do not ask whose the selector is */
+enum { CHECKED = 0 };
+#else
+enum { CHECKED = 1 };
+#endif
+
 static asocket_selector *selector;
 static int backend;
 
@@ -142,6 +148,12 @@ static void no_socket_is_refused(void)
     test_pair_close(&pair);
 }
 
+#ifdef ASOCKET_VALGRIND
+static void no_room_is_told(void)
+{
+    skip(2, "Valgrind passes descriptors on beyond the limit");
+}
+#else
 static void no_room_is_told(void)
 {
     struct rlimit former, few;
@@ -163,6 +175,7 @@ static void no_room_is_told(void)
     channel_close(&c);
     test_pair_close(&pair);
 }
+#endif
 
 typedef struct reception {
     asocket *from, *received;
@@ -449,7 +462,7 @@ static void a_child_disturbs_nobody(void)
     asocket_read_channel *in;
     asocket_write_channel *out;
     test_pair waiting, open;
-    int status = -1;
+    int status = -1, opened;
     pid_t child;
 
     if (!test_pair_open(selector, &waiting) || !test_pair_open(selector, &open))
@@ -458,17 +471,16 @@ static void a_child_disturbs_nobody(void)
     out = asocket_open_write_channel(open.socket, 0);
     asocket_launch(selector, wait_for_line, waiting.socket);
     asocket_sleep(selector, 5);
+    opened = test_open_descriptors() - test_descriptors_before;
     child = fork();
     if (!child) {
-        int wrong = 0;
+        int wrong = CHECKED ? refused_in_child(&open, in, out) : 0;
+        int before = test_open_descriptors();
 
-#ifndef NDEBUG /* without checks only those calls say so that wait */
-        wrong = refused_in_child(&open, in, out);
-#endif
         asocket_selector_destroy(selector);
         close(waiting.peer);
         close(open.peer);
-        _exit(wrong ? wrong : test_open_descriptors() == test_descriptors_before ? 0 : 200);
+        _exit(wrong ? wrong : test_open_descriptors() == before - opened ? 0 : 200);
     }
     waitpid(child, &status, 0);
     is_int(WEXITSTATUS(status), 0, "a child's calls say that the selector is its parent's");
