@@ -7015,6 +7015,16 @@ static ptrdiff_t asocket__file_copy(asocket_write_channel *out, int file, int64_
     return status ? status : count;
 }
 
+// MSG_MORE when bytes of the file follow for sure: without them the kernel would sit on the others.
+static int asocket__file_more(int file, int64_t offset)
+{
+    struct stat facts;
+
+    if (ASOCKET_SYS(fstat)(file, &facts) || !S_ISREG(facts.st_mode) || facts.st_size <= offset)
+        return 0;
+    return MSG_MORE;
+}
+
 // The kernel sends what it can, the rest goes through the ring.
 static int asocket__file_write(asocket_write_channel *out, int file, int64_t offset, int64_t length)
 {
@@ -7026,7 +7036,7 @@ static int asocket__file_write(asocket_write_channel *out, int file, int64_t off
         size_t size = left < INT64_C(1) << 30 ? (size_t)left : (size_t)1 << 30;
 
         if (direct) {
-            count = asocket__out_flush(out, MSG_MORE);
+            count = asocket__out_flush(out, out->own.size ? asocket__file_more(file, offset) : 0);
             if (!count)
                 count = asocket__file_send(out->socket, file, offset + out->written, size);
             direct = count != ASOCKET_ENOTSUP;
