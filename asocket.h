@@ -2,7 +2,7 @@
 
    Linear network code: one line after another, one coroutine per connection; no callbacks, no
    threads needed, tens of thousands of connections per core. One file, C99 or C++11, no
-   dependency. Linux (epoll or poll); TCP over IPv4 and IPv6.
+   dependency. Linux (epoll or poll); TCP and UDP over IPv4 and IPv6, Unix sockets, host names.
 
    Write   #define ASOCKET_IMPLEMENTATION
            #include "asocket.h"
@@ -10,7 +10,8 @@
 
 CONTENTS
    this manual      a first program, concepts, promises, limits, switches
-   declarations     results, addresses, selector, coroutines, building sockets, sockets, channels
+   declarations     results, addresses, selector, coroutines, building sockets, sockets, channels,
+                    datagrams, names, moving sockets, layers
    implementation   in rooms, each found by its tag; calls only go down the file
      >>config       compiler and system macros become our flags
      >>system       includes, and the seam to the system
@@ -32,6 +33,7 @@ CONTENTS
      >>stack        stacks with guard pages
      >>coroutine    start, resume, end
      >>thread       what other threads may touch
+     >>resolver     names to addresses, on threads of its own
      >>loop         one turn
      >>wait         parking
      >>option       socket options
@@ -42,6 +44,10 @@ CONTENTS
      >>input        reading
      >>writing      writing
      >>copying      from a read channel to a write channel
+     >>layer        sockets on sockets
+     >>file         files to sockets
+     >>moving       to other selectors and processes
+     >>datagram     messages with addresses
      >>foreign      descriptors that are not ours
      >>public       argument checks, defaults, one call down
    licence
@@ -91,12 +97,20 @@ A FIRST PROGRAM
        tcp.reuse_port = true;
        tcp.connect_timeout = 3000;
 
+   UDP and Unix sockets are built the same way:
+
+       asocket_bind(asocket_udp(selector), NULL, 5353);
+       asocket_connect(asocket_unix(selector), "/run/service.sock", 0);
+
 CONCEPTS
    Selector    Waits for everything and owns everything; one thread's. A program has one, or one
-               for each thread. From other threads only asocket_post and asocket_stop are allowed;
-               a thread may take a selector over while nobody runs its loop.
+               for each thread. From other threads only asocket_post and asocket_stop are allowed,
+               and it may be the target of asocket_hand_over and asocket_share; a thread may take a
+               selector over while nobody runs its loop. A group of workers is a selector for each
+               thread, with one listener shared, or one each with reuse_port.
    Coroutine   A function with a stack of its own (64 KiB of address space, one page of memory
-               until it needs more) that runs until it waits. Only one runs at a time and none is
+               until it needs more; large arrays belong on the heap, or see stack_size in the
+               selector's options) that runs until it waits. Only one runs at a time and none is
                interrupted: between two waits nothing changes behind your back, no locks. It is a
                child of the coroutine that launched it; a cancel reaches children.
    Waiting     Calls that may wait park the coroutine and let others run. Outside of coroutines
@@ -104,14 +118,22 @@ CONCEPTS
                main function needs no loop of its own.
    Results     Calls that create return a pointer or NULL; calls that act return 0 or more, or a
                status below -1000. asocket_error_message says what was tried, on what address, and
-               why it failed. errno is not used: it does not survive a switch of coroutines.
+               why it failed. errno is not used: it does not survive a switch of coroutines. NULL
+               for a socket or channel is allowed: the call answers ASOCKET_EINVAL, and the message
+               stays that of the call that gave NULL. So a program may check at the end.
    Channel     The bytes of a socket, one for reading, one for writing, each opened once. A channel
                buffers only while there is something to keep. Large reads and writes bypass it.
    Flush       What is written waits in the channel until asocket_flush, or, with
                ASOCKET_AUTO_FLUSH, until the coroutine next waits or ends: ten small writes are one
-               packet.
+               packet. Outside of coroutines an auto-flush channel sends with each write: there,
+               open without it and call asocket_flush.
    Time        Time-outs are milliseconds: of the socket for each wait on it, or as a deadline of
-               the coroutine over all its waits. ASOCKET_FOREVER and ASOCKET_NO_WAIT are the ends.
+               the coroutine over all its waits. A peer that sends a byte now and then never meets
+               the former: give a request a deadline. Only waits end so, and a coroutine that was
+               launched has a deadline of its own, none at first.
+   Stopping    asocket_stop(selector), from anywhere, ends what main waits in: serve, run, accept,
+               with ASOCKET_ECANCELED. asocket_selector_destroy then cancels all coroutines, which
+               may still say goodbye, and lets closed sockets flush.
    Ownership   What you bind, accept, connect or adopt you close, asocket_serve and
                asocket_launch_socket excepted: they close the socket when its function returns. A
                handle may still be asked and closed after that, see P8. The selector closes what was
@@ -127,12 +149,12 @@ PROMISES
         the descriptor, within close_timeout (selector options). asocket_abort is the opposite.
  *  P3  Half-close works: after asocket_finish the other direction goes on. Closing one side never
         loses the bytes of the other.
- *  P4  Auto-flush costs no extra packets. Without it, bytes leave on asocket_flush, which returns
+ *  P4  Auto-flush costs no extra packets in a coroutine. Without it, bytes leave on asocket_flush, which returns
         when the kernel has them all, or says why not.
  *  P5  Memory is bounded: one ring per direction, attached while there are bytes to keep. A writer
         waits when its ring is full. An idle connection owns no buffer.
- *  P6  No call can hurt the process: no SIGPIPE, no signal handlers, no exit, no changed global,
-        every descriptor close-on-exec.
+ *  P6  No call can hurt the process: no SIGPIPE, no signal handlers, no exit, no changed global, no
+        thread but those that look names up, every descriptor close-on-exec.
  *  P7  Every wait can end: by a time-out of the socket, a deadline of the coroutine, a cancel, a
         close by another coroutine. After any of them all state is intact: bytes half read stay
         readable, the next call works. A cancel stays until the coroutine ends, but calls that need
@@ -141,7 +163,8 @@ PROMISES
         one was waiting in it; closing twice is harmless. A socket's memory is not used again while
         a coroutine is inside a call on it, nor while the coroutine launched with it lives, nor
         before 1,024 later closes.
- *  P9  asocket_accept fails only when the server is closed, the caller cancelled or timed out.
+ *  P9  asocket_accept fails only when the server is closed, the caller cancelled, stopped or timed
+        out.
         Broken connections are skipped; at the descriptor limit it waits without spinning and
         without disturbing anyone else.
  *  P10 One bad descriptor hurts one socket. Nothing a peer sends can stop the loop.
@@ -152,8 +175,9 @@ PROMISES
         ASOCKET_EBUSY.
  *  P13 The same on every backend: same results, same statuses, same order of events. Where a system
         cannot, the call says ASOCKET_ENOTSUP.
- *  P14 A stack overflow stops in a guard page, also with 100,000 coroutines. Stacks for which the
-        system has no guard left are counted (asocket_stats).
+ *  P14 A stack overflow stops in a guard of 64 KiB, also with 100,000 coroutines; only a function
+        whose own variables are larger can leap over it (gcc -fstack-clash-protection). Stacks for
+        which the system has no guard left are counted (asocket_stats).
 
 LIMITS
    - A coroutine must not be left by longjmp, nor by a C++ exception; exceptions thrown and caught
@@ -168,14 +192,20 @@ LIMITS
      up to milliseconds.
    - With epoll, a descriptor that is duplicated or inherited by a fork stays registered after the
      library closed it; such late events are ignored.
-   - Host names other than "localhost" are not looked up: connect by address.
+   - Names are looked up by getaddrinfo on up to four threads, begun with the first name; addresses
+     and "localhost" need none. A lookup cannot be interrupted: one that was given up ends by itself,
+     also after the selector.
+   - After a fork, the child's calls on the selector answer ASOCKET_EINVAL; asocket_selector_destroy
+     there closes descriptors and frees memory, and disturbs nothing of the parent's (Linux 4.14).
+   - A byte channel on a datagram socket cuts datagrams at its capacity.
 
 SWITCHES
    To be defined before the implementation is included; all are off.
      ASOCKET_STATIC           all functions static: for a program in one file
      ASOCKET_NO_COROUTINES    no launch, no serve; everything else works from the loop:
                               asocket_on_ready, ASOCKET_NO_WAIT, or waits that run the loop
-     ASOCKET_NO_THREADS       no <pthread.h>: the selector does not check which thread calls
+     ASOCKET_NO_THREADS       no <pthread.h>: names are looked up in place, which blocks the loop;
+                              the selector does not check which thread calls
      ASOCKET_NO_EPOLL         poll(2) only
      ASOCKET_UCONTEXT         switch stacks by ucontext(3), 50 times slower, where there is no
                               assembly for the processor; x86-64 and AArch64 have it
@@ -372,7 +402,8 @@ typedef struct asocket_allocator {
 
 typedef struct asocket_selector_options { // all zero: the defaults
     int backend;
-    size_t stack_size;       // bytes per coroutine, guard page included; 0: 64 KiB; least 16 KiB
+    size_t stack_size;       // bytes per coroutine, of address space until used; 0: 64 KiB; least
+                             // 16 KiB. Before it lies a guard of 64 KiB
     size_t channel_capacity; // bytes per direction; 0: 16 KiB; most 1 GiB
     int64_t close_timeout;   // ms a closed socket may linger; 0: 10,000; most a day
     asocket_allocator allocator;
@@ -401,8 +432,9 @@ ASOCKET_API int asocket_selector_open(const asocket_selector_options *options,
 // selector are invalid afterwards.
 ASOCKET_API void asocket_selector_destroy(asocket_selector *selector);
 
-// Runs the loop until no coroutine is left. ASOCKET_ECANCELED after asocket_stop. Waits. Not inside
-// a coroutine.
+// Runs the loop until no coroutine is left: 0, at once if there is none (posts that may come and
+// asocket_on_ready do not keep it: asocket_sleep(selector, ASOCKET_FOREVER) waits for those until
+// asocket_stop). ASOCKET_ECANCELED after asocket_stop. Waits. Not inside a coroutine.
 ASOCKET_API int asocket_run(asocket_selector *selector);
 
 // One turn of the loop: waits up to `timeout` ms for something to do and does it; coroutines are
@@ -413,12 +445,14 @@ ASOCKET_API int asocket_poll(asocket_selector *selector, int64_t timeout);
 // descriptors count. For loops of others, together with the handle.
 ASOCKET_API int64_t asocket_next_timeout(const asocket_selector *selector);
 
-// Becomes readable when a poll would find something; for loops of others. -1 where the backend has
-// none (poll).
+// Becomes readable when a poll would find something; for loops of others: wait for it, no longer than
+// asocket_next_timeout, then asocket_poll(selector, 0). -1 where the backend has none (poll): call
+// asocket_poll every few ms there, or wait for the others by asocket_wait_handle.
 ASOCKET_API asocket_handle asocket_selector_handle(const asocket_selector *selector);
 
 // Ends the current or the next run, poll or wait outside a coroutine with ASOCKET_ECANCELED; stays
-// until one of them notices. Coroutines are untouched. Any thread, signal handlers.
+// until one of them notices. Coroutines are untouched. Any thread, signal handlers; must have returned
+// before the selector is destroyed.
 ASOCKET_API void asocket_stop(asocket_selector *selector);
 
 // Launches a coroutine there; without coroutines, calls the function from the loop. Any thread; in
@@ -434,8 +468,8 @@ ASOCKET_API int asocket_stats(const asocket_selector *selector, asocket_statisti
 
 #ifndef ASOCKET_NO_COROUTINES
 
-// Starts a coroutine; it runs when the caller next waits. It is a child of the calling coroutine.
-// 0: failed, ASOCKET_ENOMEM. The argument stays the caller's.
+// Starts a coroutine; it runs when the caller next waits. It is a child of the caller (of main, too),
+// may outlive it, and has no deadline yet. 0: failed, ASOCKET_ENOMEM. The argument stays the caller's.
 ASOCKET_API asocket_job asocket_launch(asocket_selector *selector, asocket_function *function,
                                        void *argument);
 
@@ -476,7 +510,9 @@ ASOCKET_API int asocket_yield(asocket_selector *selector);
 
 // All waits of the caller, together, end in `ms` milliseconds from now with ASOCKET_ETIMEDOUT; never
 // later than the deadline in force. 0: every wait from now on. Returns the former deadline,
-// absolute and opaque: hand it to restore. ASOCKET_FOREVER changes nothing.
+// absolute and opaque: hand it to restore. ASOCKET_FOREVER changes nothing. To give several
+// coroutines a time together: set it, launch them, asocket_join_all; if that timed out,
+// asocket_cancel_all, restore it, and asocket_join_all once more.
 ASOCKET_API int64_t asocket_set_deadline(asocket_selector *selector, int64_t ms);
 ASOCKET_API void asocket_restore_deadline(asocket_selector *selector, int64_t former);
 
@@ -493,7 +529,7 @@ ASOCKET_API int asocket_wait_handle(asocket_selector *selector, asocket_handle h
 // have their listener's options.
 typedef struct asocket_builder {
     asocket_selector *selector;
-    int protocol;                 // set by asocket_tcp
+    int protocol;                 // set by asocket_tcp and its kin
     int backlog;                  // connections not yet accepted; 0: 511
     int reuse_address;            // default on for listeners (SO_REUSEADDR)
     int reuse_port;               // several listeners share a port (SO_REUSEPORT); default off
@@ -513,7 +549,8 @@ typedef struct asocket_builder {
     int receive_buffer;           // bytes in the kernel; 0: the system's
     int unlink;                   // Unix: remove a dead socket's file before, ours at close
     int64_t connect_timeout;      // ms for the whole of asocket_connect; 0: none; ASOCKET_NO_WAIT
-    int64_t timeout;              // ms for each wait on the socket; 0: none; ASOCKET_NO_WAIT
+    int64_t timeout;              // ms for each wait on the socket, of a listener also for accept,
+                                  // which ends asocket_serve; 0: none; ASOCKET_NO_WAIT
     size_t channel_capacity;      // bytes per direction; 0: the selector's
     asocket_address local;        // connect from here; zero: anywhere
 } asocket_builder;
@@ -531,7 +568,8 @@ ASOCKET_API asocket_builder asocket_unix_datagram(asocket_selector *selector);
 // port 0: any. NULL: ASOCKET_EADDRINUSE, EADDRNOTAVAIL, EACCES, EINVAL, EMFILE, ENOMEM, ENOTSUP.
 ASOCKET_API asocket *asocket_bind(asocket_builder builder, const char *host, int port);
 
-// A connected socket. Host: an IP address or "localhost". Waits. NULL: ASOCKET_ECONNREFUSED (also
+// A connected socket. Host: an IP address, "localhost" (127.0.0.1, then ::1), or a name that is looked
+// up, see asocket_resolve. Waits. NULL: ASOCKET_ENOTFOUND, ECONNREFUSED (also
 // when it met itself), ETIMEDOUT, EUNREACHABLE, ECANCELED, ECONNRESET, EADDRNOTAVAIL (no local port
 // left), EINVAL, EMFILE, ENOMEM, ENOTSUP, EAGAIN.
 ASOCKET_API asocket *asocket_connect(asocket_builder builder, const char *host, int port);
@@ -546,7 +584,7 @@ ASOCKET_API asocket *asocket_connect_address(asocket_builder builder,
 ASOCKET_API asocket *asocket_connect_any(asocket_builder builder, const asocket_address *addresses,
                                          size_t count);
 
-// Takes over a connected or listening TCP descriptor, which becomes non-blocking and close-on-exec.
+// Takes over a descriptor of the builder's kind, which becomes non-blocking and close-on-exec.
 // On failure the caller keeps it.
 ASOCKET_API asocket *asocket_adopt(asocket_builder builder, asocket_handle handle);
 
@@ -613,7 +651,8 @@ ASOCKET_API asocket_handle asocket_native_handle(const asocket *socket);
 
 ASOCKET_API asocket_selector *asocket_selector_of(const asocket *socket);
 
-// For each wait on the socket, in ms: 0 and ASOCKET_FOREVER none, ASOCKET_NO_WAIT.
+// For each wait on the socket, in ms: 0 and ASOCKET_FOREVER none, ASOCKET_NO_WAIT. A peer that sends
+// a byte now and then never meets it: see asocket_set_deadline.
 ASOCKET_API int asocket_set_timeout(asocket *socket, int64_t ms);
 
 // Calls function(selector, argument) from the loop, once, when a call in one of the directions may
@@ -638,8 +677,9 @@ enum { ASOCKET_AUTO_FLUSH = 1 };
 ASOCKET_API asocket_read_channel *asocket_open_read_channel(asocket *socket);
 ASOCKET_API asocket_write_channel *asocket_open_write_channel(asocket *socket, int flags);
 
-// A pipe in memory between coroutines; capacity in bytes, 0: the selector's. It is freed when both
-// ends are done (finish or cancel_write; EOF read or cancel_read), or with the selector.
+// A pipe in memory between coroutines; capacity in bytes, 0: the selector's. A read and a write that
+// would wait for each other get twice that, until it runs empty. It is freed when both ends are done
+// (finish or cancel_write; EOF read or cancel_read), or with the selector.
 ASOCKET_API int asocket_pipe(asocket_selector *selector, size_t capacity, asocket_read_channel **in,
                              asocket_write_channel **out);
 
@@ -762,8 +802,8 @@ ASOCKET_API ptrdiff_t asocket_send_to(asocket *socket, const void *data, size_t 
                                       const asocket_address *to);
 ASOCKET_API ptrdiff_t asocket_send(asocket *socket, const asocket_datagram *datagram);
 
-// Receives one: the size that was stored. One that was cut: ASOCKET_EMSGSIZE by asocket_error, or
-// `truncated`. `from` may be NULL.
+// Receives one: the size that was stored. One that was cut notes ASOCKET_EMSGSIZE for asocket_error;
+// `truncated` says it of each. `from` may be NULL.
 ASOCKET_API ptrdiff_t asocket_receive_from(asocket *socket, void *data, size_t size,
                                            asocket_address *from);
 ASOCKET_API ptrdiff_t asocket_receive(asocket *socket, asocket_datagram *datagram);
@@ -1055,6 +1095,7 @@ enum {
     ASOCKET__LARGE_SIZE = 256 * 1024, // and the size of each
     ASOCKET__STACK_SIZE = 64 * 1024,
     ASOCKET__STACK_MINIMUM = 16 * 1024,
+    ASOCKET__GUARD_SIZE = 64 * 1024, // a page would do, but for functions with large arrays
     ASOCKET__CAPACITY = 16 * 1024,
     ASOCKET__BACKLOG = 511,
     ASOCKET__CLOSE_TIMEOUT = 10000, // ms
@@ -1321,7 +1362,7 @@ struct asocket_selector {
     uint32_t free_count;
     asocket__heap heap;
     asocket_allocator allocator;
-    size_t stack_size, page_size;
+    size_t stack_size, guard_size, page_size; // stack_size: the guard included
     uint32_t channel_capacity;
     int64_t close_timeout;
     asocket__slab **slabs;
@@ -4128,7 +4169,7 @@ static bool asocket__close_oldest(asocket_selector *selector)
 
 // ------------------------------------------------------------------------------------------------
 // >>stack
-// Stacks in slabs of one mapping, a guard page at the low end of each. MADV_GUARD_INSTALL costs no
+// Stacks in slabs of one mapping, a guard at the low end of each. MADV_GUARD_INSTALL costs no
 // mapping, so that a million guarded stacks need no sysctl; mprotect costs two each. The task
 // itself lies at the top of its stack: what a parked coroutine keeps hot is one page.
 
@@ -4148,7 +4189,7 @@ static bool asocket__guard_is_real(const char *page)
 
 static int asocket__guard_choose(asocket_selector *selector, char *page)
 {
-    if (!ASOCKET_SYS(madvise)(page, selector->page_size, ASOCKET__GUARD_INSTALL) &&
+    if (!ASOCKET_SYS(madvise)(page, selector->guard_size, ASOCKET__GUARD_INSTALL) &&
         asocket__guard_is_real(page))
         return ASOCKET__GUARD_MADVISE;
     return ASOCKET__GUARD_MPROTECT;
@@ -4160,10 +4201,10 @@ static bool asocket__guard(asocket_selector *selector, char *page)
     if (selector->guard_kind == ASOCKET__GUARD_UNKNOWN)
         selector->guard_kind = asocket__guard_choose(selector, page);
     if (selector->guard_kind == ASOCKET__GUARD_MADVISE &&
-        !ASOCKET_SYS(madvise)(page, selector->page_size, ASOCKET__GUARD_INSTALL))
+        !ASOCKET_SYS(madvise)(page, selector->guard_size, ASOCKET__GUARD_INSTALL))
         return true;
     if (selector->guards >= ASOCKET__MPROTECT_GUARDS ||
-        ASOCKET_SYS(mprotect)(page, selector->page_size, PROT_NONE))
+        ASOCKET_SYS(mprotect)(page, selector->guard_size, PROT_NONE))
         return false;
     selector->guards++;
     return true;
@@ -4404,7 +4445,7 @@ static asocket__task *asocket__launch(asocket_selector *selector, asocket__task 
     task->cancelled = parent->cancelled || selector->destroying;
     asocket__list_append(&parent->children, &task->sibling);
     low = (char *)task - ((selector->stack_size) - ((sizeof *task + 63) & ~(size_t)63));
-    low += selector->page_size;
+    low += selector->guard_size;
     asocket__asan_stack(task, low, (size_t)((char *)task - low));
     asocket__tsan_start(task);
     asocket__swap_prepare(task, low, (size_t)((char *)task - low), asocket__coroutine_main);
@@ -7786,7 +7827,9 @@ const char *asocket_error_message(const asocket_selector *selector)
     asocket_address address;
 
     if (!selector)
-        return "no selector: out of memory or descriptors, or a backend that is not compiled in";
+        return "no selector: out of memory or descriptors, a backend that is not compiled in, or "
+               "an "
+               "option out of range (asocket_selector_open tells)";
     failure = &asocket__self(selector)->failure;
     if (!failure->status)
         return "no error";
@@ -8103,6 +8146,11 @@ static int asocket__selector_check(const asocket_selector_options *options)
     return 0;
 }
 
+static size_t asocket__round_to(size_t size, size_t page)
+{
+    return (size + page - 1) & ~(page - 1);
+}
+
 static size_t asocket__stack_bytes(size_t wanted, size_t page)
 {
     size_t size = wanted ? wanted : (size_t)ASOCKET__STACK_SIZE;
@@ -8111,7 +8159,7 @@ static size_t asocket__stack_bytes(size_t wanted, size_t page)
         size = ASOCKET__STACK_MINIMUM;
     if (ASOCKET__ASAN || ASOCKET__TSAN)
         size *= 4; // instrumented frames are that much larger
-    return (size + page - 1) & ~(page - 1);
+    return asocket__round_to(size, page);
 }
 
 static void asocket__selector_init(asocket_selector *selector,
@@ -8122,7 +8170,9 @@ static void asocket__selector_init(asocket_selector *selector,
     selector->allocator = options->allocator;
     selector->backend = asocket__backend_of(options->backend);
     selector->page_size = page > 0 ? (size_t)page : 4096;
-    selector->stack_size = asocket__stack_bytes(options->stack_size, selector->page_size);
+    selector->guard_size = asocket__round_to(ASOCKET__GUARD_SIZE, selector->page_size);
+    selector->stack_size =
+        asocket__stack_bytes(options->stack_size, selector->page_size) + selector->guard_size;
     selector->channel_capacity = options->channel_capacity ? (uint32_t)options->channel_capacity
                                                            : (uint32_t)ASOCKET__CAPACITY;
     selector->starved_pause = ASOCKET__PAUSE_FIRST;
@@ -8709,7 +8759,7 @@ static int asocket__host_check(const asocket_builder *builder, const char *opera
         return status;
     if (port < 0 || port > (builder->protocol & ASOCKET__INTERNET ? 65535 : 0))
         return asocket__fail_text(builder->selector, ASOCKET_EINVAL, operation, host ? host : "",
-                                  "the port is not within 0 to 65535, for Unix sockets not 0");
+                                  "the port is not within 0 to 65535 (Unix sockets: 0)");
     if (!host || !*host)
         return asocket__fail(builder->selector, ASOCKET_EINVAL, operation, "no host");
     status =

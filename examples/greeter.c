@@ -7,7 +7,7 @@
 
 static void greet(asocket_selector *selector, void *argument)
 {
-    asocket *client = argument;
+    asocket *client = (asocket *)argument;
     asocket_read_channel *in = asocket_open_read_channel(client);
     asocket_write_channel *out = asocket_open_write_channel(client, ASOCKET_AUTO_FLUSH);
     char name[256];
