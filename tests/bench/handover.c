@@ -1,11 +1,11 @@
-/* handover.c - what it costs to hand a connection to another selector: two selectors in two threads,
-   connections that go back and forth between them, each arrival handing on at once.
+/* handover.c - what it costs to hand a connection to another selector: two selectors in two
+   threads, connections that go back and forth between them, each arrival handing on at once.
 
-   With many under way both threads are busy: that is the rate. One alone shows how long it is on its
-   way, with two threads to wake for each round trip. "Used": wherever a connection arrives it sends
-   a byte and waits for its answer before it goes on, as a connection would that is handed over to be
-   served, so it enters and leaves both selectors' sets; the time includes the exchange and the peer
-   that answers, a coroutine at home. At the end every connection does so.
+   With many under way both threads are busy: that is the rate. One alone shows how long it is on
+   its way, with two threads to wake for each round trip. "Used": wherever a connection arrives it
+   sends a byte and waits for its answer before it goes on, as a connection would that is handed
+   over to be served, so it enters and leaves both selectors' sets; the time includes the exchange
+   and the peer that answers, a coroutine at home. At the end every connection does so.
 
    usage: handover
    Prints one "name=value" per line. */

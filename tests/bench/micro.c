@@ -1,6 +1,6 @@
 /* micro.c - what coroutines cost. A bare switch from one stack to another, by the library's own
-   function: what the figures of context-switch libraries mean by a switch. And on the public face of
-   asocket.h: a yield between two, which is two switches and the scheduler between them, a launch
+   function: what the figures of context-switch libraries mean by a switch. And on the public face
+   of asocket.h: a yield between two, which is two switches and the scheduler between them, a launch
    with its finish, and a hundred thousand asleep. Times are CPU time of this thread, the best of
    several runs, because everything that disturbs only adds.
 

@@ -1,8 +1,9 @@
 /* raw_udp.c - the practical limit for datagrams: what a patient person writes by hand on epoll.
 
-   One edge-triggered registration; recvmmsg takes what there is, up to a batch, and fewer than asked
-   means that the socket is drained. Answers go by one sendmmsg, from the places where the questions
-   came in. The flow that it sends itself is cut into datagrams by the kernel (UDP_SEGMENT).
+   One edge-triggered registration; recvmmsg takes what there is, up to a batch, and fewer than
+   asked means that the socket is drained. Answers go by one sendmmsg, from the places
+   where the questions came in. The flow that it sends itself is cut into datagrams by the kernel
+   (UDP_SEGMENT).
 
    usage: raw_udp echo|in|out
      echo  sends back what comes

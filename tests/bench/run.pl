@@ -363,9 +363,10 @@ sub run_workloads {
 }
 
 sub run_datagrams {
+    my @cores = $quick ? $_[0] : @_;
     local @wanted = qw(raw asocket single);
     local $batches = $quick ? 2 : $batches;
-    run_workloads($_, 'udp', @datagrams) for @_;
+    run_workloads($_, 'udp', @datagrams) for @cores;
     print "\n$udp_legend";
 }
 
@@ -451,24 +452,32 @@ sub compare_workers {
 # What two cores can do for two workers: the load takes its part of them.
 sub run_workers {
     print "\nOne worker and two, 64 connections with lines, on the same two cores as the load\n";
-    printf "%-12s%14s%14s%10s%12s%14s%12s\n", 'work a line', 'one, req/s', 'two, req/s', 'ratio',
-        'possible', 'CPU two/one', 'load, us';
+    printf "%-12s%12s%10s%12s%10s%8s%10s%13s%10s\n", 'work a line', 'one, req/s', 'cores',
+        'two, req/s', 'cores', 'ratio', 'possible', 'CPU two/one', 'load, us';
     for my $us (0, 50) {
         my $all = compare_workers($us) or next;
         my %one = (ratio => median(ratios('wall', @$all{qw(two one)})));
         my $server_ns = 1e9 / median(values %{$all->{one}{rate}});
         $one{possible} = possible($server_ns, $all->{load_ns});
-        printf "%-12s%14.0f%14.0f%10.2f%12.2f%14.2f%12.1f\n", "$us us",
-            median(values %{$all->{one}{wall}}), median(values %{$all->{two}{wall}}),
-            @one{qw(ratio possible)}, 1 / median(ratios('rate', @$all{qw(two one)})),
-            $all->{load_ns} / 1000;
+        @one{qw(got_one got_two)} = map { (rate_and_cores($all->{$_}))[1] } qw(one two);
+        printf "%-12s%12.0f%10.2f%12.0f%10.2f%8.2f%10.2f%13.2f%10.1f\n", "$us us",
+            rate_and_cores($all->{one}), rate_and_cores($all->{two}), @one{qw(ratio possible)},
+            1 / median(ratios('rate', @$all{qw(two one)})), $all->{load_ns} / 1000;
         $results{workers}{$us} = \%one;
     }
-    print "possible: if all of both cores went into the server and the load, by their CPU time per "
-        . "request\n";
+    print "cores: what the server got of them. possible: if all of both went into the server and\n",
+        "the load, by their CPU time per request: the load needs its part, and so does whatever\n",
+        "else the machine does.\n";
 }
 
-# One worker is held up by itself or by the load, whichever needs more; two share both cores with it.
+sub rate_and_cores {
+    my ($one) = @_;
+    my $rate = median(values %{$one->{wall}});
+    return $rate, $rate / median(values %{$one->{rate}});
+}
+
+# One worker is held up by itself or by the load, whichever needs more; two share both cores with
+# it.
 sub possible {
     my ($server, $load) = @_;
     my $one = 1 / ($server > $load ? $server : $load);
@@ -480,10 +489,10 @@ sub possible {
 sub run_names {
     my $text = output_of(60, "$build/names_server", 'rates');
     return broken('names did not run: ' . complaint()) unless defined $text;
-    print "\nNames: lookups per second, of localhost, of the machine's name (by threads), by four\n";
+    print "\nNames: lookups per second: known at once, by the threads, by four askers\n";
     print map { "  $_\n" } split /\n/, $text;
     my %p99;
-    for my $batch (1 .. $batches) {
+    for my $batch (1 .. ($quick ? 2 : $batches)) {
         for my $rate ($batch % 2 ? (0, 1000) : (1000, 0)) {
             my ($slices, $done) = slices_beside($rate) or return;
             push @{$p99{$rate}}, map { $_->{p99_ns} / 1000 } @$slices;
@@ -595,7 +604,7 @@ sub judge_datagrams {
     row("UDP CPU per datagram over the one by hand, $cores core(s)", '<= 10 %', '%+.1f %%', $worst,
         defined $worst && $worst <= 10, '(' . join(', ', @all) . ')');
     my ($least) = sort { $a <=> $b } values %gain;
-    row('  batched over one by one, flows', '>= 1.5', '%.2f', $least,
+    row("  many with each call over one by one, flows, $cores core(s)", '>= 1.5', '%.2f', $least,
         defined $least && $least >= 1.5,
         '(' . join(', ', map { sprintf '%s %.2f', $_, $gain{$_} } sort keys %gain) . ')');
 }
@@ -609,7 +618,8 @@ sub judge_threads {
     my $part = $workers->{ratio} ? 100 * $workers->{ratio} / $workers->{possible} : undef;
     row('two workers over one, of what the load leaves', '>= 90 %', '%.0f %%', $part,
         defined $part && $part >= 90,
-        defined $part ? sprintf('(%.2f of %.2f)', @$workers{qw(ratio possible)}) : '');
+        defined $part ? sprintf('(%.2f of %.2f; one got %.2f cores, two %.2f)',
+            @$workers{qw(ratio possible got_one got_two)}) : '');
     at_most('p99 of 1,000 connections, with lookups / without', 1.25, 0, '%.2f',
         ($results{names} || {})->{ratio});
 }
@@ -656,7 +666,7 @@ sub judge {
         defined $results{text} ? $results{text} / 1024 : undef,
         $results{unwind} ? sprintf('(and unwind tables: %.1f KiB)', $results{unwind} / 1024) : '');
     judge_limit();
-    judge_datagrams($_) for grep { $results{$_} } 1, 2;
+    judge_datagrams($_) for grep { figure($_, 'udp16', 'ratio') } 1, 2;
     judge_threads();
 }
 
