@@ -265,6 +265,7 @@ static void test_cancel_write(int status)
     asocket_write(p.out, "flushed", 7);
     asocket_flush(p.out);
     asocket_write(p.out, "not", 3);
+    is_status(asocket_cancel_write(p.out, ASOCKET_OK), ASOCKET_EINVAL, "0 is no failure");
     is_status(asocket_cancel_write(p.out, status), ASOCKET_OK, "writing is given up: %s",
               asocket_strerror(status));
     is_status(asocket_write(p.out, "x", 1), ASOCKET_ECANCELED, "the writer is told so");
