@@ -1407,14 +1407,23 @@ static void compute_inside(asocket_selector *owner, void *argument)
     compute(owner, (numbers *)argument, 20);
 }
 
+static uint64_t bits_of(double real)
+{
+    uint64_t bits;
+
+    memcpy(&bits, &real, sizeof bits);
+    return bits;
+}
+
 static void registers_survive(void)
 {
     numbers inside[4], outside;
     bool same = true;
     int i;
 
+    memset(inside, 0, sizeof inside);
+    memset(&outside, 0, sizeof outside);
     for (i = 0; i < 4; i++) {
-        memset(&inside[i], 0, sizeof inside[i]);
         inside[i].seed = 1000 * (i + 1);
         asocket_launch(selector, compute_inside, &inside[i]);
     }
@@ -1423,7 +1432,7 @@ static void registers_survive(void)
         outside.seed = 1000 * (i + 1);
         compute(NULL, &outside, 20);
         same = same && inside[i].whole == outside.whole &&
-               memcmp(&inside[i].real, &outside.real, sizeof outside.real) == 0;
+               bits_of(inside[i].real) == bits_of(outside.real);
     }
     ok(same, "integers and floating point survive switches, bit by bit");
 }
