@@ -34,6 +34,8 @@ static bool channel_open(channel *c)
     struct timeval limit = {10, 0};
     int ends[2];
 
+    memset(c, 0, sizeof *c);
+    c->peer = -1;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
         return ok(false, "a pair of Unix sockets");
     setsockopt(ends[1], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
