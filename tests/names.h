@@ -180,7 +180,7 @@ static inline int names_pthread_create(pthread_t *thread, const pthread_attr_t *
 static inline void *names_malloc(size_t size)
 {
     names_add(&resolver.blocks, 1);
-    return malloc(size);
+    return malloc(size ? size : 1);
 }
 
 static inline void names_free(void *block)

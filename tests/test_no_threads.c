@@ -21,6 +21,7 @@ static void names_are_looked_up(void)
     asocket_address found[4];
     int first = 0, second = 0;
 
+    memset(found, 0, sizeof found);
     is_int(asocket_resolve(selector, "two.example", 80, found, 4), 2, "a name is looked up");
     ok(found[0].ip.family == 6 && found[0].port == 80, "with its addresses, and the port");
     is_status(asocket_resolve(selector, "again.example", 80, found, 4), ASOCKET_EUNREACHABLE,
