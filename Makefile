@@ -10,7 +10,8 @@ HEADER = asocket.h
 help:
 	@echo 'make            the examples, each from one file with a plain cc'
 	@echo 'make setup      install what the tests need (Debian packages, as root or with sudo)'
-	@echo 'make test       all tests over all backends, compilers and checkers (under 3 minutes)'
+	@echo 'make test       the tests over all backends, compilers and checkers (under 3 minutes)'
+	@echo 'make test-all   every test program in every configuration'
 	@echo 'make test-asan  one configuration of: $(CONFIGURATIONS) scripts'
 	@echo 'make faults     each scenario again with each system call and allocation failing'
 	@echo 'make promises   which tests keep which promise of the manual'
@@ -19,7 +20,7 @@ help:
 	@echo 'make coverage   lines and branches of asocket.h that the tests reach'
 	@echo 'make format     clang-format in place'
 	@echo 'make clean      remove $(BUILD)/'
-.PHONY: help all setup test programs faults promises bench lint coverage format clean
+.PHONY: help all setup test test-all programs faults promises bench lint coverage format clean
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL = all
 
@@ -101,6 +102,11 @@ SKIPPED = $(foreach c,$(CONFIGURATIONS),$(if $(call why_not,$(c)),'--skipped=$(c
 package = $(shell pkg-config --silence-errors $(1) $(2))
 flags_of_layers = $(if $(libraries_of_layers),,-DTEST_WITHOUT_ZLIB)
 libraries_of_layers := $(call package,--libs,zlib)
+loops_with := $(foreach p,libuv glib-2.0,$(if $(call package,--libs,$(p)),$(p)))
+flags_of_loops := $(subst -I,-isystem ,$(if $(loops_with),$(call package,--cflags,$(loops_with)))) \
+	$(if $(filter libuv,$(loops_with)),,-DTEST_WITHOUT_UV) \
+	$(if $(filter glib-2.0,$(loops_with)),,-DTEST_WITHOUT_GLIB)
+libraries_of_loops := $(if $(loops_with),$(call package,--libs,$(loops_with)))
 
 # `make V=1` shows the whole commands.
 show = $(if $(V),,@echo '   $@';)
@@ -138,7 +144,21 @@ endef
 programs_of = $(addprefix $(BUILD)/$(1)/,$(call tests_of,$(1)))
 SCRIPTS = $(wildcard tests/*.t)
 
+# Of each configuration what says most about it, in under 3 minutes; test-all has all of each.
+CORE = test_coroutines test_reading test_writing test_pipes test_accept test_arguments
+SLOW = test_waits test_posting test_stacks test_close
+quick_of_clang = $(CORE)
+quick_of_asan = $(filter-out $(SLOW),$(TESTS))
+quick_of_tsan = test_coroutines test_selector test_moving test_names
+quick_of_valgrind = test_reading test_writing test_pipes test_arguments
+quick_of_ndebug = $(CORE)
+quick_programs_of = $(addprefix $(BUILD)/$(1)/,$(or $(quick_of_$(1)),$(call tests_of,$(1))))
+
 test:
+	$(call build_and_run,$(foreach c,$(USABLE),$(call quick_programs_of,$(c))),\
+		--total=$(BUILD)/test.total $(SKIPPED) $(SCRIPTS:%=--script=%))
+
+test-all:
 	$(call build_and_run,$(foreach c,$(USABLE),$(call programs_of,$(c))),\
 		--total=$(BUILD)/test.total $(SKIPPED) $(SCRIPTS:%=--script=%))
 

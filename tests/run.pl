@@ -9,7 +9,8 @@
 # Each program's output stays in build/tap/<configuration>/<backend>/<program>. Of programs that
 # failed, all that is not "ok" is printed at the end, then one line for each configuration and
 # "N passed, N failed, N skipped", which also goes to FILE. A program that was not built, crashed,
-# was ended or stopped before its plan is a failure, even if no test of it failed.
+# was ended or stopped before its plan is a failure, even if no test of it failed. Up to twelve that
+# failed run once more, alone, for their bounds in time: those that then pass are named "unsteady".
 use strict;
 use warnings;
 use Getopt::Long;
@@ -62,10 +63,24 @@ my $harness = TAP::Harness->new({
 my $start  = time;
 my $result = $harness->runtests(@runs);
 
+# Tests have bounds in time, and many run at a time: what failed beside others runs again, alone.
+# That is reported, and its second result counts.
+my %parser = map { $_ => ($result->parsers($_))[0] } @runs;
+my @again = grep { $parser{$_}->failed || $parser{$_}->has_problems } @runs;
+if (@again && @again <= 12) {
+    print "\nonce more, alone: @again\n";
+    my $alone = TAP::Harness->new({
+        jobs => 1, timer => 1, merge => 1,
+        exec => sub { my ($self, $run) = @_; return $command{$run} },
+    });
+    my $second = $alone->runtests(@again);
+    $parser{$_} = ($second->parsers($_))[0] for @again;
+}
+
 # Counts, and the output of what failed.
 my (%count, @failed);
 for my $run (@runs) {
-    my ($parser) = $result->parsers($run);
+    my $parser = $parser{$run};
     my ($configuration) = $run =~ m{^([^/]+)};
     my $c = $count{$configuration} //= {passed => 0, failed => 0, skipped => 0};
     my $failures = $parser->failed;
@@ -110,6 +125,10 @@ my %reason;    # of single tests and whole programs, from their output
 for my $run (@runs) {
     open my $file, '<', "$dump/$run" or next;
     m{# SKIP\S*\s+(.*?)\s*$}i and push @{$reason{$1}}, $run while <$file>;
+}
+for my $run (@again) {
+    next if $parser{$run}->failed || $parser{$run}->has_problems;
+    print "unsteady: $run failed beside others and passed alone\n";
 }
 print "skipped: $_\n" for @skipped;
 for my $why (sort keys %reason) {
