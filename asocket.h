@@ -1263,6 +1263,7 @@ struct asocket {
     uint8_t shared;     // its descriptor lives on elsewhere, too
     uint8_t lent;       // and is used there: closing leaves the connection alone
     uint8_t hard;       // ends without a goodbye, by a reset: some of what was written is lost
+    uint8_t vain;       // a layer: directions in which the last try would have had to wait
     uint8_t domain;     // AF_INET, AF_INET6, AF_UNIX
     uint8_t received;   // something was received on it before
     uint16_t pins;      // coroutines inside a call on it
@@ -3614,6 +3615,14 @@ static void asocket__socket_received(asocket *socket, bool all)
 }
 
 // A layer's bytes come and go through its transport, which may wait; nobody else gets in meanwhile.
+static void asocket__layer_tried(asocket *socket, int direction, ptrdiff_t result)
+{
+    if (result == ASOCKET_EAGAIN)
+        socket->vain = (uint8_t)(socket->vain | direction);
+    else
+        socket->vain = (uint8_t)(socket->vain & ~direction);
+}
+
 static ptrdiff_t asocket__layer_recv(asocket *socket, void *buffer, size_t size)
 {
     asocket__task *inside = socket->in.task;
@@ -3622,6 +3631,7 @@ static ptrdiff_t asocket__layer_recv(asocket *socket, void *buffer, size_t size)
     socket->in.task = asocket__self(socket->selector);
     socket->pins++;
     count = socket->transport->read(socket->layer_state, socket->lower, buffer, size);
+    asocket__layer_tried(socket, ASOCKET_READ, count);
     socket->pins--;
     socket->in.task = inside;
     if (socket->in.status)
@@ -3637,6 +3647,7 @@ static ptrdiff_t asocket__layer_send(asocket *socket, const void *bytes, size_t 
     socket->out.task = asocket__self(socket->selector);
     socket->pins++;
     count = socket->transport->write(socket->layer_state, socket->lower, bytes, size);
+    asocket__layer_tried(socket, ASOCKET_WRITE, count);
     socket->pins--;
     socket->out.task = inside;
     if (socket->out.status != ASOCKET_ECANCELED)
@@ -4058,11 +4069,14 @@ static void asocket__close_step(asocket *socket)
 // From now on every call on the socket and its channels answers ASOCKET_ECLOSED.
 static void asocket__close_begin(asocket *socket)
 {
+    asocket *below;
+
     socket->in.status = socket->out.status = ASOCKET_ECLOSED;
     asocket__in_forget(&socket->in);
     socket->out.reserved = 0;
     asocket__dirty_remove(asocket__self(socket->selector), &socket->out);
-    asocket__notices_free(socket);
+    for (below = socket; below; below = below->lower)
+        asocket__notices_free(below);
     if (socket->in.task)
         asocket__wake(socket->in.task, ASOCKET_ECLOSED);
     if (socket->out.task)
@@ -9262,6 +9276,15 @@ static void asocket__ready_learn(asocket *socket, int events)
         socket->ready = (uint8_t)(socket->ready & ~guess);
 }
 
+// A layer whose last try was in vain waits for what it stands on.
+static asocket *asocket__ready_place(asocket *socket, int events)
+{
+    while (socket->lower && (socket->vain & events) == events &&
+           !((events & ASOCKET_READ) && socket->in.own.visible))
+        socket = socket->lower;
+    return socket;
+}
+
 int asocket_on_ready(asocket *socket, int events, asocket_function *function, void *argument)
 {
     asocket__notice *notice, **place;
@@ -9269,10 +9292,11 @@ int asocket_on_ready(asocket *socket, int events, asocket_function *function, vo
 
     if (status)
         return status;
-    place = &socket->notices;
     if (!function || !events || (events & ~ASOCKET__BOTH))
         return asocket__fail(socket->selector, ASOCKET_EINVAL, "on_ready",
                              "no function, or events other than ASOCKET_READ, ASOCKET_WRITE");
+    socket = asocket__ready_place(socket, events);
+    place = &socket->notices;
     asocket__ready_learn(socket, events);
     notice = (asocket__notice *)asocket__allocate(socket->selector, sizeof *notice);
     if (!notice)

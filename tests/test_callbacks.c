@@ -273,6 +273,86 @@ static void accept_by_callbacks(void)
     asocket_close(server);
 }
 
+typedef struct plain { /* a layer that changes nothing */
+    asocket_read_channel *in;
+    asocket_write_channel *out;
+    int ended;
+} plain;
+
+static ptrdiff_t plain_read(void *state, asocket *lower, void *buffer, size_t size)
+{
+    (void)lower;
+    return asocket_read(((plain *)state)->in, buffer, size);
+}
+
+static ptrdiff_t plain_write(void *state, asocket *lower, const void *bytes, size_t size)
+{
+    (void)lower;
+    return asocket_write(((plain *)state)->out, bytes, size);
+}
+
+static int plain_close(void *state, asocket *lower)
+{
+    (void)lower;
+    ((plain *)state)->ended++;
+    return ASOCKET_OK;
+}
+
+static void plain_cancel(void *state, asocket *lower)
+{
+    (void)lower;
+    ((plain *)state)->ended++;
+}
+
+static const asocket_transport plain_transport = {plain_read, plain_write, plain_close,
+                                                  plain_cancel};
+
+static asocket *plain_layer(plain *state, asocket *lower)
+{
+    memset(state, 0, sizeof *state);
+    state->in = asocket_open_read_channel(lower);
+    state->out = asocket_open_write_channel(lower, ASOCKET_AUTO_FLUSH);
+    asocket_set_timeout(lower, ASOCKET_NO_WAIT);
+    return asocket_layer(lower, &plain_transport, state);
+}
+
+static void layers_call(void)
+{
+    asocket_read_channel *in;
+    plain state, other_state;
+    asocket *layer, *other;
+    test_pair pair;
+    int i;
+
+    if (!test_pair_open(selector, &pair))
+        return;
+    forget();
+    layer = plain_layer(&state, pair.socket);
+    other = plain_layer(&other_state, layer);
+    asocket_set_timeout(other, ASOCKET_NO_WAIT);
+    in = asocket_open_read_channel(other);
+    is_status(asocket_read_byte(in), ASOCKET_EAGAIN, "a layer on a layer, with nothing to read");
+    asocket_on_ready(other, ASOCKET_READ, mark, "r");
+    settle();
+    is_str(trace, "", "P11: calls nobody");
+    test_peer_send(pair.peer, "x", 1);
+    poll_until(1);
+    is_str(trace, "r", "until bytes come to the socket below");
+    is_int(asocket_read_byte(in), 'x', "which it hands up");
+    is_status(asocket_read_byte(in), ASOCKET_EAGAIN, "one by one");
+    asocket_on_ready(other, ASOCKET_READ, mark, "s");
+    test_peer_send(pair.peer, "y", 1);
+    asocket_close(other);
+    settle();
+    is_str(trace, "r", "a layer that is closed calls nobody");
+    close(pair.peer);
+    pair.peer = -1;
+    for (i = 0; i < 100 && state.ended + other_state.ended < 2; i++)
+        asocket_poll(selector, 10);
+    is_int(state.ended + other_state.ended, 2, "and its transports end");
+    test_pair_close(&pair);
+}
+
 /* --- waiting inside of a call ----------------------------------------------------------------- */
 
 static void sleep_a_little(asocket_selector *owner, void *argument)
@@ -482,6 +562,7 @@ int main(int argc, char **argv)
     asked_before_a_vain_try();
     echo_by_callbacks();
     accept_by_callbacks();
+    layers_call();
     calls_that_wait();
     calls_nest();
     calls_that_wait_for_each_other();
