@@ -268,7 +268,9 @@ typedef int asocket_handle; // file descriptor
 
 // Every failure is one of these values, all below -1000. The sentence is asocket_strerror's.
 // From errno: EPIPE and ECONNABORTED are ECONNRESET; ENETDOWN, EHOSTUNREACH and ENETUNREACH are
-// EUNREACHABLE; ENOBUFS is ENOMEM; ENFILE is EMFILE; a missing Unix path is ENOTFOUND.
+// EUNREACHABLE; ENOBUFS is ENOMEM; ENFILE is EMFILE; a missing Unix path is ENOTFOUND. Beside what
+// its comment lists, a call that asks the system for something may answer ENOMEM, EMFILE, EACCES
+// (a policy or a firewall forbids it) and EIO (an error without a name here).
 #define ASOCKET_STATUSES(X)                                              \
     X(ASOCKET_EOF, -1001, "end of stream")                               \
     X(ASOCKET_EAGAIN, -1002, "it would have to wait")                    \
@@ -422,7 +424,8 @@ typedef struct asocket_statistics {
 } asocket_statistics;
 
 // Makes a selector; it belongs to the calling thread. NULL options: the defaults. NULL, or why not:
-// ASOCKET_ENOTSUP the backend, ASOCKET_EINVAL an option, ASOCKET_ENOMEM, ASOCKET_EMFILE.
+// ASOCKET_ENOTSUP the backend, or no monotonic clock; ASOCKET_EINVAL an option, ASOCKET_ENOMEM,
+// ASOCKET_EMFILE.
 ASOCKET_API asocket_selector *asocket_selector_create(const asocket_selector_options *options);
 ASOCKET_API int asocket_selector_open(const asocket_selector_options *options,
                                       asocket_selector **selector);
@@ -571,7 +574,8 @@ ASOCKET_API asocket *asocket_bind(asocket_builder builder, const char *host, int
 // A connected socket. Host: an IP address, "localhost" (127.0.0.1, then ::1), or a name that is looked
 // up, see asocket_resolve. Waits. NULL: ASOCKET_ENOTFOUND, ECONNREFUSED (also
 // when it met itself), ETIMEDOUT, EUNREACHABLE, ECANCELED, ECONNRESET, EADDRNOTAVAIL (no local port
-// left), EINVAL, EMFILE, ENOMEM, ENOTSUP, EAGAIN.
+// left), EADDRINUSE (the builder's local address), EACCES (a firewall), EINVAL, EMFILE, ENOMEM,
+// ENOTSUP, EAGAIN.
 ASOCKET_API asocket *asocket_connect(asocket_builder builder, const char *host, int port);
 
 // The same with addresses.
@@ -665,7 +669,8 @@ ASOCKET_API int asocket_on_ready(asocket *socket, int events, asocket_function *
 
 // One reader and one writer at a time; another one is told ASOCKET_EBUSY. Reading and writing calls
 // may wait, unless said otherwise, and answer ASOCKET_ETIMEDOUT, ECANCELED, ECLOSED, EAGAIN when a
-// wait ends so, ECONNRESET, EUNREACHABLE, ETIMEDOUT (the kernel's own), ENOMEM, EINVAL.
+// wait ends so, ECONNRESET, ECONNREFUSED, EUNREACHABLE, ETIMEDOUT (the kernel's own), ENOMEM,
+// EINVAL.
 // Requests up to the channel's capacity are all or nothing: after such an end nothing was consumed
 // or written. A larger one that fails has moved some bytes: asocket_transferred says how many.
 
@@ -5792,12 +5797,26 @@ static asocket *asocket__accept_try(asocket *server, int *status)
 }
 
 // All that was pending is accepted: waits for more.
-static int asocket__accept_more(asocket *server)
+static int asocket__accept_more(asocket *server, int64_t *until)
 {
-    server->selector->starving = 0;
-    server->selector->starved_pause = ASOCKET__PAUSE_FIRST;
+    asocket_selector *selector = server->selector;
+    int status;
+
+    selector->starving = 0;
+    selector->starved_pause = ASOCKET__PAUSE_FIRST;
     server->ready &= (uint8_t)~ASOCKET_READ;
-    return asocket__wait_socket(server, ASOCKET__READER, server->timeout);
+    status = selector->backend->arm(selector, server, ASOCKET_READ);
+    if (!status)
+        return asocket__wait_socket(server, ASOCKET__READER, server->timeout);
+    return status == ASOCKET_EINVAL ? ASOCKET_ECLOSED : asocket__accept_pause(server, until);
+}
+
+// So many errors in a row may have another cause than connections that broke: accept looks at its
+// deadline and leaves the processor to others.
+static int asocket__accept_rest(asocket *server, int64_t *until)
+{
+    server->selector->starved_pause = ASOCKET__PAUSE_FIRST;
+    return asocket__accept_pause(server, until);
 }
 
 // One connection, or NULL and why accepting is over for the caller.
@@ -5805,6 +5824,7 @@ static asocket *asocket__accept_wait(asocket *server, int *status)
 {
     asocket_selector *selector = server->selector;
     int64_t until = ASOCKET_NEVER;
+    unsigned skipped = 0;
 
     for (;;) {
         asocket *socket = NULL;
@@ -5819,9 +5839,11 @@ static asocket *asocket__accept_wait(asocket *server, int *status)
         if (socket)
             return socket;
         if (*status == ASOCKET_EAGAIN)
-            *status = asocket__accept_more(server);
+            *status = asocket__accept_more(server, &until);
         else if (*status == ASOCKET_EMFILE)
             *status = asocket__close_oldest(selector) ? 0 : asocket__accept_pause(server, &until);
+        else if (!*status && ++skipped % ASOCKET__BUDGET == 0)
+            *status = asocket__accept_rest(server, &until);
         if (*status)
             return NULL;
     }
@@ -5868,7 +5890,9 @@ static int asocket__connect_start(const asocket_builder *builder, const asocket_
     if (status)
         return status;
     status = asocket__socket_keep_remote(*made, &native, size);
-    if (!status)
+    if (status)
+        asocket__fail_at(selector, status, 0, "connect", endpoint);
+    else
         status = asocket__connect_local(builder, *made);
     if (!status) {
         selector->statistics.system_calls++;
@@ -8233,9 +8257,11 @@ int asocket_selector_open(const asocket_selector_options *options, asocket_selec
     if (!selector)
         return ASOCKET_ENOMEM;
     asocket__selector_init(selector, options);
-    status = asocket__timer_room(selector);
+    status = asocket__now() ? asocket__timer_room(selector) : ASOCKET_ENOTSUP; // no clock
     if (!status)
         status = selector->backend->open(selector);
+    if (status == ASOCKET_EINVAL || status == ASOCKET_EADDRNOTAVAIL)
+        status = ASOCKET_EIO; // of eventfd and the like: not the caller's fault
     if (status) {
         asocket__birth_unmark(selector);
         asocket__release(selector, selector->heap.entries,
