@@ -1,6 +1,7 @@
 #!/usr/bin/env perl
 # interop.t - the examples, built as their own comments say, spoken to by the programs that people
-# have: nc, telnet, socat, curl, wrk, ab, bash, dnsmasq. Byte for byte where that can be said.
+# have: nc, telnet, socat, curl, wrk, ab, bash, dnsmasq, redis, iperf3. Byte for byte where that can
+# be said.
 #
 #     prove tests/interop.t
 #
@@ -1072,6 +1073,61 @@ END
         stop($nginx);
     });
 }
+
+# --- redis_client, and what others say through tcp_proxy ------------------------------------------
+
+with('redis-server', 12, sub {
+    my $port = free_port();
+    my $redis = start('/dev/null', $_[0], '--port', $port, qw(--bind 127.0.0.1 --save), '',
+        qw(--appendonly no --dir), $scratch);
+    until_true { output($redis) =~ /Ready to accept/ || !alive($redis) };
+    ok(alive($redis), 'redis-server runs') or diag(output($redis));
+    for my $host ('127.0.0.1', 'localhost') {
+        my ($out, $status, $errors) = run('', 'build/examples/redis_client', $host, $port);
+        is("$status: $out$errors", "0: 1000 of 1000 keys are right\n",
+            "redis_client: 2,000 commands in one go, to $host");
+    }
+    my $proxy = serve('tcp_proxy', '127.0.0.1', $port);
+    my $base = descriptors($proxy);
+    is(run('', 'build/examples/redis_client', '127.0.0.1', $proxy->{port}),
+        "1000 of 1000 keys are right\n", 'redis_client through tcp_proxy');
+    with('redis-cli', 2, sub {
+        my @cli = ($_[0], '-p', $proxy->{port});
+        is(run('', @cli, 'DBSIZE'), "1000\n", 'redis-cli through tcp_proxy');
+        my $lines = join '', map { "SET other:$_ $_\r\n" } 1 .. 20_000;
+        like(scalar run($lines, @cli, '--pipe'), qr/errors: 0, replies: 20000/,
+            '... 20,000 commands by its pipe');
+    });
+    with('redis-benchmark', 2, sub {
+        my ($out, $status) = run('', $_[0], '-p', $proxy->{port},
+            qw(-q -c 50 -n 5000 -P 16 -t set,get,lrange_100));
+        is($status, 0, 'redis-benchmark: 50 connections through tcp_proxy');
+        like($out, qr/GET: [1-9][\d.]* requests per second/, '... are answered');
+    });
+    stop($redis);
+    my ($out, $status, $errors) = run('', 'build/examples/redis_client', '127.0.0.1', $port);
+    is("$status: $out", "1: 0 of 1000 keys are right\n", 'redis_client fails without a server');
+    like($errors, qr/127\.0\.0\.1:$port.*refused/, '... and says why');
+    gives_descriptors_back($proxy, $base);
+    stop($proxy);
+});
+
+with('iperf3', 6, sub {
+    my $port = free_port();
+    my $iperf = start('/dev/null', $_[0], '-s', '-B', '127.0.0.1', '-p', $port, '--forceflush');
+    until_true { output($iperf) =~ /listening/ || !alive($iperf) };
+    my $proxy = serve('tcp_proxy', '127.0.0.1', $port);
+    my @client = ($_[0], qw(-c 127.0.0.1 -p), $proxy->{port}, qw(-J -n 20M));
+    for (['one way'], ['the other way', '-R'], ['both ways', '--bidir'],
+        ['on four connections', '-P', 4])
+    {
+        my ($how, @options) = @$_;
+        my ($out, $status) = run('', @client, @options);
+        is($status, 0, "iperf3 through tcp_proxy: 20 MiB $how") or diag($out);
+    }
+    ok(alive($proxy), '... and tcp_proxy is still there');
+    stop($_) for $proxy, $iperf;
+});
 
 # --- what all servers share -----------------------------------------------------------------------
 
