@@ -1100,7 +1100,7 @@ with('redis-server', 12, sub {
     });
     with('redis-benchmark', 2, sub {
         my ($out, $status) = run('', $_[0], '-p', $proxy->{port},
-            qw(-q -c 50 -n 5000 -P 16 -t set,get,lrange_100));
+            qw(-q -c 50 -n 5000 -P 16 -t), 'set,get,lrange_100');
         is($status, 0, 'redis-benchmark: 50 connections through tcp_proxy');
         like($out, qr/GET: [1-9][\d.]* requests per second/, '... are answered');
     });
