@@ -198,6 +198,7 @@ static void throw_to_nobody(asocket_selector *, void *)
 /* In a process of its own, which must end as any other with an exception that nobody catches. */
 static void nobody_catches()
 {
+    asocket_selector *own;
     int status = 0;
     pid_t child;
 
@@ -207,8 +208,9 @@ static void nobody_catches()
         if (!freopen("/dev/null", "w", stderr))
             _exit(3);
         signal(SIGABRT, SIG_DFL);
-        asocket_launch(selector, throw_to_nobody, nullptr);
-        asocket_run(selector);
+        own = asocket_selector_create(nullptr); // a process does not inherit one
+        asocket_launch(own, throw_to_nobody, nullptr);
+        asocket_run(own);
         _exit(0);
     }
     waitpid(child, &status, 0);
