@@ -195,7 +195,7 @@ LIMITS
    - Names are looked up by getaddrinfo on up to four threads, begun with the first name; addresses
      and "localhost" need none. A lookup cannot be interrupted: one that was given up ends by itself,
      also after the selector.
-   - After a fork, the child's calls on the selector answer ASOCKET_EINVAL; asocket_selector_destroy
+   - After a fork, calls of the child that would wait answer ASOCKET_EINVAL; asocket_selector_destroy
      there closes descriptors and frees memory, and disturbs nothing of the parent's (Linux 4.14).
    - A byte channel on a datagram socket cuts datagrams at its capacity.
 
