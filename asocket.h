@@ -6238,7 +6238,8 @@ static void asocket__in_drop(asocket_read_channel *in, uint32_t count)
 {
     asocket__ring_drop(in->ring, count);
     in->transferred += count;
-    asocket__in_after(in);
+    if (ASOCKET__UNLIKELY(!in->ring->size || in->pipe))
+        asocket__in_after(in);
 }
 
 // Notes how the stream ended; what was received before stays readable. ENOMEM is no end, nor is
@@ -9724,26 +9725,6 @@ int asocket_cancel_read(asocket_read_channel *in)
 
 // Writing
 
-// The common case: there is room, and somebody sees to it that it leaves.
-static bool asocket__write_at_hand(asocket_write_channel *out, const void *bytes, size_t size)
-{
-    asocket__ring *ring = out->ring;
-    char *space;
-
-    if (out->status || out->task || !ring->data || size > asocket__ring_space(ring, &space))
-        return false;
-    if (out->auto_flush && !out->dirty) {
-        if (!out->selector->current)
-            return false;
-        (void)asocket__out_touch(out);
-    }
-    memcpy(space, bytes, size);
-    asocket__ring_extend(ring, (uint32_t)size);
-    out->written = (int64_t)size;
-    out->reserved = 0;
-    return true;
-}
-
 static ASOCKET__NOINLINE ptrdiff_t asocket__write_all(asocket_write_channel *out, const void *bytes,
                                                       size_t size)
 {
@@ -9757,11 +9738,22 @@ static ASOCKET__NOINLINE ptrdiff_t asocket__write_all(asocket_write_channel *out
     return status ? asocket__out_fail(out, status, "write") : (ptrdiff_t)size;
 }
 
+// The common case first: there is room behind what is there, and that will leave anyway.
 ptrdiff_t asocket_write(asocket_write_channel *out, const void *bytes, size_t size)
 {
-    if (ASOCKET__LIKELY(out && bytes && ASOCKET__HERE(out->selector) &&
-                        asocket__write_at_hand(out, bytes, size)))
-        return (ptrdiff_t)size;
+    if (ASOCKET__LIKELY(out && bytes && ASOCKET__HERE(out->selector))) {
+        asocket__ring *ring = out->ring;
+        uint32_t at = ring->head + ring->size;
+
+        if (ASOCKET__LIKELY(at < ring->capacity && size <= ring->capacity - at && !out->status &&
+                            !out->task && out->auto_flush == out->dirty)) {
+            memcpy(ring->data + at, bytes, size);
+            ring->size += (uint32_t)size;
+            out->written = (int64_t)size;
+            out->reserved = 0;
+            return (ptrdiff_t)size;
+        }
+    }
     return asocket__write_all(out, bytes, size);
 }
 

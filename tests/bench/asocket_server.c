@@ -26,7 +26,8 @@ static void answer_with(asocket *client, char *line, size_t capacity)
     ptrdiff_t length;
 
     while ((length = asocket_read_line(in, line, capacity)) >= 0) {
-        if (asocket_write(out, line, (size_t)length) < 0 || asocket_write(out, "\n", 1) < 0)
+        line[length] = '\n'; // where its NUL was
+        if (asocket_write(out, line, (size_t)length + 1) < 0)
             return;
     }
 }
