@@ -197,14 +197,19 @@ static void test_endless_skipping(void)
         return;
     fail(ECONNABORTED, ALWAYS);
     job = launch_acceptor(&a, d.server);
+    asocket_sleep(selector, 40);
+    ok(!a.ended && calls > 100, "P9: in a storm of broken connections accepting goes on");
+    ok(calls < 2000, "P9: but does not take the whole processor");
     asocket_join(selector, asocket_launch(selector, count_turns, &turns));
-    is_int(turns, 100, "P11: while there are only broken connections, others run");
-    ok(!a.ended && calls > 100, "P9: and accepting goes on");
-    ok(calls < 100 * 200, "P11: a bounded number of them in a turn");
+    is_int(turns, 100, "P11: others run meanwhile");
     asocket_cancel(selector, job);
     asocket_join(selector, job);
     is_status(a.error, ASOCKET_ECANCELED, "P7: a cancel ends it");
-
+    job = launch_acceptor(&a, d.server);
+    a.deadline = 20;
+    asocket_join(selector, job);
+    is_status(a.error, ASOCKET_ETIMEDOUT, "P7: so does a deadline");
+    ok(test_took(a.started, 20, 40), "P7: not early, and soon");
     job = launch_acceptor(&a, d.server);
     asocket_sleep(selector, 1);
     asocket_close(d.server);

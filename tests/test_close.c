@@ -192,7 +192,6 @@ static asocket_selector *hasty_selector(void)
 /* A peer that never reads gets a reset after close_timeout: it must not believe that it has all. */
 static void test_peer_that_never_reads(void)
 {
-    static const int small = 4096;
     asocket_selector *hasty = hasty_selector();
     int64_t start;
     size_t total;
@@ -201,7 +200,6 @@ static void test_peer_that_never_reads(void)
 
     if (!line_open_on(hasty, &l, 0))
         return;
-    setsockopt(l.pair.peer, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
     total = line_stuff(&l);
     start = test_clock();
     asocket_close(l.pair.socket);
@@ -364,6 +362,7 @@ static void test_twice(void)
 typedef struct waiter {
     int64_t (*call)(struct waiter *w);
     line from, to; /* `to` takes no more bytes */
+    asocket_job job;
     int64_t answer;
     bool ended;
 } waiter;
@@ -523,35 +522,54 @@ static bool ends_soon(const bool *ended)
     return *ended;
 }
 
+static void waiter_end(waiter *w)
+{
+    asocket_cancel(selector, w->job);
+    asocket_join(selector, w->job);
+    line_close(&w->from);
+    line_close(&w->to);
+}
+
+/* A coroutine that waits in the call. On a busy machine a kernel may make room after all: then it
+   is tried again. */
+static bool waiter_start(waiter *w, size_t row)
+{
+    int tries;
+
+    for (tries = 0; tries < 10; tries++) {
+        memset(w, 0, sizeof *w);
+        if (!line_open(&w->from) || !line_open(&w->to))
+            return false;
+        line_stuff(&w->to);
+        if (waiting_calls[row].input)
+            test_peer_send(w->from.pair.peer, "some bytes", 10);
+        w->call = waiting_calls[row].call;
+        w->job = asocket_launch(selector, wait_in_call, w);
+        asocket_sleep(selector, 2);
+        if (!w->ended)
+            return ok(true, "%s waits", waiting_calls[row].name);
+        waiter_end(w);
+    }
+    return ok(false, "%s waits", waiting_calls[row].name);
+}
+
 static void test_waiting_call(size_t row, bool abort)
 {
     waiter w;
-    asocket_job job;
     asocket *victim;
 
-    memset(&w, 0, sizeof w);
-    if (!line_open(&w.from) || !line_open(&w.to))
+    if (!waiter_start(&w, row))
         return;
-    line_stuff(&w.to);
-    if (waiting_calls[row].input)
-        test_peer_send(w.from.pair.peer, "some bytes", 10);
-    w.call = waiting_calls[row].call;
     victim = waiting_calls[row].closed == CLOSE_FROM ? w.from.pair.socket
              : waiting_calls[row].closed == CLOSE_TO ? w.to.pair.socket
                                                      : w.from.pair.server;
-    job = asocket_launch(selector, wait_in_call, &w);
-    asocket_sleep(selector, 2);
-    ok(!w.ended, "%s waits", waiting_calls[row].name);
     if (abort)
         asocket_abort(victim);
     else
         asocket_close(victim);
     if (ok(ends_soon(&w.ended), "P7: a%s ends it", abort ? "n abort" : " close"))
         is_status(w.answer, waiting_calls[row].expected, "P8: and it says so");
-    asocket_cancel(selector, job);
-    asocket_join(selector, job);
-    line_close(&w.from);
-    line_close(&w.to);
+    waiter_end(&w);
 }
 
 /* A reader and a writer of one socket. */
@@ -868,17 +886,10 @@ static void test_reset_before_reading(const char *bytes)
 static void test_reset_while_waiting(size_t row)
 {
     waiter w;
-    asocket_job job;
-    line *victim;
+    line *victim = waiting_calls[row].closed == CLOSE_FROM ? &w.from : &w.to;
 
-    memset(&w, 0, sizeof w);
-    victim = waiting_calls[row].closed == CLOSE_FROM ? &w.from : &w.to;
-    if (!line_open(&w.from) || !line_open(&w.to))
+    if (!waiter_start(&w, row))
         return;
-    line_stuff(&w.to);
-    w.call = waiting_calls[row].call;
-    job = asocket_launch(selector, wait_in_call, &w);
-    asocket_sleep(selector, 2);
     line_reset(victim);
     asocket_sleep(selector, 2);
     if (ok(ends_soon(&w.ended), "P7: a reset ends %s", waiting_calls[row].name))
@@ -886,10 +897,7 @@ static void test_reset_while_waiting(size_t row)
     is_status(read_to_the_end(victim->in), ASOCKET_ECONNRESET, "P10: so does the next read");
     ok(asocket_write(victim->out, scratch, 20000) == ASOCKET_ECONNRESET,
        "P10: and the next write that reaches the kernel");
-    asocket_cancel(selector, job);
-    asocket_join(selector, job);
-    line_close(&w.from);
-    line_close(&w.to);
+    waiter_end(&w);
 }
 
 static void test_resets_while_waiting(void)
@@ -1026,29 +1034,19 @@ static void test_out_of_band(void)
 static void test_stolen_descriptor(size_t row)
 {
     waiter w;
-    asocket_job job;
-    line *victim;
+    line *victim = waiting_calls[row].closed == CLOSE_FROM ? &w.from : &w.to;
     uint64_t before;
 
-    memset(&w, 0, sizeof w);
-    victim = waiting_calls[row].closed == CLOSE_FROM ? &w.from : &w.to;
-    if (!line_open(&w.from) || !line_open(&w.to))
+    if (!waiter_start(&w, row))
         return;
-    line_stuff(&w.to);
-    asocket_set_timeout(victim->pair.socket, 30);
-    w.call = waiting_calls[row].call;
-    job = asocket_launch(selector, wait_in_call, &w);
-    asocket_sleep(selector, 2);
     close(asocket_native_handle(victim->pair.socket));
     before = turns();
     ok(undisturbed(), "P10: a descriptor closed behind the library's back hurts nobody else");
-    asocket_join(selector, job);
-    ok(w.answer == ASOCKET_ECLOSED || w.answer == ASOCKET_ETIMEDOUT, "P10: %s on it ends",
-       waiting_calls[row].name);
-    ok(turns() - before < 50, "P10: and the loop does not spin");
+    asocket_sleep(selector, 20);
+    ok(turns() - before < 50, "P10: nor does the loop spin");
     asocket_abort(victim->pair.socket); /* closes the number again, which nobody has yet */
-    line_close(&w.from);
-    line_close(&w.to);
+    ok(ends_soon(&w.ended) && w.answer == ASOCKET_ECLOSED, "P10: who waits for it can be ended");
+    waiter_end(&w);
 }
 
 /* A duplicate keeps the connection, and with epoll even the registration. */

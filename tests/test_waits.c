@@ -402,7 +402,7 @@ static void perform(trial *t)
     int64_t start = test_clock();
     int64_t former = t->way == BY_DEADLINE ? asocket_set_deadline(selector, 10) : ASOCKET_NEVER;
 
-    t->answer = t->call->run(&t->scene);
+    t->answer = t->again = t->call->run(&t->scene);
     t->took = test_clock() - start;
     if (t->way == BY_DEADLINE)
         asocket_restore_deadline(selector, former);
@@ -439,6 +439,8 @@ static void clean_up(trial *t)
 {
     if (t->scene.sleeper)
         asocket_cancel(selector, t->scene.sleeper);
+    if (t->way == BY_STOP)
+        asocket_poll(selector, 0); /* it may have come too late */
     close(t->scene.ends[0]);
     close(t->scene.ends[1]);
     line_close(&t->scene.from);
@@ -472,27 +474,42 @@ static void check_afterwards(trial *t)
     t->call->check(&t->scene);
 }
 
-static void try_it(const call *c, int way, bool inside)
+static bool attempt(trial *t, const call *c, int way, bool inside)
 {
     asocket_job interferer = 0;
+
+    memset(t, 0, sizeof *t);
+    t->call = c;
+    t->way = way;
+    t->inside = inside;
+    if (!prepare(t))
+        return false;
+    if (way >= BY_CANCEL)
+        interferer = asocket_launch(selector, interfere, t);
+    if (inside) {
+        t->job = asocket_launch(selector, perform_inside, t);
+        asocket_join(selector, t->job);
+    } else {
+        perform(t);
+    }
+    asocket_join(selector, interferer);
+    return true;
+}
+
+/* On a busy machine a kernel may make room for a full socket after all: then it is tried again. */
+static void try_it(const call *c, int way, bool inside)
+{
+    int tries = 1;
     trial t;
 
-    memset(&t, 0, sizeof t);
-    t.call = c;
-    t.way = way;
-    t.inside = inside;
-    if (!prepare(&t))
+    if (!attempt(&t, c, way, inside))
         return;
-    if (way >= BY_CANCEL)
-        interferer = asocket_launch(selector, interfere, &t);
-    if (inside) {
-        t.job = asocket_launch(selector, perform_inside, &t);
-        asocket_join(selector, t.job);
-    } else {
-        perform(&t);
+    while (c->full && (t.answer >= 0 || t.again >= 0) && tries++ < 10) {
+        clean_up(&t);
+        if (!attempt(&t, c, way, inside))
+            return;
     }
     check_answer(&t);
-    asocket_join(selector, interferer);
     check_afterwards(&t);
     clean_up(&t);
 }
