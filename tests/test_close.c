@@ -886,10 +886,11 @@ static void test_reset_before_reading(const char *bytes)
 static void test_reset_while_waiting(size_t row)
 {
     waiter w;
-    line *victim = waiting_calls[row].closed == CLOSE_FROM ? &w.from : &w.to;
+    line *victim;
 
     if (!waiter_start(&w, row))
         return;
+    victim = waiting_calls[row].closed == CLOSE_FROM ? &w.from : &w.to;
     line_reset(victim);
     asocket_sleep(selector, 2);
     if (ok(ends_soon(&w.ended), "P7: a reset ends %s", waiting_calls[row].name))
@@ -1034,11 +1035,12 @@ static void test_out_of_band(void)
 static void test_stolen_descriptor(size_t row)
 {
     waiter w;
-    line *victim = waiting_calls[row].closed == CLOSE_FROM ? &w.from : &w.to;
+    line *victim;
     uint64_t before;
 
     if (!waiter_start(&w, row))
         return;
+    victim = waiting_calls[row].closed == CLOSE_FROM ? &w.from : &w.to;
     close(asocket_native_handle(victim->pair.socket));
     before = turns();
     ok(undisturbed(), "P10: a descriptor closed behind the library's back hurts nobody else");
