@@ -850,7 +850,7 @@ ASOCKET_API int asocket_share(asocket *server, asocket_selector *other, asocket_
 ASOCKET_API int asocket_send_socket(asocket *unix_socket, asocket *socket);
 
 // The next socket that comes through a Unix socket; NULL: ASOCKET_EOF, or as any wait ends. A message
-// without a descriptor is skipped; of several in one, all but the first are closed. May wait.
+// without a descriptor is skipped, so is a connection that broke on its way; of several in one, all but the first are closed. May wait.
 ASOCKET_API asocket *asocket_receive_socket(asocket *unix_socket);
 
 // What stands between a socket and the layer above it. Its functions are called in the coroutine
@@ -10403,37 +10403,70 @@ static asocket_builder asocket__builder_for(asocket_selector *selector, asocket_
     return builder;
 }
 
+// A connection that broke while it was on its way; nobody misses it, as with accept.
+static bool asocket__handle_broken(asocket_handle handle)
+{
+    int type = 0, listening = 0;
+    socklen_t size = sizeof type;
+    asocket__native peer;
+
+    if (ASOCKET_SYS(getsockopt)(handle, SOL_SOCKET, SO_TYPE, &type, &size) || type != SOCK_STREAM)
+        return false;
+    size = sizeof listening;
+    if (ASOCKET_SYS(getsockopt)(handle, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) || listening)
+        return false;
+    size = sizeof peer;
+    return ASOCKET_SYS(getpeername)(handle, &peer.any, &size) && errno == ENOTCONN;
+}
+
+// The next descriptor that comes: 0, or why none does.
+static int asocket__handle_wait(asocket *channel, asocket_handle *handle)
+{
+    int status = 0;
+
+    *handle = ASOCKET__NO_HANDLE;
+    while (!status && *handle == ASOCKET__NO_HANDLE) {
+        ssize_t count;
+
+        status = asocket__datagram_wait(channel, ASOCKET__READER);
+        if (status)
+            break;
+        count = asocket__handle_receive(channel, handle);
+        if (count < 0)
+            status = asocket__datagram_error(channel, ASOCKET_READ, errno);
+        else if (!count && channel->kind == ASOCKET__STREAM)
+            status = ASOCKET_EOF;
+        if (status == ASOCKET_EAGAIN && channel->timeout != ASOCKET_NO_WAIT)
+            status = 0;
+    }
+    return status;
+}
+
 asocket *asocket_receive_socket(asocket *unix_socket)
 {
     int status = asocket__pass_check(unix_socket, ASOCKET__READER, "receive_socket");
-    asocket_handle handle = ASOCKET__NO_HANDLE;
-    asocket *socket = NULL;
-    ssize_t count = -1;
+    bool broken = true;
 
     if (status)
         return NULL;
-    while (!status && handle == ASOCKET__NO_HANDLE) {
-        status = asocket__datagram_wait(unix_socket, ASOCKET__READER);
+    while (!status && broken) {
+        asocket_handle handle;
+        asocket *socket;
+
+        status = asocket__handle_wait(unix_socket, &handle);
         if (status)
             break;
-        count = asocket__handle_receive(unix_socket, &handle);
-        if (count < 0)
-            status = asocket__datagram_error(unix_socket, ASOCKET_READ, errno);
-        else if (!count && unix_socket->kind == ASOCKET__STREAM)
-            status = ASOCKET_EOF;
-        if (status == ASOCKET_EAGAIN && unix_socket->timeout != ASOCKET_NO_WAIT)
-            status = 0;
-    }
-    if (status) {
-        (void)asocket__fail(unix_socket->selector, status, "receive_socket", NULL);
-        return NULL;
-    }
-    socket = asocket_adopt(asocket__builder_for(unix_socket->selector, handle), handle);
-    if (socket)
-        socket->shared = 1;
-    else
+        socket = asocket_adopt(asocket__builder_for(unix_socket->selector, handle), handle);
+        if (socket) {
+            socket->shared = 1;
+            return socket;
+        }
+        broken = asocket__handle_broken(handle);
         (void)ASOCKET_SYS(close)(handle);
-    return socket;
+    }
+    if (status)
+        (void)asocket__fail(unix_socket->selector, status, "receive_socket", NULL);
+    return NULL;
 }
 
 // Layers
