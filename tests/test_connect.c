@@ -566,6 +566,29 @@ static void test_mixed_of_several(void)
     hole_fill(&h);
 }
 
+/* One that the system refuses without asking anybody. */
+static void test_impossible_of_several(void)
+{
+    int port, listener = answerer(&port);
+    asocket_builder builder = asocket_tcp(selector);
+    asocket_address addresses[2];
+    asocket *socket;
+
+    builder.connect_timeout = 5000;
+    addresses[0] = asocket_address_of(asocket_ipv4(255, 255, 255, 255), 80);
+    addresses[1] = local_port(port);
+    ok(!asocket_connect_address(builder, &addresses[0]), "nobody is at 255.255.255.255");
+    ok(asocket_error(selector) == ASOCKET_EACCES || asocket_error(selector) == ASOCKET_EUNREACHABLE,
+       "it says so");
+    ok(strncmp(asocket_error_message(selector), "connect 255.255.255.255:80: ", 28) == 0,
+       "the message names it");
+    socket = asocket_connect_any(builder, addresses, 2);
+    ok(socket && talks(socket, listener), "an address that is impossible is skipped");
+    asocket_abort(socket);
+    is_int(open_sockets(), 0, "nothing stays open");
+    close(listener);
+}
+
 static asocket_address race_addresses[2];
 
 static void race(asocket_selector *owner, void *argument)
@@ -1188,6 +1211,7 @@ int main(int argc, char **argv)
     test_refused_of_several();
     test_hanging_of_several();
     test_mixed_of_several();
+    test_impossible_of_several();
     test_cancelled_race();
     test_families_of_several();
     test_no_addresses();
