@@ -4925,9 +4925,12 @@ static void asocket__call(asocket_selector *selector, asocket_function *function
 #if ASOCKET__COROUTINES
 static int asocket__post_run(asocket_selector *selector, asocket__post *post)
 {
-    return asocket__launch(selector, &selector->root, post->function, post->argument)
-               ? 0
-               : ASOCKET_ENOMEM;
+    if (asocket__launch(selector, &selector->root, post->function, post->argument))
+        return 0;
+    if (!selector->destroying)
+        return ASOCKET_ENOMEM;
+    asocket__call(selector, post->function, post->argument); // now or never, cancelled
+    return 0;
 }
 #else
 static int asocket__post_run(asocket_selector *selector, asocket__post *post)
@@ -7503,9 +7506,11 @@ static ptrdiff_t asocket__datagram_send(asocket *socket, const void *data, size_
 {
     ssize_t count;
 
-    socket->selector->statistics.system_calls++;
-    count = ASOCKET_SYS(sendto)(socket->handle, data, size, MSG_NOSIGNAL, length ? &to->any : NULL,
-                                length);
+    do {
+        socket->selector->statistics.system_calls++;
+        count = ASOCKET_SYS(sendto)(socket->handle, data, size, MSG_NOSIGNAL,
+                                    length ? &to->any : NULL, length);
+    } while (count < 0 && errno == EINTR);
     if (count < 0)
         return asocket__datagram_error(socket, ASOCKET_WRITE, errno);
     asocket__self(socket->selector)->budget--;
