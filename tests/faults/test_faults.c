@@ -1,0 +1,469 @@
+/* test_faults.c - each scenario again with each call to the system and each allocation failing, with
+   every error that tests/faults.tsv has for it.
+
+       build/faults/test_faults epoll|poll [--quick] [--scenario NAME] [--only KEY] [--sites]
+
+   A scenario runs once without a fault and its calls are counted. Then for each call k of each
+   function, and each row of the table for it, it runs with this call failing once, and with all
+   calls of the function failing from there on; and with the next call, whatever it is, failing too,
+   and, for a third of them, the second or third call after it. Then everything must be back - descriptors, memory,
+   coroutines, sockets, timers - every call must have answered what asocket.h says, and the same
+   scenario, without faults, on the same selector, must go well.
+
+   A failure is reported with its key, scenario:function:k:row:mode; --only runs just that, in this
+   process. --quick takes a seventh of the runs. --sites shows how often each call site failed.
+   Scenarios run in processes of their own, so that a crash or a hang is one failure. */
+#define TAP_SECONDS 580
+#include "scenarios.h"
+#include "../tap.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+
+enum { MODE_CLEAN, MODE_ONCE, MODE_ON, MODE_THEN, MODES = MODE_THEN + 3 };
+static const char *const mode_names[MODES] = {"clean", "once", "on", "then1", "then2", "then3"};
+
+typedef struct run {
+    const seam_row *row;
+    int index, mode;
+} run;
+
+enum { RUNS = 200000, FAILURES = 20, QUICK = 7, RUN_SECONDS = 20 };
+
+static struct shared { /* between the processes; first what seam.h wants */
+    seam_record record;
+    int current; /* the run that a child is at */
+    int runs, missed, failures;
+    char text[FAILURES][500];
+} * shared;
+
+static int backend;
+static const char *backend_name;
+static bool quick;
+static run runs[RUNS];
+static int run_count;
+static const struct scenario *scenario;
+
+/* --- one run ---------------------------------------------------------------------------------- */
+
+static int open_descriptors(void)
+{
+    DIR *directory = opendir("/proc/self/fd");
+    int count = 0;
+
+    if (!directory)
+        return 0;
+    while (readdir(directory))
+        count++;
+    closedir(directory);
+    return count;
+}
+
+/* Closes what a scenario kept, and waits until its coroutines have ended. */
+static void scene_end(scene *s)
+{
+    scene_close(s);
+    while (s->handle_count)
+        (void)close(s->handles[--s->handle_count]);
+    if (!s->selector)
+        return;
+    (void)asocket_cancel_all(s->selector);
+    asocket_restore_deadline(s->selector, ASOCKET_NEVER);
+    (void)asocket_join_all(s->selector);
+}
+
+static bool settled(asocket_selector *selector, asocket_statistics *statistics)
+{
+    (void)asocket_stats(selector, statistics);
+    return !statistics->coroutines && !statistics->sockets && !statistics->buffers &&
+           asocket_next_timeout(selector) == ASOCKET_FOREVER;
+}
+
+/* Without faults: what still goes on in the background must come to an end. */
+static void scene_settle(scene *s)
+{
+    asocket_statistics statistics;
+    int turns;
+
+    if (!s->selector)
+        return;
+    if (scenario->after)
+        scenario->after(s);
+    for (turns = 0; turns < 100; turns++) {
+        if (settled(s->selector, &statistics))
+            return;
+        (void)asocket_poll(s->selector, 10);
+    }
+    seam_complain("left behind: %d coroutines, %d sockets, %d buffers, a timer in %d ms",
+                  (int)statistics.coroutines, (int)statistics.sockets, (int)statistics.buffers,
+                  (int)asocket_next_timeout(s->selector));
+}
+
+static void scene_play(scene *s, bool strict)
+{
+    asocket_selector *selector = s->selector;
+
+    memset(s, 0, sizeof *s);
+    s->selector = selector;
+    s->backend = backend;
+    s->strict = strict;
+    if (selector)
+        (void)asocket_set_deadline(selector, SCENE_TIME);
+    scenario->play(s);
+    scene_end(s);
+}
+
+/* The scenario with a fault, and once more without. */
+static void scene_twice(scene *s, const run *r)
+{
+    int seen = r->row ? r->row->seen : SEAM_UNSEEN;
+
+    if (!scenario->own)
+        s->selector = scene_selector(s);
+    seam_start(r->row, r->index, r->mode == MODE_ON,
+               r->mode < MODE_THEN ? 0 : r->mode - MODE_THEN + 1);
+    scene_play(s, (seen == SEAM_UNSEEN && r->mode < MODE_THEN) ||
+                      (seen == SEAM_SEEN_ONCE_NOT && r->mode == MODE_ONCE));
+    seam_stop();
+    seam_stage = "afterwards: ";
+    scene_settle(s);
+    scene_play(s, true);
+    scene_settle(s);
+    asocket_selector_destroy(s->selector);
+}
+
+static void run_here(const run *r)
+{
+    int descriptors = open_descriptors(), left, turns;
+    long blocks = seam_blocks(), mapped = seam_mapped();
+    scene s;
+
+    memset(&s, 0, sizeof s);
+    s.backend = backend;
+    seam_begin();
+    seam_stage = "";
+    seam_real_time = scenario->real_time;
+    scene_twice(&s, r);
+    seam_tidy();
+    seam_stage = "";
+    for (turns = 0; seam_blocks() > blocks && turns < 500; turns++)
+        usleep(2000); /* threads that look up names give their memory back by themselves */
+    left = open_descriptors() - descriptors;
+    if (left)
+        seam_complain("%d descriptors leaked", left);
+    if (seam_blocks() != blocks)
+        seam_complain("%ld blocks of memory leaked", seam_blocks() - blocks);
+    if (seam_mapped() != mapped)
+        seam_complain("%ld mappings leaked", seam_mapped() - mapped);
+}
+
+/* --- what went wrong -------------------------------------------------------------------------- */
+
+static void run_key(const run *r, char *key, size_t size)
+{
+    if (r->row)
+        snprintf(key, size, "%s:%s:%d:%s:%s", scenario->name, seam_names[r->row->function],
+                 r->index, r->row->result, mode_names[r->mode]);
+    else
+        snprintf(key, size, "%s:clean", scenario->name);
+}
+
+static void report(const run *r, const char *problem)
+{
+    int line = 0, at = shared->failures++;
+    char key[100];
+
+    (void)seam_injected(&line);
+    run_key(r, key, sizeof key);
+    if (at < FAILURES)
+        snprintf(shared->text[at], sizeof shared->text[at], "%s %s (asocket.h:%d): %s",
+                 backend_name, key, line, problem);
+}
+
+static void report_stuck(void)
+{
+    report(&runs[shared->current], seam_problem());
+    _exit(9);
+}
+
+static void run_and_report(const run *r)
+{
+    int line;
+
+    (void)alarm(RUN_SECONDS);
+    run_here(r);
+    (void)alarm(0);
+    shared->runs++;
+    if (r->row && !seam_injected(&line))
+        shared->missed++;
+    if (seam_problem())
+        report(r, seam_problem());
+}
+
+/* --- all runs of a scenario ------------------------------------------------------------------- */
+
+/* Goes on from shared->current; a process that dies costs the run that it was at. */
+static void run_all(void)
+{
+    shared->current = 0;
+    while (shared->current < run_count) {
+        int status;
+        pid_t child = fork();
+
+        if (!child) {
+            (void)signal(SIGALRM, SIG_DFL);
+            for (; shared->current < run_count; shared->current++)
+                run_and_report(&runs[shared->current]);
+            _exit(0);
+        }
+        if (child < 0 || waitpid(child, &status, 0) < 0)
+            exit(3);
+        if (WIFSIGNALED(status))
+            report(&runs[shared->current], strsignal(WTERMSIG(status)));
+        else if (WEXITSTATUS(status) && WEXITSTATUS(status) != 9)
+            report(&runs[shared->current], "the process ended, see above");
+        shared->current++;
+    }
+}
+
+static void add_runs(int function, int index, int mode)
+{
+    uint64_t fits = shared->record.fits[function][index];
+    int first, i;
+
+    for (first = 0; seam_rows[first].function != function; first++) {
+    }
+    for (i = 0; fits >> i; i++) {
+        run r = {&seam_rows[first + i], index, mode};
+
+        if (!(fits >> i & 1) || run_count == RUNS || (mode == MODE_ON && r.row->most == 1))
+            continue;
+        if (mode <= MODE_THEN || (index + i) % 3 == 0)
+            runs[run_count++] = r;
+    }
+}
+
+static void thin_out(void)
+{
+    int i, kept = 0, phase = (int)(scenario - scenarios);
+
+    for (i = 0; i < run_count; i++)
+        if ((i + phase) % QUICK == 0)
+            runs[kept++] = runs[i];
+    run_count = kept;
+}
+
+static void list_runs(int mode)
+{
+    int function, i;
+
+    run_count = 0;
+    if (mode == MODE_CLEAN) {
+        run clean = {NULL, 0, MODE_CLEAN};
+
+        runs[run_count++] = clean;
+        return;
+    }
+    for (function = 0; function < SEAM_COUNT; function++)
+        for (i = 0; i < shared->record.calls[function] && i < SEAM_CALLS; i++)
+            if (shared->record.fits[function][i])
+                add_runs(function, i, mode);
+    if (quick)
+        thin_out();
+}
+
+static void show_failures(void)
+{
+    int i;
+
+    for (i = 0; i < shared->failures && i < FAILURES; i++)
+        diag("%s", shared->text[i]);
+    if (shared->failures > FAILURES)
+        diag("and %d more", shared->failures - FAILURES);
+}
+
+static void try_mode(int mode)
+{
+    static const char *const texts[MODES] = {"without a fault",
+                                             "each call failing once",
+                                             "each call failing from then on",
+                                             "each call failing, and the next one",
+                                             "each call failing, and the next but one",
+                                             "each call failing, and the third after it"};
+
+    struct timespec start, end;
+
+    shared->failures = shared->runs = shared->missed = 0;
+    list_runs(mode);
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    run_all();
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    ok(!shared->failures, "%s over %s, %s: %s; %d runs, %d of them failed", scenario->name,
+       backend_name, texts[mode], scenario->text, shared->runs, shared->failures);
+    printf("# %ld ms\n",
+           (long)((end.tv_sec - start.tv_sec) * 1000 + (end.tv_nsec - start.tv_nsec) / 1000000));
+    if (shared->missed)
+        printf("# %d times the call was not reached\n", shared->missed);
+    show_failures();
+}
+
+static void try_scenario(void)
+{
+    int function, mode;
+
+    seam_limit = 1000000;
+    try_mode(MODE_CLEAN);
+    for (function = 0; function < SEAM_COUNT; function++)
+        if (shared->record.calls[function] > SEAM_CALLS)
+            diag("%s: only %d of %ld calls of %s are tried", scenario->name, SEAM_CALLS,
+                 shared->record.calls[function], seam_names[function]);
+    seam_limit = shared->record.total * 30 + 20000;
+    for (mode = MODE_ONCE; mode < MODES; mode++)
+        try_mode(mode);
+}
+
+/* --- one run of one's choice ------------------------------------------------------------------ */
+
+static const seam_row *row_named(const char *function, const char *result)
+{
+    int i;
+
+    for (i = 0; i < seam_row_count; i++)
+        if (!strcmp(seam_names[seam_rows[i].function], function) &&
+            !strcmp(seam_rows[i].result, result))
+            return &seam_rows[i];
+    return NULL;
+}
+
+static void stuck_here(void)
+{
+    printf("not ok - %s\n", seam_problem());
+    exit(9);
+}
+
+static int run_only(char *key)
+{
+    char *part[5] = {NULL, NULL, NULL, NULL, NULL}, *save = NULL, *at;
+    run r = {NULL, 0, MODE_CLEAN};
+    int count = 0, line, i;
+
+    for (at = strtok_r(key, ":", &save); at && count < 5; at = strtok_r(NULL, ":", &save))
+        part[count++] = at;
+    for (i = 0; part[0] && i < SCENARIO_COUNT; i++)
+        if (!strcmp(scenarios[i].name, part[0]))
+            scenario = &scenarios[i];
+    if (part[4]) {
+        r.row = row_named(part[1], part[3]);
+        r.index = atoi(part[2]);
+        for (r.mode = MODE_ONCE; r.mode < MODES - 1 && strcmp(part[4], mode_names[r.mode]);)
+            r.mode++;
+    }
+    if (!scenario || (part[4] && !r.row)) {
+        fprintf(stderr, "no such run\n");
+        return 2;
+    }
+    seam_stuck = stuck_here;
+    seam_limit = 1000000;
+    run_here(&r);
+    printf("# failed %ld times, first at asocket.h:%d\n", seam_injected(&line), line);
+    ok(!seam_problem(), "%s", seam_problem() ? seam_problem() : "it went well");
+    return done_testing();
+}
+
+/* --- coverage --------------------------------------------------------------------------------- */
+
+/* How many of the rows a site failed with. */
+static int site_rows(const seam_site *site, int *of)
+{
+    int i, count = 0;
+
+    for (i = *of = 0; i < seam_row_count; i++) {
+        *of += seam_rows[i].function == site->function;
+        count += shared->record.failed[site->index][i] > 0;
+    }
+    return count;
+}
+
+/* Calls that cannot fail. */
+static bool site_is_safe(const seam_site *site)
+{
+    return site->function == SEAM_free || site->function == SEAM_freeaddrinfo;
+}
+
+static void show_coverage(bool all)
+{
+    int count, i, reached = 0, failed_sites = 0, pairs = 0, of, never = 0;
+    seam_site *const *sites = seam_sites(&count);
+
+    for (i = 0; i < count; i++) {
+        uint64_t calls = shared->record.reached[i];
+        int rows = site_rows(sites[i], &of);
+
+        reached += calls > 0;
+        failed_sites += rows > 0;
+        pairs += rows;
+        if ((!calls && !site_is_safe(sites[i])) || all)
+            printf("# asocket.h:%d %s: %s, failed with %d of %d rows\n", sites[i]->line,
+                   sites[i]->name, calls ? "reached" : "never reached", rows, of);
+        if (!calls || rows || site_is_safe(sites[i]))
+            continue;
+        never++;
+        diag("asocket.h:%d: %s was reached %lu times and never failed", sites[i]->line,
+             sites[i]->name, (unsigned long)calls);
+    }
+    printf("# %d call sites, %d reached, %d failed; %d pairs of site and error\n", count, reached,
+           failed_sites, pairs);
+    if (!quick)
+        ok(!never, "every call site that was reached over %s failed there too", backend_name);
+}
+
+/* --- main ------------------------------------------------------------------------------------- */
+
+static void set_up(void)
+{
+    const char *wrong = seam_read("tests/faults.tsv");
+
+    shared = (struct shared *)mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE,
+                                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED || wrong) {
+        fprintf(stderr, "tests/faults.tsv: %s\n", wrong ? wrong : "no memory");
+        exit(2);
+    }
+    seam_shared = &shared->record;
+    seam_stuck = report_stuck;
+}
+
+static const char *option(int argc, char **argv, const char *name)
+{
+    int i;
+
+    for (i = 1; i < argc; i++)
+        if (!strcmp(argv[i], name))
+            return i + 1 < argc ? argv[i + 1] : "";
+    return NULL;
+}
+
+int main(int argc, char **argv)
+{
+    const char *name = option(argc, argv, "--scenario");
+    char *only = (char *)(uintptr_t)option(argc, argv, "--only");
+    int i;
+
+    backend_name = argc > 1 && !strcmp(argv[1], "poll") ? "poll" : "epoll";
+    backend = backend_name[0] == 'p' ? ASOCKET_BACKEND_POLL : ASOCKET_BACKEND_EPOLL;
+    quick = option(argc, argv, "--quick") != NULL;
+    set_up();
+    if (only)
+        return run_only(only);
+    for (i = 0; i < SCENARIO_COUNT; i++) {
+        scenario = &scenarios[i];
+        if (!name || !strcmp(name, scenario->name))
+            try_scenario();
+    }
+    if (!name)
+        show_coverage(option(argc, argv, "--sites") != NULL);
+    return done_testing();
+}
