@@ -155,11 +155,11 @@ quick_of_ndebug = $(CORE)
 quick_programs_of = $(addprefix $(BUILD)/$(1)/,$(or $(quick_of_$(1)),$(call tests_of,$(1))))
 
 test:
-	$(call build_and_run,$(foreach c,$(USABLE),$(call quick_programs_of,$(c))),\
+	$(call build_and_run,$(foreach c,$(USABLE),$(call quick_programs_of,$(c))) $(QUICK_FAULTS),\
 		--total=$(BUILD)/test.total $(SKIPPED) $(SCRIPTS:%=--script=%))
 
 test-all:
-	$(call build_and_run,$(foreach c,$(USABLE),$(call programs_of,$(c))),\
+	$(call build_and_run,$(foreach c,$(USABLE),$(call programs_of,$(c))) $(QUICK_FAULTS),\
 		--total=$(BUILD)/test.total $(SKIPPED) $(SCRIPTS:%=--script=%))
 
 test-scripts:
@@ -172,8 +172,11 @@ programs: $(PROGRAMS)
 
 # --- faults: the implementation with its seam to the system redefined ---------------------------
 
-FAULTS = $(patsubst tests/faults/%.c,$(BUILD)/faults/%,$(wildcard tests/faults/test_*.c))
+FAULTS = $(BUILD)/faults/test_faults
+# Without TEST_FAULTS=all it is a sample, which takes seconds.
+QUICK_FAULTS = $(if $(filter asan,$(USABLE)),$(FAULTS))
 
+faults: export TEST_FAULTS = all
 faults:
 	$(call build_and_run,$(FAULTS),--total=$(BUILD)/faults.total)
 

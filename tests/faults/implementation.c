@@ -36,6 +36,7 @@ seam_record *seam_shared;
 void (*seam_stuck)(void);
 long seam_limit = 1000000;
 bool seam_real_time;
+const char *seam_host = "127.0.0.1";
 const char *seam_stage = "";
 
 struct seam_state {
@@ -912,7 +913,7 @@ int fault_pthread_attr_init(pthread_attr_t *attributes);
 unsigned fault_if_nametoindex(const char *name);
 long fault_sysconf(int name);
 
-/* Every name is this machine's: no name server has a part in it. */
+/* No name server has a part in it. */
 int fault_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
                       struct addrinfo **list)
 {
@@ -921,7 +922,7 @@ int fault_getaddrinfo(const char *host, const char *service, const struct addrin
     errno = ENFILE; /* what EAI_SYSTEM refers to */
     if (fault)
         return fault - SEAM_NAME;
-    return getaddrinfo(strstr(host, ".test") ? "127.0.0.1" : host, service, hints, list);
+    return getaddrinfo(strstr(host, ".test") ? seam_host : host, service, hints, list);
 }
 
 void fault_freeaddrinfo(struct addrinfo *list)

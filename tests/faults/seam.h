@@ -14,22 +14,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Every name that asocket.h takes from the system on Linux. */
-#define SEAM_FUNCTIONS(X)                                                                       \
-    X(accept4)                                                                                  \
-    X(bind)                                                                                     \
-    X(clock_gettime)                                                                            \
-    X(close)                                                                                    \
-    X(connect)                                                                                  \
-    X(epoll_create1)                                                                            \
-    X(epoll_ctl)                                                                                \
-    X(epoll_wait) X(eventfd) X(fcntl) X(free) X(fstat) X(freeaddrinfo) X(getaddrinfo)           \
-        X(getpeername) X(getsockname) X(getsockopt) X(if_nametoindex) X(listen) X(lstat)        \
-            X(madvise) X(malloc) X(mmap) X(mprotect) X(munmap) X(nanosleep) X(pipe) X(ppoll)    \
-                X(pread) X(pthread_attr_init) X(pthread_create) X(read) X(realloc) X(recv)      \
-                    X(recvmmsg) X(recvmsg) X(send) X(sendfile) X(sendmmsg) X(sendmsg) X(sendto) \
-                        X(setsockopt) X(shutdown) X(socket) X(syscall) X(sysconf) X(unlink)     \
-                            X(write)
+/* Every name that asocket.h takes from the system on Linux. A new one needs a line here, a wrapper
+   in implementation.c, and rows in the table. */
+/* clang-format off */
+#define SEAM_FUNCTIONS(X) \
+    X(accept4) X(bind) X(clock_gettime) X(close) X(connect) X(epoll_create1) X(epoll_ctl) \
+    X(epoll_wait) X(eventfd) X(fcntl) X(free) X(freeaddrinfo) X(fstat) X(getaddrinfo) \
+    X(getpeername) X(getsockname) X(getsockopt) X(if_nametoindex) X(listen) X(lstat) \
+    X(madvise) X(malloc) X(mmap) X(mprotect) X(munmap) X(nanosleep) X(pipe) X(ppoll) \
+    X(pread) X(pthread_attr_init) X(pthread_create) X(read) X(realloc) X(recv) X(recvmmsg) \
+    X(recvmsg) X(send) X(sendfile) X(sendmmsg) X(sendmsg) X(sendto) X(setsockopt) \
+    X(shutdown) X(socket) X(syscall) X(sysconf) X(unlink) X(write)
+/* clang-format on */
 
 enum {
 #define SEAM__NUMBER(name) SEAM_##name,
@@ -84,9 +80,9 @@ typedef struct seam_record {
 
 extern seam_record *seam_shared;
 
-/* From here on calls count, and the `index`th (from 0) call of the row's function fails, or all from
-   there on. NULL: none fails, and which rows would fit each call is recorded. `then`, if not 0:
-   the so-manieth call after the first that failed fails too, whatever it is. */
+/* From here on calls count, and the `index`th call of the row's function, from 0, fails, or all
+   from there on. NULL: none fails, and which rows would fit each call is recorded. `then`, if not
+   0: so many calls after the first that failed, one more fails, whatever it is. */
 void seam_start(const seam_row *row, long index, bool on, int then);
 /* From here on all calls reach the system. */
 void seam_stop(void);
@@ -106,6 +102,9 @@ extern void (*seam_stuck)(void);
 extern long seam_limit;
 /* Waits last as long as they should: for what other threads have a part in. */
 extern bool seam_real_time;
+
+/* The address of every name that ends in ".test". */
+extern const char *seam_host;
 
 /* What is in use; seam_tidy gives back what a failing munmap left behind. */
 long seam_blocks(void);
