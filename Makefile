@@ -59,6 +59,7 @@ tsan = clang -std=c99 -O1 -g -fsanitize=thread
 valgrind = gcc -std=c99 -O1 -g -DASOCKET_VALGRIND
 gxx = g++ -x c++ -std=c++11 -O1 -g
 clangxx = clang++ -x c++ -std=c++11 -O1 -g
+ucontext = gcc -std=c99 -O1 -g -DASOCKET_UCONTEXT
 no_coroutines = gcc -std=c99 -O1 -g -DASOCKET_NO_COROUTINES
 static = gcc -std=c99 -O1 -g -D_GNU_SOURCE -DASOCKET_STATIC
 ndebug = gcc -std=c99 -O3 -DNDEBUG
@@ -67,7 +68,7 @@ coverage = gcc -std=c99 -O0 -g --coverage -DNDEBUG
 # clang's own checks go a little further than gcc's; either will do.
 ASAN_CC := $(if $(shell command -v clang),clang,gcc)
 
-CONFIGURATIONS = gcc clang asan tsan valgrind gxx clangxx no_coroutines static ndebug
+CONFIGURATIONS = gcc clang asan tsan valgrind gxx clangxx ucontext no_coroutines static ndebug
 
 TESTS = $(patsubst tests/%.c,%,$(wildcard tests/test_*.c))
 # The same over every backend: run once.
@@ -78,8 +79,9 @@ CXX_TESTS = test_address test_arguments
 PLAIN = $(patsubst tests/%.c,%,$(shell grep -l ASOCKET_NO_COROUTINES tests/test_*.c; \
 	grep -LE 'asocket_(launch|serve|join|cancel|current)' tests/test_*.c))
 
-tests_of_gxx = $(CXX_TESTS)
-tests_of_clangxx = $(CXX_TESTS)
+tests_of_gxx = $(CXX_TESTS) exceptions
+tests_of_clangxx = $(CXX_TESTS) exceptions
+tests_of_ucontext = test_coroutines test_stacks test_selector test_callbacks
 tests_of_no_coroutines = $(sort $(PLAIN))
 tests_of_static = test_address
 tests_of = $(or $(tests_of_$(1)),$(TESTS))
@@ -123,6 +125,11 @@ $(BUILD)/$(1)/test_%: tests/test_%.c $(BUILD)/$(1)/implementation.o $(wildcard t
 endef
 
 $(foreach c,$(filter-out static,$(CONFIGURATIONS)) coverage,$(eval $(call configuration,$(c))))
+
+# C++ alone: exceptions in coroutines of a library that was compiled as C++.
+$(BUILD)/%/exceptions: tests/exceptions.cc $(BUILD)/%/implementation.o $(wildcard tests/*.h)
+	@rm -f $@
+	$(show)$($*) $(STRICT) -o $@ $< -x none $(BUILD)/$*/implementation.o -pthread
 
 # The whole library private to the file that uses it.
 $(BUILD)/static/test_%: tests/test_%.c tests/implementation.c $(HEADER) $(wildcard tests/*.h)
