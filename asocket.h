@@ -1172,8 +1172,8 @@ typedef struct asocket__task { // a coroutine, at the top of its stack; or the c
     int32_t budget;
     uint32_t index;               // of its stack
     asocket_write_channel *dirty; // auto-flush channels written to since the last wait
+    int64_t deadline;             // ns, ASOCKET_NEVER
     asocket__timer timer;
-    int64_t deadline; // ns, ASOCKET_NEVER
     struct asocket__task *parent;
     asocket__link children, sibling, joiners;
     asocket_function *function;
@@ -1254,7 +1254,7 @@ typedef struct asocket__names { // of a Unix socket
 } asocket__names;
 
 struct asocket {
-    asocket_selector *selector; // first what an event touches
+    asocket_selector *selector; // first what an event and the calls after it touch, close together
     asocket__task *waiter[2];
     uint32_t index, generation;
     asocket_handle handle;
@@ -1273,18 +1273,19 @@ struct asocket {
     uint8_t received;   // something was received on it before
     uint16_t pins;      // coroutines inside a call on it
     uint32_t position;  // poll: in the array, from 1
+    asocket *lower;     // what a layer stands on
+    int64_t timeout;    // ms, as given to asocket_set_timeout
+    asocket__notice *notices;
     asocket_read_channel in;
     asocket_write_channel out;
-    int64_t timeout; // ms, as given to asocket_set_timeout
     asocket *serve_next;
-    asocket__notice *notices;
     asocket__link link;    // lingering, or free
     asocket__link closers; // who awaits its closing
     asocket__timer timer;  // of the lingering close
     asocket__endpoint local, remote;
     asocket__names *names;   // Unix sockets
     asocket__task *launcher; // the coroutine that was launched with it and lives
-    asocket *lower, *upper;  // what a layer stands on; the layer that owns this one
+    asocket *upper;          // the layer that owns this one
     const asocket_transport *transport;
     void *layer_state;
     uint32_t capacity;
@@ -2875,6 +2876,9 @@ static void asocket__wake(asocket__task *task, int result)
     asocket__list_append(&task->selector->ready, &task->link);
     ASOCKET__PREFETCH(task->stack_pointer);
     ASOCKET__PREFETCH((char *)task->stack_pointer + 64);
+    ASOCKET__PREFETCH((char *)task->stack_pointer + 128);
+    ASOCKET__PREFETCH((char *)task->stack_pointer + 192);
+    ASOCKET__PREFETCH((char *)task->stack_pointer + 256);
 }
 
 static void asocket__wake_all(asocket__link *waiters, int result)
@@ -2903,6 +2907,9 @@ static bool asocket__socket_has_work(const asocket *socket, int directions)
 static void asocket__socket_signal(asocket *socket, int directions)
 {
     socket->ready = (uint8_t)(socket->ready | directions);
+    ASOCKET__PREFETCH(&socket->in.ring);
+    ASOCKET__PREFETCH(&socket->out);
+    ASOCKET__PREFETCH(&socket->out.own);
     if ((directions & ASOCKET_READ) && socket->waiter[ASOCKET__READER])
         asocket__wake(socket->waiter[ASOCKET__READER], 0);
     if ((directions & ASOCKET_WRITE) && socket->waiter[ASOCKET__WRITER])
@@ -3327,21 +3334,28 @@ static char *asocket__block(asocket_selector *selector, size_t size)
     return (char *)block;
 }
 
-static char *asocket__buffer_take(asocket_selector *selector, uint32_t size)
+// A block has room for a little more than the capacity: when as much as that comes at once, the
+// receive that asks for more is answered short, and so knows that there is nothing left to ask for.
+static uint32_t asocket__buffer_size(uint32_t capacity)
 {
-    if (size == selector->channel_capacity && selector->buffers) {
+    return capacity >= 4096 && capacity < ASOCKET__LARGE_SIZE / 2 ? capacity + 64 : capacity;
+}
+
+static char *asocket__buffer_take(asocket_selector *selector, uint32_t capacity)
+{
+    if (capacity == selector->channel_capacity && selector->buffers) {
         selector->buffer_count--;
         return asocket__buffer_pop(&selector->buffers);
     }
-    return asocket__block(selector, size);
+    return asocket__block(selector, asocket__buffer_size(capacity));
 }
 
-static void asocket__buffer_give(asocket_selector *selector, char *buffer, uint32_t size)
+static void asocket__buffer_give(asocket_selector *selector, char *buffer, uint32_t capacity)
 {
-    bool pooled = size == selector->channel_capacity && size >= sizeof(char *);
+    bool pooled = capacity == selector->channel_capacity && capacity >= sizeof(char *);
 
     if (!pooled || selector->buffer_count >= ASOCKET__SPARE_BUFFERS) {
-        asocket__release(selector, buffer, size);
+        asocket__release(selector, buffer, asocket__buffer_size(capacity));
         return;
     }
     selector->buffer_count++;
@@ -3404,7 +3418,7 @@ static void asocket__ring_detach(asocket_selector *selector, asocket__ring *ring
 {
     if (!ring->data)
         return;
-    if (ring->capacity == capacity)
+    if (ring->capacity == capacity || ring->capacity == asocket__buffer_size(capacity))
         asocket__buffer_give(selector, ring->data, capacity);
     else if (ring->capacity == ASOCKET__LARGE_SIZE)
         asocket__large_give(selector, ring->data);
@@ -3418,7 +3432,7 @@ static void asocket__buffers_free(asocket_selector *selector)
 {
     while (selector->buffers)
         asocket__release(selector, asocket__buffer_pop(&selector->buffers),
-                         selector->channel_capacity);
+                         asocket__buffer_size(selector->channel_capacity));
     while (selector->large_buffers)
         asocket__release(selector, asocket__buffer_pop(&selector->large_buffers),
                          ASOCKET__LARGE_SIZE);
@@ -5147,7 +5161,7 @@ static void asocket__park_outside(asocket_selector *selector, asocket__task *tas
 }
 
 // Parks the caller until somebody wakes it or `until`: what the waker said, or ASOCKET_ETIMEDOUT.
-static int asocket__park(asocket_selector *selector, asocket__task *task, int64_t until)
+static inline int asocket__park(asocket_selector *selector, asocket__task *task, int64_t until)
 {
     if (ASOCKET__UNLIKELY(task->cancelled))
         return ASOCKET_ECANCELED;
@@ -5275,35 +5289,52 @@ static int asocket__wait_not(asocket *socket, int side, int status)
     return 0;
 }
 
-// Waits until a call in one direction may succeed.
-static int asocket__wait_socket(asocket *socket, int side, int64_t timeout)
+// What nearly every wait begins with, in short: no time limit of any kind and nothing wrong.
+static inline bool asocket__wait_plain(const asocket_selector *selector, const asocket__task *task,
+                                       int64_t timeout)
+{
+    return !task->cancelled && task->deadline == ASOCKET_NEVER && timeout <= 0 &&
+           timeout != ASOCKET_NO_WAIT && asocket__owned(selector) && *selector->alive;
+}
+
+// Waits, within the socket's time-out, until a call in one direction may succeed. Few functions lie
+// between a call that waits and the switch in here: a thousand coroutines that wait are a thousand
+// stacks whose ends must come into the cache again.
+static ASOCKET__NOINLINE int asocket__wait_socket(asocket *socket, int side)
 {
     asocket_selector *selector = socket->selector;
     asocket__task *task = asocket__self(selector);
-    int64_t until;
-    int status;
+    asocket__task **place = side ? &socket->out.task : &socket->in.task, *inside = *place;
+    int64_t until = ASOCKET_NEVER;
+    int status = 0;
 
     if (socket->lower)
         return ASOCKET_EAGAIN; // its transport has waited, or would not
+    *place = task;
     socket->pins++;
-    status = asocket__wait_begin(selector, timeout, &until);
+    if (ASOCKET__UNLIKELY(!asocket__wait_plain(selector, task, socket->timeout)))
+        status = asocket__wait_begin(selector, socket->timeout, &until);
+    else if (task->dirty)
+        asocket__push_dirty(task);
+    if (ASOCKET__UNLIKELY(status)) {
+        if (status != ASOCKET_EINVAL)
+            status = asocket__wait_not(socket, side, status);
+    } else if (!(socket->ready & (1 << side))) { // or sending what was written turned it
+        if (!(socket->registered & (1 << side)) || selector->backend->reports)
+            status = selector->backend->arm(selector, socket, 1 << side);
+        if (!status && !(socket->ready & (1 << side))) {
+            socket->waiter[side] = task;
+            status = asocket__park(selector, task, until);
+            socket->waiter[side] = NULL;
+            if (socket->state != ASOCKET__OPEN)
+                status = ASOCKET_ECLOSED;
+        }
+    }
     socket->pins--;
-    if (status == ASOCKET_EINVAL)
-        return status;
-    if (status)
-        return asocket__wait_not(socket, side, status);
-    if (socket->ready & (1 << side))
-        return 0; // sending what was written turned it
-    if (!(socket->registered & (1 << side)) || selector->backend->reports)
-        status = selector->backend->arm(selector, socket, 1 << side);
-    if (status || (socket->ready & (1 << side)))
-        return status;
-    socket->waiter[side] = task;
-    socket->pins++;
-    status = asocket__park(selector, task, until);
-    socket->pins--;
-    socket->waiter[side] = NULL;
-    return socket->state == ASOCKET__OPEN ? status : ASOCKET_ECLOSED;
+    *place = inside;
+    if (ASOCKET__UNLIKELY(side ? socket->out.status : socket->in.status))
+        return side ? socket->out.status : socket->in.status;
+    return status;
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -5810,7 +5841,7 @@ static int asocket__accept_more(asocket *server, int64_t *until)
     server->ready &= (uint8_t)~ASOCKET_READ;
     status = selector->backend->arm(selector, server, ASOCKET_READ);
     if (!status)
-        return asocket__wait_socket(server, ASOCKET__READER, server->timeout);
+        return asocket__wait_socket(server, ASOCKET__READER);
     return status == ASOCKET_EINVAL ? ASOCKET_ECLOSED : asocket__accept_pause(server, until);
 }
 
@@ -6261,11 +6292,10 @@ static int asocket__in_wait(asocket_read_channel *in)
 {
     int status;
 
+    if (ASOCKET__LIKELY(in->socket != NULL))
+        return asocket__wait_socket(in->socket, ASOCKET__READER);
     in->task = asocket__self(in->selector);
-    if (in->socket)
-        status = asocket__wait_socket(in->socket, ASOCKET__READER, in->socket->timeout);
-    else
-        status = asocket__wait_in(in->selector, NULL, ASOCKET_FOREVER);
+    status = asocket__wait_in(in->selector, NULL, ASOCKET_FOREVER);
     in->task = NULL;
     return in->status ? in->status : status;
 }
@@ -6305,6 +6335,8 @@ static int asocket__in_receive(asocket_read_channel *in, bool large)
     if (large ? asocket__ring_attach_large(in->selector, ring, in->capacity)
               : asocket__ring_attach(in->selector, ring, in->capacity))
         return ASOCKET_ENOMEM;
+    if (ring->capacity == in->capacity)
+        ring->capacity = asocket__buffer_size(in->capacity);
     length = asocket__in_space(ring, &space);
     count = asocket__socket_recv(in->socket, space, length);
     if (ASOCKET__UNLIKELY(in->status || in->ended)) { // closed while its transport waited
@@ -6604,11 +6636,10 @@ static int asocket__out_wait(asocket_write_channel *out)
 {
     int status;
 
+    if (ASOCKET__LIKELY(out->socket != NULL))
+        return asocket__wait_socket(out->socket, ASOCKET__WRITER);
     out->task = asocket__self(out->selector);
-    if (out->socket)
-        status = asocket__wait_socket(out->socket, ASOCKET__WRITER, out->socket->timeout);
-    else
-        status = asocket__wait_in(out->selector, NULL, ASOCKET_FOREVER);
+    status = asocket__wait_in(out->selector, NULL, ASOCKET_FOREVER);
     out->task = NULL;
     return out->status ? out->status : status;
 }
@@ -7529,7 +7560,7 @@ static int asocket__datagram_wait(asocket *socket, int side)
     *inside = task;
     asocket__breathe_in(socket);
     if (!*ended && !(socket->ready & (1 << side)))
-        status = asocket__wait_socket(socket, side, socket->timeout);
+        status = asocket__wait_socket(socket, side);
     *inside = NULL;
     return *ended ? *ended : status;
 }
@@ -9479,46 +9510,63 @@ static ASOCKET__NOINLINE ptrdiff_t asocket__line_search(asocket_read_channel *in
     return asocket__read_search(in, &search, size, "read_line");
 }
 
-// The common case: the whole line lies in one piece, and fits. Its length, or -1.
-static ptrdiff_t asocket__line_at_hand(asocket_read_channel *in, char *line, size_t size)
+// The first bytes of a line, and all other cases than the common one.
+static ASOCKET__NOINLINE ptrdiff_t asocket__line_await(asocket_read_channel *in, char *line,
+                                                       size_t size)
 {
-    asocket__ring *ring = in->ring;
-    char *bytes;
-    const char *end;
-    size_t length;
-
-    length = asocket__ring_piece(ring, 0, &bytes);
-    end = (const char *)memchr(bytes, '\n', length < ring->visible ? length : ring->visible);
-    if (!end)
-        return -1;
-    length = (size_t)(end - bytes);
-    if (length && end[-1] == '\r')
-        length--;
-    if (length >= size)
-        return -1;
-    memcpy(line, bytes, length);
-    line[length] = 0;
-    asocket__in_drop(in, (uint32_t)(end - bytes) + 1);
-    return (ptrdiff_t)length;
-}
-
-ptrdiff_t asocket_read_line(asocket_read_channel *in, char *line, size_t size)
-{
-    ptrdiff_t length;
-
-    if (ASOCKET__LIKELY(in && line && size && !in->status && !in->task &&
-                        ASOCKET__HERE(in->selector))) {
-        int status = in->ring->visible ? 0 : asocket__in_fill(in, false);
+    if (in && line && size && !in->status && !in->task && !in->ring->visible &&
+        ASOCKET__HERE(in->selector)) {
+        int status = asocket__in_fill(in, false);
 
         line[0] = 0;
         in->transferred = 0;
         if (status)
             return asocket__in_fail(in, status, "read_line");
-        length = asocket__line_at_hand(in, line, size);
-        if (length >= 0)
-            return length;
+        return asocket_read_line(in, line, size);
     }
     return asocket__line_search(in, line, size);
+}
+
+// What was taken ended at the end of the block, or of what is visible.
+static void asocket__in_turned(asocket_read_channel *in)
+{
+    if (in->ring->head == in->ring->capacity || !in->ring->size)
+        in->ring->head = 0;
+    asocket__in_after(in);
+}
+
+// The common case comes first: the whole line lies in one piece, and fits.
+ptrdiff_t asocket_read_line(asocket_read_channel *in, char *line, size_t size)
+{
+    if (ASOCKET__LIKELY(in && line && !in->status && !in->task && ASOCKET__HERE(in->selector))) {
+        asocket__ring *ring = in->ring;
+        const char *bytes = ring->data + ring->head, *end = NULL;
+        uint32_t piece = ring->capacity - ring->head;
+        size_t length, count;
+
+        if (piece > ring->visible)
+            piece = ring->visible;
+        if (piece)
+            end = (const char *)memchr(bytes, '\n', piece);
+        if (end) {
+            length = (size_t)(end - bytes);
+            count = length + 1;
+            if (length && end[-1] == '\r')
+                length--;
+            if (length < size) {
+                memcpy(line, bytes, length);
+                line[length] = 0;
+                in->transferred = (int64_t)count;
+                ring->visible -= (uint32_t)count;
+                ring->size -= (uint32_t)count;
+                ring->head += (uint32_t)count;
+                if (ASOCKET__UNLIKELY(!ring->visible || ring->head == ring->capacity || in->pipe))
+                    asocket__in_turned(in);
+                return (ptrdiff_t)length;
+            }
+        }
+    }
+    return asocket__line_await(in, line, size);
 }
 
 static int asocket__delimiter_check(asocket_read_channel *in, const void *delimiter, size_t length,
