@@ -60,6 +60,9 @@ valgrind = gcc -std=c99 -O1 -g -DASOCKET_VALGRIND
 gxx = g++ -x c++ -std=c++11 -O1 -g
 clangxx = clang++ -x c++ -std=c++11 -O1 -g
 ucontext = gcc -std=c99 -O1 -g -DASOCKET_UCONTEXT
+kqueue = gcc -std=c99 -O1 -g -DASOCKET_KQUEUE -Itests/kqueue
+kqueue_netbsd = $(ASAN_CC) -std=c99 -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
+	-fno-sanitize-recover=all -DASOCKET_KQUEUE -DKQUEUE_NETBSD -Itests/kqueue
 no_coroutines = gcc -std=c99 -O1 -g -DASOCKET_NO_COROUTINES
 static = gcc -std=c99 -O1 -g -D_GNU_SOURCE -DASOCKET_STATIC
 ndebug = gcc -std=c99 -O3 -DNDEBUG
@@ -68,7 +71,8 @@ coverage = gcc -std=c99 -O0 -g --coverage -DNDEBUG
 # clang's own checks go a little further than gcc's; either will do.
 ASAN_CC := $(if $(shell command -v clang),clang,gcc)
 
-CONFIGURATIONS = gcc clang asan tsan valgrind gxx clangxx ucontext no_coroutines static ndebug
+CONFIGURATIONS = gcc clang asan tsan valgrind gxx clangxx ucontext no_coroutines static ndebug \
+	kqueue kqueue_netbsd
 
 TESTS = $(patsubst tests/%.c,%,$(wildcard tests/test_*.c))
 # The same over every backend: run once.
@@ -121,8 +125,19 @@ $(BUILD)/$(1)/implementation.o: tests/implementation.c $(HEADER)
 $(BUILD)/$(1)/test_%: tests/test_%.c $(BUILD)/$(1)/implementation.o $(wildcard tests/*.h)
 	@rm -f $$@
 	$$(show)$($(1)) $(STRICT) $$(flags_of_$$*) -o $$@ $$< $$(if $$(findstring -x c++,$($(1))),-x none) \
-		$(BUILD)/$(1)/implementation.o -pthread $$(libraries_of_$$*)
+		$(BUILD)/$(1)/implementation.o $(link_of_$(1)) -pthread $$(libraries_of_$$*)
 endef
+
+# kqueue over epoll: what programs of these configurations are linked with.
+link_of_kqueue = $(BUILD)/kqueue/kqueue.o -Wl,--wrap=close
+link_of_kqueue_netbsd = $(BUILD)/kqueue_netbsd/kqueue.o -Wl,--wrap=close
+
+$(BUILD)/%/kqueue.o: tests/kqueue/kqueue.c tests/kqueue/sys/event.h
+	@mkdir -p $(@D)
+	$(show)$($*) $(STRICT) -c -o $@ $<
+
+$(addprefix $(BUILD)/kqueue/,$(TESTS)): $(BUILD)/kqueue/kqueue.o
+$(addprefix $(BUILD)/kqueue_netbsd/,$(TESTS)): $(BUILD)/kqueue_netbsd/kqueue.o
 
 $(foreach c,$(filter-out static,$(CONFIGURATIONS)) coverage,$(eval $(call configuration,$(c))))
 
@@ -159,6 +174,7 @@ quick_of_asan = $(filter-out $(SLOW),$(TESTS))
 quick_of_tsan = test_coroutines test_selector test_moving test_names
 quick_of_valgrind = test_reading test_writing test_pipes test_arguments
 quick_of_ndebug = $(CORE)
+quick_of_kqueue_netbsd = $(CORE) test_selector
 quick_programs_of = $(addprefix $(BUILD)/$(1)/,$(or $(quick_of_$(1)),$(call tests_of,$(1))))
 
 test:

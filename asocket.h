@@ -25,7 +25,7 @@ CONTENTS
      >>clock        monotonic time
      >>switch       from one stack to another
      >>ready        who may go on
-     >>epoll >>poll the backends, one contract
+     >>epoll >>poll >>kqueue   the backends, one contract
      >>buffer       the memory behind the rings
      >>socket       calls on descriptors that never wait
      >>output       sending what a channel holds
@@ -206,7 +206,8 @@ SWITCHES
                               asocket_on_ready, ASOCKET_NO_WAIT, or waits that run the loop
      ASOCKET_NO_THREADS       no <pthread.h>: names are looked up in place, which blocks the loop;
                               the selector does not check which thread calls
-     ASOCKET_NO_EPOLL         poll(2) only
+     ASOCKET_NO_EPOLL         poll(2) only, on Linux
+     ASOCKET_KQUEUE           kqueue(2) too where a library brings it, as libkqueue does on Linux
      ASOCKET_UCONTEXT         switch stacks by ucontext(3), 50 times slower, where there is no
                               assembly for the processor; x86-64 and AArch64 have it
      ASOCKET_VALGRIND         tell Valgrind about stacks (needs <valgrind/valgrind.h>)
@@ -915,6 +916,14 @@ ASOCKET_API int asocket_peer_credentials(const asocket *socket, asocket_credenti
 #define ASOCKET__EPOLL 0
 #endif
 
+// Elsewhere a library may bring it: link with -lkqueue, for example.
+#if defined(__APPLE__) || defined(__FreeBSD__) || defined(__OpenBSD__) || defined(__NetBSD__) || \
+    defined(__DragonFly__) || defined(ASOCKET_KQUEUE)
+#define ASOCKET__KQUEUE 1
+#else
+#define ASOCKET__KQUEUE 0
+#endif
+
 #ifdef ASOCKET_NO_COROUTINES
 #define ASOCKET__COROUTINES 0
 #else
@@ -1023,6 +1032,9 @@ ASOCKET_API int asocket_peer_credentials(const asocket *socket, asocket_credenti
 #endif
 #if ASOCKET__EPOLL
 #include <sys/epoll.h>
+#endif
+#if ASOCKET__KQUEUE
+#include <sys/event.h>
 #endif
 #if ASOCKET__SWITCH == ASOCKET__SWITCH_UCONTEXT
 #include <ucontext.h>
@@ -1411,6 +1423,9 @@ struct asocket_selector {
         int handle, event;
         bool no_pwait2;
     } epoll;
+#endif
+#if ASOCKET__KQUEUE
+    asocket_handle kqueue;
 #endif
     struct {
         struct pollfd *handles;
@@ -3129,19 +3144,17 @@ static int asocket__poll_nonblocking(int handle)
     return 0;
 }
 
-static void asocket__poll_shut(asocket_selector *selector)
+// A pipe that ends a wait when it is written to.
+static void asocket__poll_close_pipe(asocket_selector *selector)
 {
     if (selector->poll.wake_in >= 0)
         (void)ASOCKET_SYS(close)(selector->poll.wake_in);
     if (selector->poll.wake_out >= 0)
         (void)ASOCKET_SYS(close)(selector->poll.wake_out);
-    asocket__release(selector, selector->poll.handles,
-                     selector->poll.capacity * sizeof *selector->poll.handles);
-    asocket__release(selector, selector->poll.sockets,
-                     selector->poll.socket_capacity * sizeof *selector->poll.sockets);
+    selector->poll.wake_in = selector->poll.wake_out = -1;
 }
 
-static int asocket__poll_open(asocket_selector *selector)
+static int asocket__poll_open_pipe(asocket_selector *selector)
 {
     int ends[2], status;
 
@@ -3153,13 +3166,31 @@ static int asocket__poll_open(asocket_selector *selector)
     status = asocket__poll_nonblocking(ends[0]);
     if (!status)
         status = asocket__poll_nonblocking(ends[1]);
-    if (!status)
-        status = asocket__poll_room(selector, 1);
-    if (status) {
-        asocket__poll_shut(selector);
+    if (status)
+        asocket__poll_close_pipe(selector);
+    return status;
+}
+
+static void asocket__poll_shut(asocket_selector *selector)
+{
+    asocket__poll_close_pipe(selector);
+    asocket__release(selector, selector->poll.handles,
+                     selector->poll.capacity * sizeof *selector->poll.handles);
+    asocket__release(selector, selector->poll.sockets,
+                     selector->poll.socket_capacity * sizeof *selector->poll.sockets);
+}
+
+static int asocket__poll_open(asocket_selector *selector)
+{
+    int status = asocket__poll_open_pipe(selector);
+
+    if (status)
         return status;
+    if (asocket__poll_room(selector, 1)) {
+        asocket__poll_shut(selector);
+        return ASOCKET_ENOMEM;
     }
-    selector->poll.handles[0].fd = ends[0];
+    selector->poll.handles[0].fd = selector->poll.wake_in;
     selector->poll.handles[0].events = POLLIN;
     selector->poll.sockets[0] = 0;
     selector->poll.count = 1;
@@ -3296,14 +3327,258 @@ static const asocket__backend asocket__poll_backend = {
     asocket__poll_wait,   asocket__poll_wake, asocket__poll_handle,
 };
 
+// ------------------------------------------------------------------------------------------------
+// >>kqueue
+// kqueue(2) of macOS and the BSDs. Each direction is a filter of its own, registered once and
+// edge-triggered (EV_CLEAR), as late as with epoll. Closing a descriptor takes its filters out; no
+// child process inherits a kqueue. The types in struct kevent differ between the systems: EV_SET
+// fills it from constants, and filters are only compared with ==, for EVFILT_READ may be -1 or 0U.
+
+#if ASOCKET__KQUEUE
+
+#if defined(__NetBSD__) && __NetBSD_Version__ < 1000000000
+typedef intptr_t asocket__kqueue_key;
+#else
+typedef void *asocket__kqueue_key;
+#endif
+
+#define ASOCKET__KQUEUE_KEY(index) ((asocket__kqueue_key)(uintptr_t)(index))
+#define ASOCKET__KQUEUE_WAKE       UINT32_MAX // no socket's index
+
+// EINTR tells that a signal came, not that the change was not made.
+static int asocket__kqueue_apply(asocket_selector *selector, const struct kevent *changes,
+                                 int count)
+{
+    if (!ASOCKET_SYS(kevent)(selector->kqueue, changes, count, NULL, 0, NULL) || errno == EINTR)
+        return 0;
+    return errno;
+}
+
+#ifdef EVFILT_USER
+
+static int asocket__kqueue_open_event(asocket_selector *selector)
+{
+    struct kevent change;
+
+    EV_SET(&change, 0, EVFILT_USER, EV_ADD | EV_CLEAR, 0, 0,
+           ASOCKET__KQUEUE_KEY(ASOCKET__KQUEUE_WAKE));
+    return asocket__kqueue_apply(selector, &change, 1);
+}
+
+static void asocket__kqueue_trigger(asocket_selector *selector)
+{
+    struct kevent change;
+
+    EV_SET(&change, 0, EVFILT_USER, 0, NOTE_TRIGGER, 0, ASOCKET__KQUEUE_KEY(ASOCKET__KQUEUE_WAKE));
+    (void)asocket__kqueue_apply(selector, &change, 1);
+}
+
+#else
+
+static int asocket__kqueue_open_event(asocket_selector *selector)
+{
+    (void)selector;
+    return EINVAL;
+}
+
+#define asocket__kqueue_trigger(selector) ((void)(selector))
+
+#endif
+
+// The kernel may be older than the headers (NetBSD before 10, OpenBSD): then a pipe wakes.
+static int asocket__kqueue_open_wake(asocket_selector *selector)
+{
+    struct kevent change;
+    int status;
+
+    selector->poll.wake_in = selector->poll.wake_out = -1;
+    if (!asocket__kqueue_open_event(selector))
+        return 0;
+    status = asocket__poll_open_pipe(selector);
+    if (status)
+        return status;
+    EV_SET(&change, (uintptr_t)selector->poll.wake_in, EVFILT_READ, EV_ADD | EV_CLEAR, 0, 0,
+           ASOCKET__KQUEUE_KEY(ASOCKET__KQUEUE_WAKE));
+    status = asocket__kqueue_apply(selector, &change, 1);
+    if (status)
+        asocket__poll_close_pipe(selector);
+    return status ? asocket__status_of(status) : 0;
+}
+
+static int asocket__kqueue_open(asocket_selector *selector)
+{
+    int status = 0;
+
+    selector->kqueue = ASOCKET_SYS(kqueue)();
+    if (selector->kqueue < 0)
+        return asocket__status_of(errno);
+    if (ASOCKET_SYS(fcntl)(selector->kqueue, F_SETFD, FD_CLOEXEC) < 0)
+        status = asocket__status_of(errno);
+    if (!status)
+        status = asocket__kqueue_open_wake(selector);
+    if (status)
+        (void)ASOCKET_SYS(close)(selector->kqueue);
+    return status;
+}
+
+// In a child its number is free, or somebody else's.
+static void asocket__kqueue_shut(asocket_selector *selector)
+{
+    if (*selector->alive)
+        (void)ASOCKET_SYS(close)(selector->kqueue);
+    asocket__poll_close_pipe(selector);
+}
+
+static int asocket__kqueue_set(struct kevent *changes, const asocket *socket, int directions,
+                               bool add)
+{
+    int count = 0;
+
+    if (directions & ASOCKET_READ) {
+        EV_SET(&changes[count], (uintptr_t)socket->handle, EVFILT_READ,
+               add ? EV_ADD | EV_CLEAR : EV_DELETE, 0, 0, ASOCKET__KQUEUE_KEY(socket->index));
+        count++;
+    }
+    if (directions & ASOCKET_WRITE) {
+        EV_SET(&changes[count], (uintptr_t)socket->handle, EVFILT_WRITE,
+               add ? EV_ADD | EV_CLEAR : EV_DELETE, 0, 0, ASOCKET__KQUEUE_KEY(socket->index));
+        count++;
+    }
+    return count;
+}
+
+// A plain file is always ready; kqueue would say so only before its end.
+static bool asocket__kqueue_is_file(const asocket *socket)
+{
+    struct stat status;
+
+    return !ASOCKET_SYS(fstat)(socket->handle, &status) && S_ISREG(status.st_mode);
+}
+
+static int asocket__kqueue_arm(asocket_selector *selector, asocket *socket, int directions)
+{
+    bool foreign = socket->kind == ASOCKET__FOREIGN;
+    int wanted = foreign ? directions : directions & ~socket->registered, error;
+    struct kevent changes[2];
+
+    if (ASOCKET__LIKELY(!wanted))
+        return 0;
+    if (foreign && asocket__kqueue_is_file(socket)) {
+        asocket__socket_signal(socket, wanted);
+        return 0;
+    }
+    selector->statistics.system_calls++;
+    error = asocket__kqueue_apply(selector, changes,
+                                  asocket__kqueue_set(changes, socket, wanted, true));
+    if (!error || foreign) // of a foreign one's two filters one may be there: both will go
+        socket->registered = (uint8_t)(socket->registered | wanted);
+    // Some devices have no filter, and macOS refuses a pipe that lost its other end: a call tells.
+    if (error == EPIPE || (foreign && (error == EINVAL || error == ENODEV || error == EPERM))) {
+        asocket__socket_signal(socket, wanted);
+        return 0;
+    }
+    return error ? asocket__status_of(error) : 0;
+}
+
+// The system forgets what is closed. What lives on elsewhere is removed here, one by one, for the
+// first change that fails ends the call.
+static void asocket__kqueue_remove(asocket_selector *selector, asocket *socket)
+{
+    bool lives_on = socket->kind == ASOCKET__FOREIGN || socket->shared;
+    int directions = lives_on ? socket->registered : 0;
+    struct kevent change;
+
+    if (asocket__kqueue_set(&change, socket, directions & ASOCKET_READ, false))
+        (void)asocket__kqueue_apply(selector, &change, 1);
+    if (asocket__kqueue_set(&change, socket, directions & ASOCKET_WRITE, false))
+        (void)asocket__kqueue_apply(selector, &change, 1);
+    socket->registered = 0;
+}
+
+static void asocket__kqueue_report(asocket_selector *selector, const struct kevent *event)
+{
+    uint32_t index = (uint32_t)(uintptr_t)event->udata;
+    int directions = event->filter == EVFILT_READ ? ASOCKET_READ : ASOCKET_WRITE;
+    asocket *socket;
+
+    if (index == ASOCKET__KQUEUE_WAKE && selector->poll.wake_in >= 0)
+        asocket__poll_drain_wake(selector);
+    if (index >= selector->socket_count)
+        return;
+    socket = asocket__socket_at(selector, index);
+    if (event->ident != (uintptr_t)socket->handle)
+        return;
+    // Bytes may still stand before the end of what is read. Of what is written it may be our own
+    // end; a connection that broke, or was refused, says so to both.
+    if ((event->flags & EV_EOF) && event->filter == EVFILT_READ)
+        socket->hangup = 1;
+    if ((event->flags & EV_EOF) && event->fflags) {
+        directions = ASOCKET__BOTH;
+        if (asocket__status_of((int)event->fflags) == ASOCKET_ECONNRESET)
+            socket->reset = 1; // also when another call takes the error away
+    }
+    if (event->flags & EV_ERROR)
+        directions = ASOCKET__BOTH;
+    asocket__socket_signal(socket, directions);
+}
+
+static int asocket__kqueue_wait(asocket_selector *selector, int64_t timeout)
+{
+    const int64_t second = INT64_C(1000000000), day = 86400;
+    struct kevent events[ASOCKET__EVENTS];
+    struct timespec time;
+    int count, i;
+
+    time.tv_sec = (time_t)(timeout / second > day ? day : timeout / second);
+    time.tv_nsec = (long)(timeout % second);
+    count = ASOCKET_SYS(kevent)(selector->kqueue, NULL, 0, events, ASOCKET__EVENTS,
+                                timeout < 0 ? NULL : &time);
+    for (i = 0; i < count; i++)
+        asocket__kqueue_report(selector, &events[i]);
+    return count < 0 && errno == EINTR ? 0 : count;
+}
+
+static void asocket__kqueue_wake(asocket_selector *selector)
+{
+    if (selector->poll.wake_out >= 0)
+        asocket__poll_wake(selector);
+    else
+        asocket__kqueue_trigger(selector);
+}
+
+static asocket_handle asocket__kqueue_handle(const asocket_selector *selector)
+{
+    return selector->kqueue;
+}
+
+static const asocket__backend asocket__kqueue_backend = {
+    ASOCKET_BACKEND_KQUEUE, 0,
+    asocket__kqueue_open,   asocket__kqueue_shut,
+    asocket__kqueue_arm,    asocket__kqueue_remove,
+    asocket__kqueue_wait,   asocket__kqueue_wake,
+    asocket__kqueue_handle,
+};
+
+#endif
+
+// Those that are compiled in, the best one first.
+static const asocket__backend *const asocket__backends[] = {
+#if ASOCKET__EPOLL
+    &asocket__epoll_backend,
+#endif
+#if ASOCKET__KQUEUE
+    &asocket__kqueue_backend,
+#endif
+    &asocket__poll_backend,
+};
+
 static const asocket__backend *asocket__backend_of(int id)
 {
-#if ASOCKET__EPOLL
-    if (id == ASOCKET_BACKEND_DEFAULT || id == ASOCKET_BACKEND_EPOLL)
-        return &asocket__epoll_backend;
-#endif
-    if (id == ASOCKET_BACKEND_DEFAULT || id == ASOCKET_BACKEND_POLL)
-        return &asocket__poll_backend;
+    size_t i;
+
+    for (i = 0; i < sizeof asocket__backends / sizeof *asocket__backends; i++)
+        if (id == ASOCKET_BACKEND_DEFAULT || id == asocket__backends[i]->id)
+            return asocket__backends[i];
     return NULL;
 }
 

@@ -22,13 +22,14 @@ GetOptions('jobs=i' => \$jobs, 'total=s' => \$total, 'skipped=s' => \@skipped,
            'script=s' => \@scripts, 'pure=s' => \@pure) or exit 2;
 
 my @backends = $^O eq 'linux' ? qw(epoll poll) : $^O eq 'MSWin32' ? qw(iocp) : qw(kqueue poll);
+my %backends_of = (kqueue => ['kqueue'], kqueue_netbsd => ['kqueue']);
 my %pure = map { $_ => 1 } @pure;    # the same over every backend: one run is enough
 
 # What stands before a program, and how much slower it makes it.
 my %wrapper = (valgrind => [qw(valgrind --quiet --error-exitcode=99 --leak-check=full
                                --show-leak-kinds=definite
                                --errors-for-leak-kinds=definite)]);
-my %slowness = (valgrind => 20, tsan => 8, asan => 3, faults => 3);
+my %slowness = (valgrind => 20, tsan => 8, asan => 3, faults => 3, kqueue_netbsd => 3);
 
 $ENV{ASAN_OPTIONS}  //= 'detect_stack_use_after_return=1:strict_string_checks=1';
 $ENV{UBSAN_OPTIONS} //= 'print_stacktrace=1';
@@ -38,7 +39,8 @@ $ENV{TSAN_OPTIONS}  //= 'second_deadlock_stack=1';
 my (%command, @runs, %unbuilt);
 for my $path (@ARGV) {
     my ($configuration, $program) = $path =~ m{([^/]+)/([^/]+)$} or die "run.pl: $path?\n";
-    for my $backend ($pure{$program} ? $backends[0] : @backends) {
+    my @over = @{$backends_of{$configuration} // \@backends};
+    for my $backend ($pure{$program} ? $over[0] : @over) {
         my $run = "$configuration/$backend/$program";
         if (!-x $path) { $unbuilt{$run} = 1; next }
         $command{$run} = ['env', 'TEST_SLOWNESS=' . ($slowness{$configuration} // 1),

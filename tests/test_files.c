@@ -232,10 +232,10 @@ static int64_t zeros_come(int peer, char *last, int64_t total)
     while (have < total) {
         ssize_t count = recv(peer, bytes, sizeof bytes, MSG_DONTWAIT), i;
 
-        if (count <= 0)
-            asocket_sleep(selector, 1);
         if (count == 0 || (count < 0 && errno != EAGAIN))
             break;
+        if (count < 0)
+            asocket_sleep(selector, 1);
         for (i = 0; i < count; i++)
             wrong += bytes[i] != 0 && have + i < total - 7;
         have += count > 0 ? count : 0;

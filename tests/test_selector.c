@@ -136,7 +136,7 @@ static void create_without_descriptors(void)
     int before = test_open_descriptors(), left, status = 0;
 
     getrlimit(RLIMIT_NOFILE, &limit);
-    for (left = 0; left < 3; left++) {
+    for (left = 0; left < 6; left++) {
         none = limit;
         none.rlim_cur = (rlim_t)(before + left);
         setrlimit(RLIMIT_NOFILE, &none);
