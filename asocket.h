@@ -718,7 +718,8 @@ ASOCKET_API int asocket_read_u64be(asocket_read_channel *in, uint64_t *value);
 ASOCKET_API int asocket_read_u64le(asocket_read_channel *in, uint64_t *value);
 
 // The whole window of buffered bytes in one piece, at least `minimum` of them: its size. Valid until
-// the next call on the channel. Minimum 0: does not wait; above the capacity: ASOCKET_EMSGSIZE.
+// the next call on the channel, and may be changed in place by whoever casts the const away. Minimum
+// 0: does not wait; above the capacity: ASOCKET_EMSGSIZE.
 ASOCKET_API ptrdiff_t asocket_peek(asocket_read_channel *in, const char **bytes, size_t minimum);
 
 // Drops bytes that are buffered; more than there are: ASOCKET_EINVAL. Does not wait.
@@ -869,14 +870,39 @@ typedef struct asocket_transport {
 } asocket_transport;
 
 // A socket on a socket, which it owns from now on: only the transport uses that one, closing the
-// layer closes both. The channels, time-outs, addresses and the coroutine launched with it are as
-// those of any socket. NULL: ASOCKET_EINVAL, ENOMEM; the lower one is unchanged.
+// layer closes both. The lower one's channels may be opened once more, by the transport. The layer's
+// channels, time-outs, addresses and the coroutine launched with it are as those of any socket.
+// NULL: ASOCKET_EINVAL, ENOMEM; the lower one is unchanged.
 ASOCKET_API asocket *asocket_layer(asocket *lower, const asocket_transport *transport, void *state);
 
 // Takes a layer off again: flushes it (waits), ends it by close of its transport, and gives the lower
-// socket back, with what the transport did not consume. ASOCKET_EBUSY while bytes of the layer are
-// unread.
+// socket back, with what the transport did not consume; its channels may be opened again.
+// ASOCKET_EBUSY while bytes of the layer are unread.
 ASOCKET_API asocket *asocket_detach(asocket *layered);
+
+// The state of a layer that was made with this transport; NULL: it was not, or it is closed.
+ASOCKET_API void *asocket_layer_state(const asocket *layered, const asocket_transport *transport);
+
+// The host that a TCP socket was connected to by name, as asocket_connect was given it, also of the
+// socket below a layer; NULL: it was connected to an address, or is closed. Valid while it is open.
+ASOCKET_API const char *asocket_remote_host(const asocket *socket);
+
+// Bytes per direction of a socket's channels from now on; 0: the selector's. For a transport whose
+// units are larger. ASOCKET_EBUSY: a channel holds bytes or somebody waits in it.
+ASOCKET_API int asocket_set_capacity(asocket *socket, size_t capacity);
+
+// Notes a failure of one's own for asocket_error and asocket_error_message, and answers its status:
+// "operation text: detail". A transport's detail is told by the calls on its layer. The beginning of
+// text is kept (47 bytes), operation and detail must stay as long as the selector; NULL: none.
+ASOCKET_API int asocket_fail(asocket_selector *selector, int status, const char *operation,
+                             const char *text, const char *detail);
+
+// Keeps something as long as the selector, to be found by its key, any address. release(value) is
+// called when the selector is destroyed, after all coroutines and sockets. ASOCKET_ENOMEM, EBUSY: the
+// key is taken.
+ASOCKET_API int asocket_attach(asocket_selector *selector, const void *key, void *value,
+                               void (*release)(void *value));
+ASOCKET_API void *asocket_attached(const asocket_selector *selector, const void *key); // or NULL
 
 typedef struct asocket_credentials {
     int64_t process, user, group;
@@ -1300,7 +1326,12 @@ struct asocket {
     asocket *upper;          // the layer that owns this one
     const asocket_transport *transport;
     void *layer_state;
+    union {
+        char *host;      // that it was connected to, by name
+        const char *why; // a layer: what its transport said of why_status
+    } told;
     uint32_t capacity;
+    int32_t why_status;
 };
 
 struct asocket__pipe {
@@ -1319,6 +1350,13 @@ typedef struct asocket__post {
 } asocket__post;
 
 typedef struct asocket__batch asocket__batch; // of datagrams
+
+typedef struct asocket__attachment { // asocket_attach
+    struct asocket__attachment *next;
+    const void *key;
+    void *value;
+    void (*release)(void *value);
+} asocket__attachment;
 
 typedef struct asocket__slab { // ASOCKET__SLAB stacks in one mapping
     asocket__link link;        // among those with a free stack
@@ -1391,6 +1429,7 @@ struct asocket_selector {
     const uint8_t *alive;        // 0 in a process forked from ours
     asocket__pool *pool;         // threads that look names up
     asocket__batch *batch;
+    asocket__attachment *attachments;
     asocket__link open_slabs, idle_slabs; // with free stacks: some; all
     char *buffers, *large_buffers;        // free ones, linked through their first bytes
     uint32_t buffer_count, large_count, large_used;
@@ -3911,10 +3950,24 @@ static void asocket__socket_received(asocket *socket, bool all)
 // A layer's bytes come and go through its transport, which may wait; nobody else gets in meanwhile.
 static void asocket__layer_tried(asocket *socket, int direction, ptrdiff_t result)
 {
+    const asocket__failure *failure = &asocket__self(socket->selector)->failure;
+
+    if (result < 0 && failure->status == result && failure->detail) {
+        socket->told.why = failure->detail;
+        socket->why_status = failure->status;
+    }
     if (result == ASOCKET_EAGAIN)
         socket->vain = (uint8_t)(socket->vain | direction);
     else
         socket->vain = (uint8_t)(socket->vain & ~direction);
+}
+
+// The sentence for a status that a layer's transport had one for.
+static int asocket__layer_why(const asocket *socket, int status)
+{
+    if (socket && socket->lower && socket->told.why && socket->why_status == status)
+        asocket__self(socket->selector)->failure.detail = socket->told.why;
+    return status;
 }
 
 static ptrdiff_t asocket__layer_recv(asocket *socket, void *buffer, size_t size)
@@ -4242,12 +4295,32 @@ static void asocket__handle_close(asocket_selector *selector, asocket_handle han
     asocket__handle_freed(selector);
 }
 
+// Keeps the name of the host that a TCP socket was connected to; NULL: forgets it.
+static int asocket__socket_host(asocket *socket, const char *host)
+{
+    size_t size = host ? strlen(host) + 1 : 0;
+
+    if (socket->lower)
+        return 0;
+    if (socket->told.host)
+        asocket__release(socket->selector, socket->told.host, strlen(socket->told.host) + 1);
+    socket->told.host = NULL;
+    if (!size || socket->kind != ASOCKET__STREAM || socket->domain == AF_UNIX)
+        return 0;
+    socket->told.host = (char *)asocket__allocate(socket->selector, size);
+    if (!socket->told.host)
+        return ASOCKET_ENOMEM;
+    memcpy(socket->told.host, host, size);
+    return 0;
+}
+
 static void asocket__close_release(asocket *socket)
 {
     asocket_selector *selector = socket->selector;
 
     asocket__ring_detach(selector, &socket->in.own, socket->in.capacity);
     asocket__ring_detach(selector, &socket->out.own, socket->out.capacity);
+    (void)asocket__socket_host(socket, NULL);
     asocket__heap_remove(&selector->heap, &socket->timer);
     asocket__list_remove(&socket->link);
     (void)asocket__local_learn(socket); // the addresses go on working
@@ -6508,8 +6581,9 @@ static int asocket__host_lookup(asocket_selector *selector, const char *host,
 
 static int asocket__in_fail(const asocket_read_channel *in, int status, const char *operation)
 {
-    return asocket__fail_at(in->selector, status, 0, operation,
-                            in->socket ? &in->socket->remote : NULL);
+    (void)asocket__fail_at(in->selector, status, 0, operation,
+                           in->socket ? &in->socket->remote : NULL);
+    return asocket__layer_why(in->socket, status);
 }
 
 // What every reading call begins with.
@@ -6888,8 +6962,9 @@ static ptrdiff_t asocket__in_skip(asocket_read_channel *in, const char *delimite
 
 static int asocket__out_fail(asocket_write_channel *out, int status, const char *operation)
 {
-    return asocket__fail_at(out->selector, status, 0, operation,
-                            out->socket ? &out->socket->remote : NULL);
+    (void)asocket__fail_at(out->selector, status, 0, operation,
+                           out->socket ? &out->socket->remote : NULL);
+    return asocket__layer_why(out->socket, status);
 }
 
 // What every writing call begins with.
@@ -7457,6 +7532,7 @@ typedef struct asocket__move { // what arrives; its size is sizeof + count
     uint8_t hangup, reset, deaf, finished, lent;
     asocket__endpoint local, remote;
     asocket__names names;
+    char host[256];
     char bytes[1];
 } asocket__move;
 
@@ -7485,6 +7561,9 @@ static asocket__move *asocket__move_make(asocket *socket, asocket_selector *othe
     move->remote = socket->remote;
     if (socket->names)
         move->names = *socket->names;
+    move->host[0] = 0;
+    if (socket->told.host)
+        memcpy(move->host, socket->told.host, strlen(socket->told.host) + 1);
     if (!count)
         return move;
     piece = asocket__ring_piece(&socket->in.own, 0, &bytes);
@@ -7578,7 +7657,8 @@ static asocket *asocket__arrive(asocket_selector *selector, const asocket__move 
     socket->shared = 1;
     asocket__socket_inherit(socket, move->timeout, move->capacity);
     asocket__arrive_state(socket, move);
-    if (!asocket__arrive_names(socket, move) && !asocket__arrive_bytes(socket, move))
+    if (!asocket__arrive_names(socket, move) && !asocket__arrive_bytes(socket, move) &&
+        !asocket__socket_host(socket, move->host[0] ? move->host : NULL))
         return socket;
     asocket__socket_leave(socket);
     return NULL;
@@ -8674,6 +8754,13 @@ static void asocket__selector_free(asocket_selector *selector)
 #endif
     asocket__buffers_free(selector);
     asocket__release(selector, selector->batch, sizeof *selector->batch);
+    while (selector->attachments) {
+        asocket__attachment *attachment = selector->attachments;
+
+        selector->attachments = attachment->next;
+        attachment->release(attachment->value);
+        asocket__release(selector, attachment, sizeof *attachment);
+    }
     for (i = 0; i < selector->socket_count; i++)
         asocket__release(selector, asocket__socket_at(selector, i)->names, sizeof(asocket__names));
     for (i = 0; i < selector->chunk_count; i++)
@@ -9179,12 +9266,18 @@ asocket *asocket_connect(asocket_builder builder, const char *host, int port)
 {
     asocket__place place;
     int status = asocket__host_check(&builder, "connect", host, port, &place);
+    asocket *socket = NULL;
 
     if (status == ASOCKET_ENOTFOUND)
-        return asocket__connect_name(&builder, host, port);
-    if (status)
-        return NULL;
-    return asocket__connect_endpoints(&builder, place.endpoints, asocket__place_count(&place));
+        socket = asocket__connect_name(&builder, host, port);
+    else if (!status)
+        socket =
+            asocket__connect_endpoints(&builder, place.endpoints, asocket__place_count(&place));
+    if (!socket || !asocket__host_is_name(host) || !asocket__socket_host(socket, host))
+        return socket;
+    asocket__close_unseen(socket);
+    (void)asocket__fail_text(builder.selector, ASOCKET_ENOMEM, "connect", host, NULL);
+    return NULL;
 }
 
 int asocket_resolve(asocket_selector *selector, const char *host, int port,
@@ -9936,6 +10029,9 @@ ptrdiff_t asocket_peek(asocket_read_channel *in, const char **bytes, size_t mini
     if (minimum > in->capacity)
         return asocket__fail(in->selector, ASOCKET_EMSGSIZE, "peek",
                              "more than the channel's capacity");
+    if (in->ring->visible < minimum && in->ring->head + minimum > in->ring->capacity &&
+        in->ring->data)
+        asocket__ring_straighten(in->ring); // cheaper now than when the rest has come
     status = asocket__in_need(in, (uint32_t)minimum);
     if (status)
         return asocket__in_fail(in, status, "peek");
@@ -10839,7 +10935,8 @@ asocket *asocket_layer(asocket *lower, const asocket_transport *transport, void 
     layer->local = lower->local;
     layer->remote = lower->remote;
     lower->upper = layer;
-    lower->pins++; // its memory stays as long as the layer
+    lower->in.opened = lower->out.opened = 0; // they are the transport's now
+    lower->pins++;                            // its memory stays as long as the layer
     asocket__launcher_pass(lower, layer);
     return layer;
 }
@@ -10865,6 +10962,7 @@ asocket *asocket_detach(asocket *layered)
         return NULL;
     }
     lower = layered->lower;
+    lower->in.opened = lower->out.opened = 0;
     layered->state = ASOCKET__FLUSHING; // whoever closes it now finds that it is closed
     asocket__close_begin(layered);
     (void)layered->transport->close(layered->layer_state, lower);
@@ -10887,6 +10985,79 @@ int64_t asocket_write_file(asocket_write_channel *out, int fd, int64_t offset, i
                              "no file, or a negative offset or length");
     status = asocket__file_write(out, fd, offset, length);
     return status ? asocket__out_fail(out, status, "write_file") : out->written;
+}
+
+void *asocket_layer_state(const asocket *layered, const asocket_transport *transport)
+{
+    bool open = layered && ASOCKET__HERE(layered->selector) && layered->state == ASOCKET__OPEN;
+
+    return open && transport && layered->transport == transport ? layered->layer_state : NULL;
+}
+
+const char *asocket_remote_host(const asocket *socket)
+{
+    if (!socket || !ASOCKET__HERE(socket->selector) || socket->state != ASOCKET__OPEN)
+        return NULL;
+    return asocket__bottom(socket)->told.host;
+}
+
+int asocket_set_capacity(asocket *socket, size_t capacity)
+{
+    int status = asocket__socket_check(socket, ASOCKET__STREAM | ASOCKET__DATAGRAM | ASOCKET__LAYER,
+                                       "set_capacity");
+
+    if (status)
+        return status;
+    if (capacity > UINT32_MAX / 4)
+        return asocket__fail(socket->selector, ASOCKET_EINVAL, "set_capacity", "too large");
+    if (socket->in.task || socket->out.task || socket->in.own.data || socket->out.own.data)
+        return asocket__fail(socket->selector, ASOCKET_EBUSY, "set_capacity",
+                             "the channels are in use");
+    socket->capacity = capacity ? (uint32_t)capacity : socket->selector->channel_capacity;
+    socket->in.capacity = socket->out.capacity = socket->capacity;
+    return ASOCKET_OK;
+}
+
+int asocket_fail(asocket_selector *selector, int status, const char *operation, const char *text,
+                 const char *detail)
+{
+    if (!selector || !ASOCKET__HERE(selector) || status >= 0)
+        return ASOCKET_EINVAL;
+    return asocket__fail_text(selector, status, operation ? operation : "", text ? text : "",
+                              detail);
+}
+
+int asocket_attach(asocket_selector *selector, const void *key, void *value,
+                   void (*release)(void *value))
+{
+    asocket__attachment *attachment;
+
+    if (!selector || !ASOCKET__HERE(selector))
+        return ASOCKET_EINVAL;
+    if (!key || !value || !release)
+        return asocket__fail(selector, ASOCKET_EINVAL, "attach", "no key, value or release");
+    if (asocket_attached(selector, key))
+        return asocket__fail(selector, ASOCKET_EBUSY, "attach", "the key is taken");
+    attachment = (asocket__attachment *)asocket__allocate(selector, sizeof *attachment);
+    if (!attachment)
+        return asocket__fail(selector, ASOCKET_ENOMEM, "attach", NULL);
+    attachment->key = key;
+    attachment->value = value;
+    attachment->release = release;
+    attachment->next = selector->attachments;
+    selector->attachments = attachment;
+    return ASOCKET_OK;
+}
+
+void *asocket_attached(const asocket_selector *selector, const void *key)
+{
+    const asocket__attachment *attachment = NULL;
+
+    if (selector && ASOCKET__HERE(selector))
+        attachment = selector->attachments;
+    while (attachment && attachment->key != key)
+        attachment = attachment->next;
+    return attachment ? attachment->value : NULL;
 }
 
 #endif // ASOCKET_IMPLEMENTED
