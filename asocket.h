@@ -817,7 +817,10 @@ ASOCKET_API ptrdiff_t asocket_receive(asocket *socket, asocket_datagram *datagra
 
 // Many at a time, with few system calls: how many went, which is fewer than `count` only when one
 // failed (asocket_error says how); how many came, at least one. Linux: sendmmsg, recvmmsg, and UDP
-// segmentation for runs of equal size to one target.
+// segmentation for runs of equal size to one target. A long flow that comes through receive_many is
+// joined by the kernel (UDP_GRO) as long as that pays; all calls here take it apart again, out of
+// 64 KiB that the socket then has; who receives by its native handle has to do the same. A
+// socket that has received many opens no read channel: ASOCKET_EBUSY.
 ASOCKET_API int asocket_send_many(asocket *socket, const asocket_datagram *datagrams, size_t count);
 ASOCKET_API int asocket_receive_many(asocket *socket, asocket_datagram *datagrams, size_t count);
 
@@ -1238,6 +1241,7 @@ typedef struct asocket__task { // a coroutine, at the top of its stack; or the c
 
 typedef struct asocket__pipe asocket__pipe;
 
+enum { ASOCKET__BY_CHANNEL = 1, ASOCKET__BY_MANY }; // who opened the reading side
 struct asocket_read_channel {
     asocket_selector *selector;
     asocket *socket;     // or
@@ -1291,6 +1295,7 @@ typedef struct asocket__names { // of a Unix socket
     bool unlink;
 } asocket__names;
 
+typedef struct asocket__joined asocket__joined; // datagrams that the kernel gave as one
 struct asocket {
     asocket_selector *selector; // first what an event and the calls after it touch, close together
     asocket__task *waiter[2];
@@ -1332,6 +1337,9 @@ struct asocket {
     } told;
     uint32_t capacity;
     int32_t why_status;
+    uint16_t uncut;          // datagrams: of this size and longer the kernel cuts none
+    int16_t alike;           // received ones that it could have joined, to the next try
+    asocket__joined *joined; // while it joins them
 };
 
 struct asocket__pipe {
@@ -1357,6 +1365,16 @@ typedef struct asocket__attachment { // asocket_attach
     void *value;
     void (*release)(void *value);
 } asocket__attachment;
+
+struct asocket__joined { // of one sender and, but for the last, of one size
+    asocket_address address;
+    uint32_t at, size;     // bytes given out, received
+    uint32_t piece, count; // bytes of each; how many are left
+    int32_t receives, all; // of this round; datagrams that they brought
+    int32_t status;        // what the next receive answers
+    bool off;              // no more are joined, but some may still be in the kernel's queue
+    char bytes[65536];
+};
 
 typedef struct asocket__slab { // ASOCKET__SLAB stacks in one mapping
     asocket__link link;        // among those with a free stack
@@ -1439,7 +1457,6 @@ struct asocket_selector {
     int64_t starved_pause;   // ms, the next one
     uint8_t starving, destroying, marked;
     uint8_t refused;       // there was no memory for the first of the late posts
-    uint8_t no_segments;   // the kernel does not cut datagrams
     asocket__link lookups; // names that are being looked up
     asocket__link foreign; // descriptors of others that are waited for
     asocket__link pipes, dead_pipes;
@@ -4321,6 +4338,8 @@ static void asocket__close_release(asocket *socket)
     asocket__ring_detach(selector, &socket->in.own, socket->in.capacity);
     asocket__ring_detach(selector, &socket->out.own, socket->out.capacity);
     (void)asocket__socket_host(socket, NULL);
+    asocket__release(selector, socket->joined, sizeof *socket->joined);
+    socket->joined = NULL;
     asocket__heap_remove(&selector->heap, &socket->timer);
     asocket__list_remove(&socket->link);
     (void)asocket__local_learn(socket); // the addresses go on working
@@ -7530,6 +7549,8 @@ typedef struct asocket__move { // what arrives; its size is sizeof + count
     uint32_t capacity, count;
     int32_t ended, in_status, out_status;
     uint8_t hangup, reset, deaf, finished, lent;
+    int16_t alike;
+    asocket__joined *joined;
     asocket__endpoint local, remote;
     asocket__names names;
     char host[256];
@@ -7539,6 +7560,25 @@ typedef struct asocket__move { // what arrives; its size is sizeof + count
 static size_t asocket__move_size(uint32_t count)
 {
     return sizeof(asocket__move) + count;
+}
+
+static void asocket__move_free(asocket_selector *other, asocket__move *move)
+{
+    asocket__release(other, move->joined, sizeof *move->joined);
+    asocket__release(other, move, asocket__move_size(move->count));
+}
+
+// Datagrams that came already go with it.
+static int asocket__move_joined(asocket__move *move, const asocket *socket, asocket_selector *other)
+{
+    move->alike = socket->alike;
+    if (!socket->joined)
+        return 0;
+    move->joined = (asocket__joined *)asocket__allocate(other, sizeof *move->joined);
+    if (!move->joined)
+        return ASOCKET_ENOMEM;
+    *move->joined = *socket->joined;
+    return 0;
 }
 
 static asocket__move *asocket__move_make(asocket *socket, asocket_selector *other,
@@ -7564,6 +7604,10 @@ static asocket__move *asocket__move_make(asocket *socket, asocket_selector *othe
     move->host[0] = 0;
     if (socket->told.host)
         memcpy(move->host, socket->told.host, strlen(socket->told.host) + 1);
+    if (asocket__move_joined(move, socket, other)) {
+        asocket__move_free(other, move);
+        return NULL;
+    }
     if (!count)
         return move;
     piece = asocket__ring_piece(&socket->in.own, 0, &bytes);
@@ -7595,6 +7639,8 @@ static void asocket__arrive_state(asocket *socket, const asocket__move *move)
     socket->deaf = move->deaf;
     socket->out.finished = move->finished;
     socket->lent = move->lent;
+    socket->alike = move->alike;
+    socket->in.opened = move->joined ? ASOCKET__BY_MANY : 0;
 }
 
 // The bytes that were read already come first here too. More than the channel's own block takes
@@ -7646,7 +7692,7 @@ static void asocket__socket_leave(asocket *socket)
     asocket__close_finish(socket);
 }
 
-static asocket *asocket__arrive(asocket_selector *selector, const asocket__move *move)
+static asocket *asocket__arrive(asocket_selector *selector, asocket__move *move)
 {
     asocket *socket = asocket__socket_new(selector);
 
@@ -7658,8 +7704,11 @@ static asocket *asocket__arrive(asocket_selector *selector, const asocket__move 
     asocket__socket_inherit(socket, move->timeout, move->capacity);
     asocket__arrive_state(socket, move);
     if (!asocket__arrive_names(socket, move) && !asocket__arrive_bytes(socket, move) &&
-        !asocket__socket_host(socket, move->host[0] ? move->host : NULL))
+        !asocket__socket_host(socket, move->host[0] ? move->host : NULL)) {
+        socket->joined = move->joined;
+        move->joined = NULL;
         return socket;
+    }
     asocket__socket_leave(socket);
     return NULL;
 }
@@ -7674,7 +7723,7 @@ static void asocket__move_run(asocket_selector *selector, void *argument)
 
     if (!socket)
         (void)ASOCKET_SYS(close)(move->handle);
-    asocket__release(selector, move, asocket__move_size(move->count));
+    asocket__move_free(selector, move);
     if (!socket)
         return;
     task->socket = socket;
@@ -7861,30 +7910,226 @@ static int asocket__datagram_error(asocket *socket, int direction, int error)
     return ASOCKET_EAGAIN;
 }
 
-static ptrdiff_t asocket__datagram_receive(asocket *socket, void *data, size_t size,
-                                           asocket_address *from, bool *truncated)
+// One message as the kernel has it: its size + 1, 0 for "again", or a status.
+static ptrdiff_t asocket__message_receive(asocket *socket, struct msghdr *message,
+                                          asocket_address *from)
 {
     asocket__native name;
-    struct iovec piece;
-    struct msghdr message;
     ssize_t count;
 
-    memset(&message, 0, sizeof message);
-    piece.iov_base = data;
-    piece.iov_len = size;
-    message.msg_name = &name;
-    message.msg_namelen = sizeof name;
-    message.msg_iov = &piece;
-    message.msg_iovlen = 1;
+    message->msg_name = &name;
+    message->msg_namelen = sizeof name;
     socket->selector->statistics.system_calls++;
-    count = ASOCKET_SYS(recvmsg)(socket->handle, &message, 0);
+    count = ASOCKET_SYS(recvmsg)(socket->handle, message, 0);
     if (count < 0)
         return asocket__datagram_error(socket, ASOCKET_READ, errno);
     asocket__self(socket->selector)->budget--;
-    *truncated = (message.msg_flags & MSG_TRUNC) != 0;
-    if (from)
-        asocket__sender(from, &name, message.msg_namelen);
-    return count + 1; // 0 stands for "again"
+    asocket__sender(from, &name, message->msg_namelen);
+    return count + 1;
+}
+
+#if ASOCKET__LINUX
+
+// UDP_GRO: datagrams of one sender and size that come together are received as one and handed out
+// one by one, by whatever call; three to four times cheaper for a long flow. But each receive
+// brings those of one sender only. So it is tried when what recvmmsg brings looks like a flow, and
+// given up when too little was joined. It belongs to the descriptor: it is left as it is while
+// others have that, too.
+
+#ifndef UDP_GRO
+#define UDP_GRO 104
+#endif
+#ifndef SOL_UDP
+#define SOL_UDP 17
+#endif
+enum {
+    ASOCKET__JOIN_ROUND = 32,  // receives after which it is judged
+    ASOCKET__JOIN_FIRST = 256, // datagrams alike before the first try
+    ASOCKET__JOIN_FULL = 2048, // or this many, if there is always more
+    ASOCKET__JOIN_QUEUE = 512, // which will not be joined any more
+    ASOCKET__JOIN_AGAIN = -4096 + ASOCKET__JOIN_FIRST,
+    ASOCKET__JOIN_NEVER = INT16_MIN
+};
+
+static int asocket__join_set(asocket *socket, int on)
+{
+    socket->selector->statistics.system_calls++;
+    return ASOCKET_SYS(setsockopt)(socket->handle, SOL_UDP, UDP_GRO, &on, sizeof on);
+}
+
+static int asocket__joined_make(asocket *socket)
+{
+    socket->joined = (asocket__joined *)asocket__allocate(socket->selector, sizeof *socket->joined);
+    return socket->joined ? 0 : ASOCKET_ENOMEM;
+}
+
+static void asocket__joined_free(asocket *socket)
+{
+    asocket__release(socket->selector, socket->joined, sizeof *socket->joined);
+    socket->joined = NULL;
+}
+
+// Has the kernel join what comes from now on; a byte channel reads the descriptor by itself.
+static void asocket__join(asocket *socket, bool all)
+{
+    if (socket->alike < (all ? ASOCKET__JOIN_FULL : ASOCKET__JOIN_FIRST))
+        return;
+    socket->alike = ASOCKET__JOIN_NEVER;
+    if (socket->lent || socket->in.opened == ASOCKET__BY_CHANNEL || asocket__joined_make(socket))
+        return;
+    if (asocket__join_set(socket, 1)) {
+        asocket__joined_free(socket);
+        return;
+    }
+    socket->joined->receives = all ? -ASOCKET__JOIN_QUEUE : 0;
+    socket->alike = ASOCKET__JOIN_AGAIN;
+}
+
+static void asocket__joined_judge(asocket *socket)
+{
+    asocket__joined *joined = socket->joined;
+
+    if (joined->off || joined->receives++ < 0)
+        return;
+    joined->all += (int32_t)joined->count;
+    if (joined->receives < ASOCKET__JOIN_ROUND)
+        return;
+    if (joined->all < 2 * ASOCKET__JOIN_ROUND && !socket->lent && !asocket__join_set(socket, 0))
+        joined->off = true;
+    joined->receives = joined->all = 0;
+}
+
+static uint32_t asocket__joined_piece(struct msghdr *message, uint32_t size)
+{
+    struct cmsghdr *header;
+    int piece = 0;
+
+    for (header = CMSG_FIRSTHDR(message); header; header = CMSG_NXTHDR(message, header))
+        if (header->cmsg_level == SOL_UDP && header->cmsg_type == UDP_GRO)
+            memcpy(&piece, CMSG_DATA(header), sizeof piece);
+    return piece > 0 ? (uint32_t)piece : size;
+}
+
+// The next message of the kernel's: 1, 0 for "again", or a status.
+static int asocket__joined_fill(asocket *socket)
+{
+    asocket__joined *joined = socket->joined;
+    union {
+        uint64_t alignment;
+        char bytes[256]; // the user may have asked for more by the descriptor
+    } control;
+    int status = joined->status;
+    struct msghdr message;
+    struct iovec piece;
+    ptrdiff_t count;
+
+    joined->status = 0;
+    if (status)
+        return status;
+    memset(&message, 0, sizeof message);
+    piece.iov_base = joined->bytes;
+    piece.iov_len = sizeof joined->bytes;
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    message.msg_control = control.bytes;
+    message.msg_controllen = sizeof control.bytes;
+    count = asocket__message_receive(socket, &message, &joined->address);
+    if (count == ASOCKET_EAGAIN && joined->off)
+        asocket__joined_free(socket);
+    if (count <= 0)
+        return (int)count;
+    joined->at = 0;
+    joined->size = (uint32_t)count - 1;
+    joined->piece = asocket__joined_piece(&message, joined->size);
+    joined->count = joined->size ? (joined->size + joined->piece - 1) / joined->piece : 1;
+    asocket__joined_judge(socket);
+    return 1;
+}
+
+// As asocket__datagram_receive.
+static ptrdiff_t asocket__joined_receive(asocket *socket, asocket_datagram *datagram)
+{
+    asocket__joined *joined = socket->joined;
+    int status = joined->count ? 1 : asocket__joined_fill(socket);
+    uint32_t size;
+
+    if (status <= 0)
+        return status;
+    size = joined->size - joined->at < joined->piece ? joined->size - joined->at : joined->piece;
+    datagram->truncated = size > datagram->capacity;
+    datagram->size = datagram->truncated ? datagram->capacity : size;
+    datagram->address = joined->address;
+    if (datagram->size)
+        memcpy(datagram->data, joined->bytes + joined->at, datagram->size);
+    joined->at += size;
+    joined->count--;
+    return (ptrdiff_t)datagram->size + 1;
+}
+
+// As many as are there and `wanted`. What fails after the first is told by the next call.
+static int asocket__joined_many(asocket *socket, asocket_datagram *datagrams, int wanted)
+{
+    ptrdiff_t status = 1;
+    int received = 0;
+
+    while (received < wanted && status > 0) {
+        status = asocket__joined_receive(socket, &datagrams[received]);
+        received += status > 0;
+    }
+    if (received && status < 0 && socket->joined && status != ASOCKET_EAGAIN)
+        socket->joined->status = (int32_t)status;
+    return received ? received : (int)status;
+}
+
+// A descriptor from elsewhere: whether it joins is up to who made it.
+static int asocket__joined_adopt(asocket *socket)
+{
+    socklen_t size = sizeof(int);
+    int on = 0;
+
+    socket->alike = ASOCKET__JOIN_NEVER;
+    if (socket->kind != ASOCKET__DATAGRAM || socket->domain == AF_UNIX ||
+        ASOCKET_SYS(getsockopt)(socket->handle, SOL_UDP, UDP_GRO, &on, &size) || !on)
+        return 0;
+    return asocket__joined_make(socket);
+}
+
+#else
+
+static ptrdiff_t asocket__joined_receive(asocket *socket, asocket_datagram *datagram)
+{
+    (void)socket;
+    (void)datagram;
+    return ASOCKET_ENOTSUP;
+}
+
+static int asocket__joined_adopt(asocket *socket)
+{
+    (void)socket;
+    return 0;
+}
+
+#endif
+
+static ptrdiff_t asocket__datagram_receive(asocket *socket, asocket_datagram *datagram)
+{
+    struct iovec piece;
+    struct msghdr message;
+    ptrdiff_t count;
+
+    if (socket->joined)
+        return asocket__joined_receive(socket, datagram);
+    memset(&message, 0, sizeof message);
+    piece.iov_base = datagram->data;
+    piece.iov_len = datagram->capacity;
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    count = asocket__message_receive(socket, &message, &datagram->address);
+    if (count <= 0)
+        return count;
+    datagram->size = (size_t)count - 1;
+    datagram->truncated = (message.msg_flags & MSG_TRUNC) != 0;
+    return count;
 }
 
 static ptrdiff_t asocket__datagram_send(asocket *socket, const void *data, size_t size,
@@ -7972,9 +8217,6 @@ static int asocket__datagram_may_send(asocket *socket, const asocket_address *to
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
 #endif
-#ifndef SOL_UDP
-#define SOL_UDP 17
-#endif
 #define ASOCKET__SEGMENTS  64    // datagrams that the kernel cuts out of one send (udp(7))
 #define ASOCKET__SEGMENTED 65000 // bytes in one such send
 
@@ -7986,7 +8228,7 @@ static uint32_t asocket__segments(const asocket *socket, const asocket_datagram 
     size_t total = datagrams[0].size;
     uint32_t n = 1;
 
-    if (socket->selector->no_segments || socket->domain == AF_UNIX || !total)
+    if (!total || (socket->uncut && total >= socket->uncut) || socket->domain == AF_UNIX)
         return 1;
     while (n < count && n < ASOCKET__SEGMENTS && datagrams[n - 1].size == datagrams[0].size &&
            datagrams[n].size && datagrams[n].size <= datagrams[0].size &&
@@ -7996,12 +8238,16 @@ static uint32_t asocket__segments(const asocket *socket, const asocket_datagram 
     return n;
 }
 
-// Whether an error means that the kernel, the device or the path cannot have datagrams cut; others,
-// an ICMP error for example, belong to the call.
-static bool asocket__segments_refused(int error)
+// Whether an error means that the kernel or the device cuts none, or, EINVAL and EMSGSIZE, the path
+// is too narrow for this size; others, an ICMP error for example, belong to the call.
+static bool asocket__segments_refused(asocket *socket, int error, size_t size)
 {
-    return error == EIO || error == EINVAL || error == EMSGSIZE || error == EOPNOTSUPP ||
-           error == ENOPROTOOPT;
+    bool narrow = error == EINVAL || error == EMSGSIZE;
+
+    if (!narrow && error != EIO && error != EOPNOTSUPP && error != ENOPROTOOPT)
+        return false;
+    socket->uncut = narrow ? (uint16_t)size : 1;
+    return true;
 }
 
 static void asocket__batch_segment(asocket__batch *batch, uint32_t i, uint16_t size)
@@ -8082,10 +8328,9 @@ static int asocket__batch_send(asocket *socket, asocket__batch *batch,
         return result;
     selector->statistics.system_calls++;
     result = ASOCKET_SYS(sendmmsg)(socket->handle, batch->messages, messages, MSG_NOSIGNAL);
-    if (result < 0 && batch->covers[0] > 1 && asocket__segments_refused(errno)) {
-        selector->no_segments = 1; // one by one
-        return 0;
-    }
+    if (result < 0 && batch->covers[0] > 1 &&
+        asocket__segments_refused(socket, errno, datagrams[0].size))
+        return 0; // one by one
     if (result < 0)
         return asocket__datagram_error(socket, ASOCKET_WRITE, errno);
     asocket__self(selector)->budget--;
@@ -8112,12 +8357,22 @@ static void asocket__batch_room(asocket__batch *batch, const asocket_datagram *d
     }
 }
 
+// Whether a datagram seems to belong to the same flow as the one before.
+static void asocket__batch_alike(asocket *socket, const asocket_datagram *datagram, int i)
+{
+    if (i > 0 && datagram->size == datagram[-1].size && datagram->address.ip.family &&
+        datagram->address.port == datagram[-1].address.port && socket->alike != ASOCKET__JOIN_NEVER)
+        socket->alike++;
+}
+
 static int asocket__batch_receive(asocket *socket, asocket__batch *batch,
                                   asocket_datagram *datagrams, size_t count)
 {
     uint32_t wanted = count < ASOCKET__BATCH ? (uint32_t)count : (uint32_t)ASOCKET__BATCH;
     int received, i;
 
+    if (socket->joined)
+        return asocket__joined_many(socket, datagrams, (int)wanted);
     asocket__batch_room(batch, datagrams, wanted);
     socket->selector->statistics.system_calls++;
     received = ASOCKET_SYS(recvmmsg)(socket->handle, batch->messages, wanted, MSG_DONTWAIT, NULL);
@@ -8131,7 +8386,9 @@ static int asocket__batch_receive(asocket *socket, asocket__batch *batch,
         datagrams[i].truncated = (batch->messages[i].msg_hdr.msg_flags & MSG_TRUNC) != 0;
         asocket__sender(&datagrams[i].address, &batch->names[i],
                         batch->messages[i].msg_hdr.msg_namelen);
+        asocket__batch_alike(socket, &datagrams[i], i);
     }
+    asocket__join(socket, (uint32_t)received == wanted);
     return received;
 }
 
@@ -8154,13 +8411,10 @@ static int asocket__batch_send(asocket *socket, asocket__batch *batch,
 static int asocket__batch_receive(asocket *socket, asocket__batch *batch,
                                   asocket_datagram *datagrams, size_t count)
 {
-    ptrdiff_t received = asocket__datagram_receive(socket, datagrams[0].data, datagrams[0].capacity,
-                                                   &datagrams[0].address, &datagrams[0].truncated);
+    ptrdiff_t received = asocket__datagram_receive(socket, &datagrams[0]);
 
     (void)batch;
     (void)count;
-    if (received > 0)
-        datagrams[0].size = (size_t)received - 1;
     return received > 0 ? 1 : (int)received;
 }
 
@@ -9458,7 +9712,11 @@ asocket *asocket_adopt(asocket_builder builder, asocket_handle handle)
     if (kind != ASOCKET__LISTENER && !ASOCKET_SYS(getpeername)(handle, &peer.any, &size))
         (void)asocket__socket_keep_remote(socket, &peer, size);
     (void)asocket__local_learn(socket);
-    return socket;
+    if (!asocket__joined_adopt(socket))
+        return socket;
+    asocket__socket_leave(socket);
+    (void)asocket__fail(builder.selector, ASOCKET_ENOMEM, "adopt", NULL);
+    return NULL;
 }
 
 // Sockets
@@ -9755,7 +10013,7 @@ static int asocket__channel_check(asocket *socket, uint8_t opened, const char *o
         return asocket__fail(socket->selector, ASOCKET_EINVAL, operation,
                              "the datagram socket is not connected");
     return opened ? asocket__fail(socket->selector, ASOCKET_EBUSY, operation,
-                                  "the channel was opened before")
+                                  "the channel was opened, or receive_many called, before")
                   : 0;
 }
 
@@ -9763,7 +10021,7 @@ asocket_read_channel *asocket_open_read_channel(asocket *socket)
 {
     if (asocket__channel_check(socket, socket ? socket->in.opened : 0, "open_read_channel"))
         return NULL;
-    socket->in.opened = 1;
+    socket->in.opened = ASOCKET__BY_CHANNEL;
     return &socket->in;
 }
 
@@ -10491,15 +10749,13 @@ static ptrdiff_t asocket__receive_one(asocket *socket, asocket_datagram *datagra
     while (!count) {
         count = asocket__datagram_wait(socket, ASOCKET__READER);
         if (!count)
-            count = asocket__datagram_receive(socket, datagram->data, datagram->capacity,
-                                              &datagram->address, &datagram->truncated);
+            count = asocket__datagram_receive(socket, datagram);
         if (count == ASOCKET_EAGAIN && !(socket->ready & ASOCKET_READ) &&
             socket->timeout != ASOCKET_NO_WAIT)
             count = 0;
     }
     if (count < 0)
         return asocket__fail_at(socket->selector, (int)count, 0, operation, &socket->remote);
-    datagram->size = (size_t)count - 1;
     return count - 1;
 }
 
@@ -10589,6 +10845,8 @@ int asocket_receive_many(asocket *socket, asocket_datagram *datagrams, size_t co
     if (!datagrams || asocket__data_missing(datagrams, count, ASOCKET__READER))
         return asocket__fail(socket->selector, ASOCKET_EINVAL, "receive_many",
                              "no datagrams, or no buffer");
+    if (!socket->in.opened)
+        socket->in.opened = ASOCKET__BY_MANY;
     batch = asocket__batch_of(socket->selector);
     if (!batch)
         return asocket__fail(socket->selector, ASOCKET_ENOMEM, "receive_many", NULL);
@@ -10726,7 +10984,7 @@ int asocket_hand_over(asocket *socket, asocket_selector *other, asocket_function
         asocket__socket_leave(socket);
         return ASOCKET_OK;
     }
-    asocket__release(other, move, asocket__move_size(move->count));
+    asocket__move_free(other, move);
     return asocket__fail(socket->selector, ASOCKET_ENOMEM, "hand_over", NULL);
 }
 
@@ -10748,6 +11006,8 @@ int asocket_share(asocket *server, asocket_selector *other, asocket_function *fu
         return asocket__fail(server->selector, ASOCKET_ENOMEM, "share", NULL);
     move->names.unlink = false;
     move->lent = 1;
+    if (move->joined)
+        move->joined->count = 0; // what came already stays here
     move->handle = ASOCKET_SYS(fcntl)(server->handle, F_DUPFD_CLOEXEC, 0);
     if (move->handle < 0)
         status = asocket__status_of(errno);
@@ -10759,7 +11019,7 @@ int asocket_share(asocket *server, asocket_selector *other, asocket_function *fu
     }
     if (move->handle >= 0)
         (void)ASOCKET_SYS(close)(move->handle);
-    asocket__release(other, move, asocket__move_size(0));
+    asocket__move_free(other, move);
     return asocket__fail(server->selector, status, "share", NULL);
 }
 

@@ -3,7 +3,7 @@
    One edge-triggered registration; recvmmsg takes what there is, up to a batch, and fewer than
    asked means that the socket is drained. Answers go by one sendmmsg, from the places
    where the questions came in. The flow that it sends itself is cut into datagrams by the kernel
-   (UDP_SEGMENT).
+   (UDP_SEGMENT), the one that it receives is joined by it (UDP_GRO).
 
    usage: raw_udp echo|in|out
      echo  sends back what comes
@@ -71,6 +71,39 @@ static void count_batch(int count)
     }
 }
 
+/* What came at once: datagrams of one sender, all of one size but for a shorter last one. */
+static void count_joined(void)
+{
+    static char stage[65536];
+    char control[CMSG_SPACE(sizeof(int))];
+    struct iovec piece;
+    struct msghdr message;
+    ssize_t size, at;
+    int one;
+
+    memset(&message, 0, sizeof message);
+    piece.iov_base = stage;
+    piece.iov_len = sizeof stage;
+    message.msg_name = &names[0];
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    for (;;) {
+        message.msg_namelen = sizeof names[0];
+        message.msg_controllen = sizeof control;
+        size = recvmsg(server, &message, MSG_DONTWAIT);
+        if (size <= 0)
+            return;
+        one = (int)size;
+        if (CMSG_FIRSTHDR(&message))
+            memcpy(&one, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof one);
+        for (at = 0; at < size; at += one) {
+            memcpy(slots[0], stage + at, (size_t)(size - at < one ? size - at : one));
+            count_batch(1);
+        }
+    }
+}
+
 /* One send of up to 64 datagrams and 65,000 bytes, that the kernel cuts. */
 static void send_segments(struct sockaddr_in *to, uint16_t size, size_t count)
 {
@@ -130,6 +163,10 @@ static void serve(enum work work, int queue)
     for (;;) {
         if (epoll_wait(queue, &event, 1, -1) < 0 && errno != EINTR)
             fail("epoll_wait");
+        if (work == WORK_IN) {
+            count_joined();
+            continue;
+        }
         do {
             count = receive_batch();
             answer(work, count);
@@ -155,6 +192,7 @@ int main(int argc, char **argv)
     enum work work = parse_work(argc > 1 ? argv[1] : "echo");
     int queue = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event event;
+    int one = 1;
 
     prepare_messages();
     server = open_server();
@@ -162,6 +200,8 @@ int main(int argc, char **argv)
     event.events = EPOLLIN | EPOLLET;
     if (queue < 0 || epoll_ctl(queue, EPOLL_CTL_ADD, server, &event) < 0)
         fail("epoll");
+    if (work == WORK_IN && setsockopt(server, IPPROTO_UDP, UDP_GRO, &one, sizeof one))
+        fail("UDP_GRO");
     announce(port_of(server));
     serve(work, queue);
     return 0;

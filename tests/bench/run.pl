@@ -74,8 +74,8 @@ my @datagrams = (
 
 my $udp_legend = <<'END';
 udp16: 16 sockets, 64 B datagrams echoed, one in flight each; x8: eight. flow-in: one flow to the
-server, flow-out: one from it, 64 B or 1200 B datagrams, counted where they arrive; -out goes to a
-receiver that takes segments whole, as a network card would (UDP_SEGMENT, UDP_GRO). one by one:
+server, flow-out: one from it, 64 B or 1200 B datagrams, counted where they arrive; the other end
+sends and takes segments whole, as a network card would (UDP_SEGMENT, UDP_GRO). one by one:
 asocket with receive_from and send_to. req: datagrams.
 END
 
