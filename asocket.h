@@ -208,8 +208,9 @@ SWITCHES
                               the selector does not check which thread calls
      ASOCKET_NO_EPOLL         poll(2) only, on Linux
      ASOCKET_KQUEUE           kqueue(2) too where a library brings it, as libkqueue does on Linux
-     ASOCKET_UCONTEXT         switch stacks by ucontext(3), 50 times slower, where there is no
-                              assembly for the processor; x86-64 and AArch64 have it
+     ASOCKET_UCONTEXT         switch stacks by ucontext(3), 50 times slower, as where there is no
+                              assembly for the processor: x86-64, AArch64, i386, RISC-V 64, s390x
+                              and ARM (not Thumb-1) have it
      ASOCKET_VALGRIND         tell Valgrind about stacks (needs <valgrind/valgrind.h>)
      ASOCKET_ASSERT(x)        instead of assert(x). Misuse that cannot be answered by a status, a
                               selector used by two threads at a time for example, is asserted
@@ -968,18 +969,43 @@ ASOCKET_API int asocket_peer_credentials(const asocket *socket, asocket_credenti
 #define ASOCKET__SWITCH_NONE     0
 #define ASOCKET__SWITCH_X64      1
 #define ASOCKET__SWITCH_ARM64    2
+#define ASOCKET__SWITCH_ARM      3
+#define ASOCKET__SWITCH_I386     4
+#define ASOCKET__SWITCH_RISCV64  5
+#define ASOCKET__SWITCH_S390X    6
 #define ASOCKET__SWITCH_UCONTEXT 9
 #if !ASOCKET__COROUTINES
 #define ASOCKET__SWITCH ASOCKET__SWITCH_NONE
-#elif defined(ASOCKET_UCONTEXT)
+#elif defined(ASOCKET_UCONTEXT) || !defined(__GNUC__)
 #define ASOCKET__SWITCH ASOCKET__SWITCH_UCONTEXT
 #elif defined(__x86_64__) && !defined(__ILP32__) && !defined(_WIN32)
 #define ASOCKET__SWITCH ASOCKET__SWITCH_X64
-#elif defined(__aarch64__) && !defined(_WIN32)
+#elif defined(__aarch64__) && !defined(__ILP32__) && !defined(_WIN32)
 #define ASOCKET__SWITCH ASOCKET__SWITCH_ARM64
+#elif defined(__arm__) && (defined(__thumb2__) || !defined(__thumb__)) && !defined(_WIN32)
+#define ASOCKET__SWITCH ASOCKET__SWITCH_ARM
+#elif defined(__i386__) && !defined(_WIN32)
+#define ASOCKET__SWITCH ASOCKET__SWITCH_I386
+#elif defined(__riscv) && __riscv_xlen == 64 && !defined(__riscv_float_abi_single)
+#define ASOCKET__SWITCH ASOCKET__SWITCH_RISCV64
+#elif defined(__s390x__)
+#define ASOCKET__SWITCH ASOCKET__SWITCH_S390X
+#elif defined(__linux__) && !defined(__GLIBC__)
+#error "asocket.h: no switch of stacks for this processor: define ASOCKET_NO_COROUTINES"
 #else
 #define ASOCKET__SWITCH ASOCKET__SWITCH_UCONTEXT
 #endif
+
+// A program compiled like this may find itself with a shadow stack: see >>switch.
+#if ASOCKET__SWITCH == ASOCKET__SWITCH_X64 && defined(__CET__) && defined(__GLIBC__)
+#define ASOCKET__SHADOW ((__CET__ & 2) != 0)
+#elif ASOCKET__SWITCH == ASOCKET__SWITCH_ARM64 && defined(__ARM_FEATURE_GCS_DEFAULT) && \
+    defined(__GLIBC__)
+#define ASOCKET__SHADOW 1
+#else
+#define ASOCKET__SHADOW 0
+#endif
+#define ASOCKET__CONTEXTS (ASOCKET__SHADOW || ASOCKET__SWITCH == ASOCKET__SWITCH_UCONTEXT)
 
 #if defined(__SANITIZE_ADDRESS__)
 #define ASOCKET__ASAN 1
@@ -1065,7 +1091,7 @@ ASOCKET_API int asocket_peer_credentials(const asocket *socket, asocket_credenti
 #if ASOCKET__KQUEUE
 #include <sys/event.h>
 #endif
-#if ASOCKET__SWITCH == ASOCKET__SWITCH_UCONTEXT
+#if ASOCKET__CONTEXTS
 #include <ucontext.h>
 #endif
 #if ASOCKET__EXCEPTIONS
@@ -1221,10 +1247,6 @@ typedef struct asocket__task { // a coroutine, at the top of its stack; or the c
     void *argument;
     asocket *socket; // closed when function returns
     asocket__failure failure;
-#if ASOCKET__SWITCH == ASOCKET__SWITCH_UCONTEXT
-    ucontext_t context;
-    void (*entry)(struct asocket__task *task);
-#endif
 #if ASOCKET__ASAN
     void *fake_stack;
     const void *stack_bottom;
@@ -2573,41 +2595,48 @@ static void asocket__rest(int64_t timeout)
 // neither MXCSR nor the x87 control word are kept (four times the cost; a coroutine that changes the
 // rounding mode must restore it before it waits).
 
-#if ASOCKET__SWITCH == ASOCKET__SWITCH_X64
-
-// Where a new stack begins: it holds the task and the function to call with it.
-__asm__(".text\n"
-        ".p2align 4\n"
+// What begins and ends a function in assembly: one copy in the program, seen by nobody outside.
 #ifdef __APPLE__
-        ".private_extern _asocket__entry\n"
-        ".weak_definition _asocket__entry\n"
-        "_asocket__entry:\n"
+#define ASOCKET__BEGIN(name) \
+    ".p2align 4\n.private_extern _" name "\n.weak_definition _" name "\n_" name ":\n"
+#define ASOCKET__END(name) ""
 #else
-        ".weak asocket__entry\n"
-        ".hidden asocket__entry\n"
-        ".type asocket__entry,@function\n"
-        "asocket__entry:\n"
+#define ASOCKET__BEGIN(name) \
+    ".p2align 4\n.weak " name "\n.hidden " name "\n.type " name ",%function\n" name ":\n"
+#define ASOCKET__END(name) ".size " name ",.-" name "\n"
 #endif
-        ".cfi_startproc\n"
-        ".cfi_undefined rip\n" // the unwinder stops here
-        "popq %rdi\n"
-        "popq %rax\n"
-        "pushq $0\n"
-        ".byte 0x3e\n" // notrack: the function may begin with no endbr64
-        "jmp *%rax\n"
-        ".cfi_endproc\n"
-#ifndef __APPLE__
-        ".size asocket__entry,.-asocket__entry\n"
-#endif
-);
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-void asocket__entry(void);
+void asocket__entry(void); // where a new stack begins: calls main(task); the unwinder stops here
+void asocket__swap(void **save, void *load);
 #ifdef __cplusplus
 }
 #endif
+
+#if ASOCKET__SWITCH == ASOCKET__SWITCH_X64
+
+#if defined(__CET__) && (__CET__ & 1)
+#define ASOCKET__PAD "endbr64\n\t" // where an indirect branch may land
+#else
+#define ASOCKET__PAD ""
+#endif
+
+// The stack holds the task and the function to call with it.
+// clang-format off
+__asm__(".text\n"
+        ASOCKET__BEGIN("asocket__entry")
+        ".cfi_startproc\n"
+        ".cfi_undefined rip\n"
+        ASOCKET__PAD
+        "popq %rdi\n"
+        "popq %rax\n"
+        "pushq $0\n"
+        "jmp *%rax\n"
+        ".cfi_endproc\n"
+        ASOCKET__END("asocket__entry"));
+// clang-format on
 
 // Makes `stack_pointer` such that the first swap to it calls main(task) on the empty stack.
 static void asocket__swap_prepare(asocket__task *task, char *stack, size_t size,
@@ -2651,10 +2680,8 @@ static inline __attribute__((always_inline)) void asocket__swap_into(asocket__ta
                          "popq %%rbx\n\t"
                          "popq %%rbp\n\t"
                          "popq %%rax\n\t"
-                         ".byte 0x3e\n\t" // notrack
                          "jmp *%%rax\n"
-                         "1:\n\t"
-                         "leaq 128(%%rsp), %%rsp"
+                         "1:\n\t" ASOCKET__PAD "leaq 128(%%rsp), %%rsp"
                          : "+D"(save), "+S"(load)
                          :
                          : "rax", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
@@ -2666,18 +2693,11 @@ static inline __attribute__((always_inline)) void asocket__swap_into(asocket__ta
 
 #elif ASOCKET__SWITCH == ASOCKET__SWITCH_ARM64
 
+enum { ASOCKET__FRAME = 20, ASOCKET__AT_TASK = 0, ASOCKET__AT_MAIN = 1, ASOCKET__AT_ENTRY = 11 };
+
+// clang-format off
 __asm__(".text\n"
-        ".p2align 4\n"
-#ifdef __APPLE__
-        ".private_extern _asocket__swap\n"
-        ".weak_definition _asocket__swap\n"
-        "_asocket__swap:\n"
-#else
-        ".weak asocket__swap\n"
-        ".hidden asocket__swap\n"
-        ".type asocket__swap,%function\n"
-        "asocket__swap:\n"
-#endif
+        ASOCKET__BEGIN("asocket__swap")
         ".cfi_startproc\n"
         "hint #34\n" // bti c
         "sub sp, sp, #160\n"
@@ -2707,49 +2727,200 @@ __asm__(".text\n"
         "add sp, sp, #160\n"
         "ret\n"
         ".cfi_endproc\n"
-        ".p2align 4\n"
-#ifdef __APPLE__
-        ".private_extern _asocket__entry\n"
-        ".weak_definition _asocket__entry\n"
-        "_asocket__entry:\n"
-#else
-        ".size asocket__swap,.-asocket__swap\n"
-        ".weak asocket__entry\n"
-        ".hidden asocket__entry\n"
-        ".type asocket__entry,%function\n"
-        "asocket__entry:\n"
-#endif
+        ASOCKET__END("asocket__swap")
+        ASOCKET__BEGIN("asocket__entry")
         ".cfi_startproc\n"
-        ".cfi_undefined x30\n" // the unwinder stops here
+        ".cfi_undefined x30\n"
         "mov x0, x19\n"
         "mov x16, x20\n" // x16: what a branch to a function under BTI must use
         "mov x29, #0\n"
         "mov x30, #0\n"
         "br x16\n"
         ".cfi_endproc\n"
-#ifndef __APPLE__
-        ".size asocket__entry,.-asocket__entry\n"
-#endif
-);
+        ASOCKET__END("asocket__entry"));
+// clang-format on
 
-#ifdef __cplusplus
-extern "C" {
+#elif ASOCKET__SWITCH == ASOCKET__SWITCH_ARM
+
+#ifdef __thumb__
+#define ASOCKET__THUMB ".thumb\n.thumb_func\n"
+#else
+#define ASOCKET__THUMB ".arm\n"
 #endif
-void asocket__swap(void **save, void *load);
-void asocket__entry(void);
-#ifdef __cplusplus
-}
+#if defined(__ARM_FP) && !defined(__SOFTFP__)
+#define ASOCKET__VPUSH "vpush {d8-d15}\n"
+#define ASOCKET__VPOP  "vpop {d8-d15}\n"
+enum { ASOCKET__FRAME = 26, ASOCKET__AT_TASK = 17, ASOCKET__AT_MAIN = 18, ASOCKET__AT_ENTRY = 25 };
+#else
+#define ASOCKET__VPUSH ""
+#define ASOCKET__VPOP  ""
+enum { ASOCKET__FRAME = 10, ASOCKET__AT_TASK = 1, ASOCKET__AT_MAIN = 2, ASOCKET__AT_ENTRY = 9 };
 #endif
 
+// clang-format off
+__asm__(".text\n"
+        ".syntax unified\n"
+        ASOCKET__THUMB
+        ASOCKET__BEGIN("asocket__swap")
+        "push {r3-r11, lr}\n" // r3: for the stack's alignment
+        ASOCKET__VPUSH
+        "mov r12, sp\n"
+        "str r12, [r0]\n"
+        "mov sp, r1\n"
+        ASOCKET__VPOP
+        "pop {r3-r11, pc}\n"
+        ASOCKET__END("asocket__swap")
+        ASOCKET__THUMB
+        ASOCKET__BEGIN("asocket__entry")
+        ".fnstart\n"
+        ".cantunwind\n"
+        "mov r0, r4\n"
+        "mov lr, #0\n"
+        "bx r5\n"
+        ".fnend\n"
+        ASOCKET__END("asocket__entry"));
+// clang-format on
+
+#elif ASOCKET__SWITCH == ASOCKET__SWITCH_I386
+
+enum { ASOCKET__FRAME = 10, ASOCKET__AT_ENTRY = 4, ASOCKET__AT_MAIN = 5, ASOCKET__AT_TASK = 6 };
+
+// Left by a jump: after a ret the return predictor would be wrong. The stack holds the function to
+// call, and the task in the place of its argument.
+// clang-format off
+__asm__(".text\n"
+        ASOCKET__BEGIN("asocket__swap")
+        ".cfi_startproc\n"
+        "movl 4(%esp), %eax\n"
+        "movl 8(%esp), %edx\n"
+        "pushl %ebp\n"
+        "pushl %ebx\n"
+        "pushl %esi\n"
+        "pushl %edi\n"
+        "movl %esp, (%eax)\n"
+        "movl %edx, %esp\n"
+        "popl %edi\n"
+        "popl %esi\n"
+        "popl %ebx\n"
+        "popl %ebp\n"
+        "popl %ecx\n"
+        ".byte 0x3e\n" // notrack: there is no landing pad behind a call
+        "jmp *%ecx\n"
+        ".cfi_endproc\n"
+        ASOCKET__END("asocket__swap")
+        ASOCKET__BEGIN("asocket__entry")
+        ".cfi_startproc\n"
+        ".cfi_undefined eip\n"
+        "popl %eax\n"
+        "pushl $0\n"
+        "jmp *%eax\n"
+        ".cfi_endproc\n"
+        ASOCKET__END("asocket__entry"));
+// clang-format on
+
+#elif ASOCKET__SWITCH == ASOCKET__SWITCH_RISCV64
+
+enum { ASOCKET__FRAME = 26, ASOCKET__AT_ENTRY = 0, ASOCKET__AT_TASK = 2, ASOCKET__AT_MAIN = 3 };
+
+// clang-format off
+#define ASOCKET__MOVE(operation)                                                                 \
+    operation " ra, 0(sp)\n"                                                                     \
+    operation " s0, 8(sp)\n" operation " s1, 16(sp)\n" operation " s2, 24(sp)\n"                 \
+    operation " s3, 32(sp)\n" operation " s4, 40(sp)\n" operation " s5, 48(sp)\n"                \
+    operation " s6, 56(sp)\n" operation " s7, 64(sp)\n" operation " s8, 72(sp)\n"                \
+    operation " s9, 80(sp)\n" operation " s10, 88(sp)\n" operation " s11, 96(sp)\n"
+#ifdef __riscv_float_abi_double
+#define ASOCKET__MOVE_FLOATS(operation)                                                          \
+    operation " fs0, 104(sp)\n" operation " fs1, 112(sp)\n" operation " fs2, 120(sp)\n"          \
+    operation " fs3, 128(sp)\n" operation " fs4, 136(sp)\n" operation " fs5, 144(sp)\n"          \
+    operation " fs6, 152(sp)\n" operation " fs7, 160(sp)\n" operation " fs8, 168(sp)\n"          \
+    operation " fs9, 176(sp)\n" operation " fs10, 184(sp)\n" operation " fs11, 192(sp)\n"
+#else
+#define ASOCKET__MOVE_FLOATS(operation)
+#endif
+
+__asm__(".text\n"
+        ASOCKET__BEGIN("asocket__swap")
+        ".cfi_startproc\n"
+        "addi sp, sp, -208\n"
+        ASOCKET__MOVE("sd")
+        ASOCKET__MOVE_FLOATS("fsd")
+        "sd sp, 0(a0)\n"
+        "mv sp, a1\n"
+        ASOCKET__MOVE("ld")
+        ASOCKET__MOVE_FLOATS("fld")
+        "addi sp, sp, 208\n"
+        "ret\n"
+        ".cfi_endproc\n"
+        ASOCKET__END("asocket__swap")
+        ASOCKET__BEGIN("asocket__entry")
+        ".cfi_startproc\n"
+        ".cfi_undefined ra\n"
+        "mv a0, s1\n"
+        "li ra, 0\n"
+        "jr s2\n"
+        ".cfi_endproc\n"
+        ASOCKET__END("asocket__entry"));
+// clang-format on
+
+#elif ASOCKET__SWITCH == ASOCKET__SWITCH_S390X
+
+enum { ASOCKET__FRAME = 28, ASOCKET__AT_TASK = 14, ASOCKET__AT_MAIN = 15, ASOCKET__AT_ENTRY = 22 };
+
+// A function may save registers in the first 160 bytes of its caller's frame.
+// clang-format off
+__asm__(".text\n"
+        ASOCKET__BEGIN("asocket__swap")
+        ".cfi_startproc\n"
+        "stmg %r6, %r14, 48(%r15)\n"
+        "aghi %r15, -64\n"
+        "std %f8, 0(%r15)\n"
+        "std %f9, 8(%r15)\n"
+        "std %f10, 16(%r15)\n"
+        "std %f11, 24(%r15)\n"
+        "std %f12, 32(%r15)\n"
+        "std %f13, 40(%r15)\n"
+        "std %f14, 48(%r15)\n"
+        "std %f15, 56(%r15)\n"
+        "stg %r15, 0(%r2)\n"
+        "lgr %r15, %r3\n"
+        "ld %f8, 0(%r15)\n"
+        "ld %f9, 8(%r15)\n"
+        "ld %f10, 16(%r15)\n"
+        "ld %f11, 24(%r15)\n"
+        "ld %f12, 32(%r15)\n"
+        "ld %f13, 40(%r15)\n"
+        "ld %f14, 48(%r15)\n"
+        "ld %f15, 56(%r15)\n"
+        "aghi %r15, 64\n"
+        "lmg %r6, %r14, 48(%r15)\n"
+        "br %r14\n"
+        ".cfi_endproc\n"
+        ASOCKET__END("asocket__swap")
+        ASOCKET__BEGIN("asocket__entry")
+        ".cfi_startproc\n"
+        ".cfi_undefined r14\n"
+        "lgr %r2, %r6\n"
+        "lghi %r14, 0\n"
+        "br %r7\n"
+        ".cfi_endproc\n"
+        ASOCKET__END("asocket__entry"));
+// clang-format on
+
+#endif
+
+#if ASOCKET__SWITCH > ASOCKET__SWITCH_X64 && ASOCKET__SWITCH < ASOCKET__SWITCH_UCONTEXT
+
+// A frame as asocket__swap leaves one, which returns to asocket__entry with main and the task.
 static void asocket__swap_prepare(asocket__task *task, char *stack, size_t size,
                                   void (*main)(asocket__task *))
 {
-    uintptr_t *frame = (uintptr_t *)(void *)(stack + (size & ~(size_t)15)) - 20;
+    uintptr_t *frame = (uintptr_t *)(void *)(stack + (size & ~(size_t)15)) - ASOCKET__FRAME;
 
-    memset(frame, 0, 160);
-    frame[0] = (uintptr_t)task;            // x19
-    frame[1] = (uintptr_t)main;            // x20
-    frame[11] = (uintptr_t)asocket__entry; // x30
+    memset(frame, 0, ASOCKET__FRAME * sizeof *frame);
+    frame[ASOCKET__AT_TASK] = (uintptr_t)task;
+    frame[ASOCKET__AT_MAIN] = (uintptr_t)main;
+    frame[ASOCKET__AT_ENTRY] = (uintptr_t)asocket__entry;
     task->stack_pointer = frame;
 }
 
@@ -2758,40 +2929,94 @@ static void asocket__swap_into(asocket__task *task, asocket__task *from)
     asocket__swap(&from->stack_pointer, task->stack_pointer);
 }
 
+#endif
+
+#if ASOCKET__CONTEXTS
+
+// A context lies on its own stack: at the high end until it first runs, then where it was left.
+static void asocket__context_entry(unsigned task_high, unsigned task_low, unsigned main_high,
+                                   unsigned main_low)
+{
+    uintptr_t task = (uintptr_t)task_low, main = (uintptr_t)main_low; // makecontext passes ints
+
+    if (sizeof task > sizeof task_low) {
+        task |= (uintptr_t)((uint64_t)task_high << 32);
+        main |= (uintptr_t)((uint64_t)main_high << 32);
+    }
+    ((void (*)(asocket__task *))main)((asocket__task *)task);
+}
+
+static void asocket__context_prepare(asocket__task *task, char *stack, size_t size,
+                                     void (*main)(asocket__task *))
+{
+    size_t below = (size - sizeof(ucontext_t)) & ~(size_t)63;
+    ucontext_t *context = (ucontext_t *)(void *)(stack + below);
+    uint64_t address = (uint64_t)(uintptr_t)task, function = (uint64_t)(uintptr_t)main;
+
+    (void)getcontext(context);
+    context->uc_stack.ss_sp = stack;
+    context->uc_stack.ss_size = below;
+    context->uc_link = NULL;
+    makecontext(context, (void (*)(void))asocket__context_entry, 4, (unsigned)(address >> 32),
+                (unsigned)address, (unsigned)(function >> 32), (unsigned)function);
+    task->stack_pointer = context;
+}
+
+static void asocket__context_into(asocket__task *task, asocket__task *from)
+{
+    ucontext_t here;
+
+    from->stack_pointer = &here;
+    (void)swapcontext(&here, (ucontext_t *)task->stack_pointer);
+}
+
+#endif
+
+// A shadow stack keeps return addresses apart from the stack. Where one is on, which no program is
+// told before it runs, only the C library can switch it along: each switch asks.
+#if ASOCKET__SHADOW
+
+#if ASOCKET__SWITCH == ASOCKET__SWITCH_X64
+static inline bool asocket__shadow_stack(void)
+{
+    uintptr_t pointer = 0;
+
+    __asm__ __volatile__("rdsspq %0" : "+r"(pointer)); // does nothing without one
+    return pointer != 0;
+}
+#else
+static inline bool asocket__shadow_stack(void)
+{
+    register uintptr_t off __asm__("x16") = 1;
+
+    __asm__ __volatile__("hint #40" : "+r"(off)); // chkfeat x16
+    return !off;
+}
+#endif
+
+static void asocket__switch_prepare(asocket__task *task, char *stack, size_t size,
+                                    void (*main)(asocket__task *))
+{
+    if (asocket__shadow_stack())
+        asocket__context_prepare(task, stack, size, main);
+    else
+        asocket__swap_prepare(task, stack, size, main);
+}
+
+static inline void asocket__switch_into(asocket__task *task, asocket__task *from)
+{
+    if (ASOCKET__UNLIKELY(asocket__shadow_stack()))
+        asocket__context_into(task, from);
+    else
+        asocket__swap_into(task, from);
+}
+
 #elif ASOCKET__SWITCH == ASOCKET__SWITCH_UCONTEXT
-
-// makecontext passes ints: the pointer goes in two halves.
-static void asocket__swap_entry(unsigned high, unsigned low)
-{
-    uintptr_t address = (uintptr_t)low;
-    asocket__task *task;
-
-    if (sizeof address > sizeof low)
-        address |= (uintptr_t)((uint64_t)high << 32);
-    task = (asocket__task *)address;
-    task->entry(task);
-}
-
-static void asocket__swap_prepare(asocket__task *task, char *stack, size_t size,
-                                  void (*main)(asocket__task *))
-{
-    uint64_t address = (uint64_t)(uintptr_t)task;
-
-    (void)getcontext(&task->context);
-    task->context.uc_stack.ss_sp = stack;
-    task->context.uc_stack.ss_size = size;
-    task->context.uc_link = NULL;
-    task->entry = main;
-    task->stack_pointer = task; // only to be prefetched
-    makecontext(&task->context, (void (*)(void))asocket__swap_entry, 2, (unsigned)(address >> 32),
-                (unsigned)address);
-}
-
-static void asocket__swap_into(asocket__task *task, asocket__task *from)
-{
-    (void)swapcontext(&from->context, &task->context);
-}
-
+#define asocket__switch_prepare asocket__context_prepare
+#define asocket__switch_into    asocket__context_into
+#else
+#define asocket__switch_prepare asocket__swap_prepare
+#define asocket__switch_into    asocket__swap_into
 #endif
 
 #if ASOCKET__COROUTINES
@@ -2898,7 +3123,7 @@ static void asocket__switch_to(asocket__task *task, asocket__task *from, bool dy
     asocket__exceptions_swap(task, from);
     asocket__asan_leave(task, from, dying);
     asocket__tsan_leave(task);
-    asocket__swap_into(task, from);
+    asocket__switch_into(task, from);
     asocket__asan_enter(from);
 }
 
@@ -4580,11 +4805,7 @@ enum { ASOCKET__GUARD_UNKNOWN, ASOCKET__GUARD_MADVISE, ASOCKET__GUARD_MPROTECT }
 // Emulators answer 0 to an madvise they do not know: a real guard makes the kernel refuse to read.
 static bool asocket__guard_is_real(const char *page)
 {
-    struct timespec time;
-
-    memset(&time, 0, sizeof time);
-    return ASOCKET_SYS(nanosleep)((const struct timespec *)(const void *)page, &time) < 0 &&
-           errno == EFAULT;
+    return ASOCKET_SYS(access)(page, F_OK) < 0 && errno == EFAULT;
 }
 
 static int asocket__guard_choose(asocket_selector *selector, char *page)
@@ -4848,7 +5069,7 @@ static asocket__task *asocket__launch(asocket_selector *selector, asocket__task 
     low += selector->guard_size;
     asocket__asan_stack(task, low, (size_t)((char *)task - low));
     asocket__tsan_start(task);
-    asocket__swap_prepare(task, low, (size_t)((char *)task - low), asocket__coroutine_main);
+    asocket__switch_prepare(task, low, (size_t)((char *)task - low), asocket__coroutine_main);
     task->state = ASOCKET__READY;
     asocket__list_append(&selector->ready, &task->link);
     return task;
@@ -10299,7 +10520,7 @@ ptrdiff_t asocket_peek(asocket_read_channel *in, const char **bytes, size_t mini
         asocket__ring_straighten(in->ring);
     length = asocket__ring_piece(in->ring, 0, &at);
     *bytes = at;
-    return length < in->ring->visible ? length : in->ring->visible;
+    return (ptrdiff_t)(length < in->ring->visible ? length : in->ring->visible);
 }
 
 int asocket_consume(asocket_read_channel *in, size_t count)

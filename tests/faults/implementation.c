@@ -668,6 +668,7 @@ int fault_eventfd(unsigned count, int flags)
 /* --- time ------------------------------------------------------------------------------------- */
 
 int fault_clock_gettime(clockid_t clock, struct timespec *now);
+int fault_access(const char *path, int mode);
 int fault_nanosleep(const struct timespec *time, struct timespec *left);
 int fault_epoll_create1(int flags);
 int fault_epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event);
@@ -702,14 +703,21 @@ static int64_t seam_nanoseconds(const struct timespec *time)
     return time ? (int64_t)time->tv_sec * 1000000000 + time->tv_nsec : -1;
 }
 
+int fault_access(const char *path, int mode)
+{
+    int fault = seam_fault(SEAM_access, "", 0);
+
+    return fault > 0 ? seam_answer(fault) : fault == SEAM_ZERO ? 0 : access(path, mode);
+}
+
 int fault_nanosleep(const struct timespec *time, struct timespec *left)
 {
     int fault = seam_fault(SEAM_nanosleep, "", 0);
 
     if (fault > 0)
         return seam_answer(fault);
-    if (fault == SEAM_ZERO || left)
-        return fault ? 0 : nanosleep(time, left); /* not to sleep: is `time` a guard page? */
+    if (fault == SEAM_ZERO)
+        return 0;
     if (seam_real_time)
         return nanosleep(time, left);
     seam.now += seam_nanoseconds(time);

@@ -18,7 +18,7 @@
    in implementation.c, and rows in the table. */
 /* clang-format off */
 #define SEAM_FUNCTIONS(X) \
-    X(accept4) X(bind) X(clock_gettime) X(close) X(connect) X(epoll_create1) X(epoll_ctl) \
+    X(accept4) X(access) X(bind) X(clock_gettime) X(close) X(connect) X(epoll_create1) X(epoll_ctl) \
     X(epoll_wait) X(eventfd) X(fcntl) X(free) X(freeaddrinfo) X(fstat) X(getaddrinfo) \
     X(getpeername) X(getsockname) X(getsockopt) X(if_nametoindex) X(listen) X(lstat) \
     X(madvise) X(malloc) X(mmap) X(mprotect) X(munmap) X(nanosleep) X(pipe) X(ppoll) \
