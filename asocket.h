@@ -1445,13 +1445,14 @@ typedef struct asocket__backend { // the contract of every backend; see >>epoll
 
 struct asocket_selector {
     const asocket__backend *backend;
-    asocket__task *current; // the coroutine that runs, or NULL
-    asocket__task *outside; // stands for the code outside of coroutines
-    asocket__link ready;    // coroutines to resume
-    asocket *serve;         // sockets whose background work can go on
-    asocket *serving;       // the rest of those that this turn serves
-    uint32_t guests;        // callbacks that run, one inside of the other
-    asocket **chunks;       // all sockets, ASOCKET__CHUNK each
+    asocket__task *self;    // who runs: a coroutine, or
+    asocket__task *outside; // what stands for the code outside of coroutines
+    asocket_statistics statistics;
+    asocket__link ready; // coroutines to resume
+    asocket *serve;      // sockets whose background work can go on
+    asocket *serving;    // the rest of those that this turn serves
+    uint32_t guests;     // callbacks that run, one inside of the other
+    asocket **chunks;    // all sockets, ASOCKET__CHUNK each
     uint32_t chunk_count, chunk_capacity, socket_count, quarantined;
     asocket__link closed_sockets; // the last ASOCKET__QUARANTINE
     asocket__link free_sockets;   // those before
@@ -1494,7 +1495,6 @@ struct asocket_selector {
     pthread_t owner;
 #endif
     asocket__task root, ends; // ends: stands for whoever launched the ends of layers
-    asocket_statistics statistics;
     char message[320];
 #if ASOCKET__EPOLL
     struct {
@@ -1527,7 +1527,7 @@ static void *asocket__allocate(asocket_selector *selector, size_t size)
     return block;
 }
 
-static void asocket__release(asocket_selector *selector, void *block, size_t size)
+static ASOCKET__NOINLINE void asocket__release(asocket_selector *selector, void *block, size_t size)
 {
     const asocket_allocator *a = &selector->allocator;
 
@@ -1743,7 +1743,7 @@ static int64_t asocket__heap_next(asocket__heap *heap)
 // >>error
 // System errors become statuses in one place; failures are noted in 100 bytes and told on request.
 
-static int asocket__status_of(int error)
+static ASOCKET__NOINLINE int asocket__status_of(int error)
 {
     switch (error) {
     case EPIPE:
@@ -1808,7 +1808,7 @@ static int asocket__status_of(int error)
 // Who calls: the running coroutine, or what stands for the code outside.
 static asocket__task *asocket__self(const asocket_selector *selector)
 {
-    return selector->current ? selector->current : selector->outside;
+    return selector->self;
 }
 
 static asocket__failure *asocket__note(asocket_selector *selector, int status,
@@ -1825,8 +1825,8 @@ static asocket__failure *asocket__note(asocket_selector *selector, int status,
     return failure;
 }
 
-static int asocket__fail(asocket_selector *selector, int status, const char *operation,
-                         const char *detail)
+static ASOCKET__NOINLINE int asocket__fail(asocket_selector *selector, int status,
+                                           const char *operation, const char *detail)
 {
     asocket__note(selector, status, operation)->detail = detail;
     return status;
@@ -1853,8 +1853,9 @@ static void asocket__note_path(asocket__failure *failure, const asocket__endpoin
     failure->text[length] = 0;
 }
 
-static int asocket__fail_at(asocket_selector *selector, int status, int system,
-                            const char *operation, const asocket__endpoint *endpoint)
+static ASOCKET__NOINLINE int asocket__fail_at(asocket_selector *selector, int status, int system,
+                                              const char *operation,
+                                              const asocket__endpoint *endpoint)
 {
     asocket__failure *failure = asocket__note(selector, status, operation);
 
@@ -1866,8 +1867,9 @@ static int asocket__fail_at(asocket_selector *selector, int status, int system,
     return status;
 }
 
-static int asocket__fail_text(asocket_selector *selector, int status, const char *operation,
-                              const char *text, const char *detail)
+static ASOCKET__NOINLINE int asocket__fail_text(asocket_selector *selector, int status,
+                                                const char *operation, const char *text,
+                                                const char *detail)
 {
     asocket__failure *failure = asocket__note(selector, status, operation);
     size_t length = strlen(text);
@@ -1888,7 +1890,7 @@ typedef struct asocket__text { // a cursor over characters, or a writer that cou
     const char *at, *end;
 } asocket__text;
 
-static bool asocket__text_take(asocket__text *text, char c)
+static ASOCKET__NOINLINE bool asocket__text_take(asocket__text *text, char c)
 {
     if (text->at == text->end || *text->at != c)
         return false;
@@ -2084,7 +2086,7 @@ typedef struct asocket__writer {
     size_t size, length;
 } asocket__writer;
 
-static void asocket__put(asocket__writer *writer, char c)
+static ASOCKET__NOINLINE void asocket__put(asocket__writer *writer, char c)
 {
     if (writer->length + 1 < writer->size)
         writer->buffer[writer->length] = c;
@@ -2097,7 +2099,8 @@ static void asocket__put_text(asocket__writer *writer, const char *text)
         asocket__put(writer, *text++);
 }
 
-static void asocket__put_number(asocket__writer *writer, unsigned value, unsigned base)
+static ASOCKET__NOINLINE void asocket__put_number(asocket__writer *writer, unsigned value,
+                                                  unsigned base)
 {
     char digits[12];
     int count = 0;
@@ -3159,7 +3162,7 @@ static void asocket__children_pass_on(asocket__task *task, asocket__task *parent
 }
 
 // Ends a task's wait with a result; the first one to come counts.
-static void asocket__wake(asocket__task *task, int result)
+static ASOCKET__NOINLINE void asocket__wake(asocket__task *task, int result)
 {
     if (task->state != ASOCKET__PARKED)
         return;
@@ -3970,7 +3973,8 @@ static int asocket__ring_attach_large(asocket_selector *selector, asocket__ring 
 }
 
 // Drops what is kept and gives the block back; `capacity` is the channel's own.
-static void asocket__ring_detach(asocket_selector *selector, asocket__ring *ring, uint32_t capacity)
+static ASOCKET__NOINLINE void asocket__ring_detach(asocket_selector *selector, asocket__ring *ring,
+                                                   uint32_t capacity)
 {
     if (!ring->data)
         return;
@@ -4119,7 +4123,7 @@ static void asocket__socket_closed(asocket *socket)
 }
 
 // The descriptor did not come: nobody has seen the handle.
-static void asocket__socket_unused(asocket *socket)
+static ASOCKET__NOINLINE void asocket__socket_unused(asocket *socket)
 {
     asocket_selector *selector = socket->selector;
 
@@ -4579,7 +4583,7 @@ static void asocket__close_release(asocket *socket)
 }
 
 // The last step. The socket keeps its addresses and waits until its memory may serve again.
-static void asocket__close_finish(asocket *socket)
+static ASOCKET__NOINLINE void asocket__close_finish(asocket *socket)
 {
     asocket__close_release(socket);
     asocket__socket_closed(socket);
@@ -5078,10 +5082,10 @@ static asocket__task *asocket__launch(asocket_selector *selector, asocket__task 
 static void asocket__resume(asocket_selector *selector, asocket__task *task)
 {
     task->state = ASOCKET__RUNNING;
-    selector->current = task;
+    selector->self = task;
     asocket__tsan_here(selector->outside);
     asocket__switch_to(task, selector->outside, false);
-    selector->current = NULL;
+    selector->self = selector->outside;
     if (task->state != ASOCKET__DONE)
         return;
     asocket__tsan_end(task);
@@ -5167,7 +5171,7 @@ static bool asocket__owned(const asocket_selector *selector)
 
 // The thread that the selector belongs to: the first one in; while nobody runs the loop, another may
 // take it over. Nothing is noted otherwise: the note is the owner's.
-static bool asocket__here(const asocket_selector *selector)
+static ASOCKET__NOINLINE bool asocket__here(const asocket_selector *selector)
 {
     if (ASOCKET__LIKELY(asocket__owned(selector) && *selector->alive))
         return true;
@@ -5515,11 +5519,11 @@ static void asocket__call(asocket_selector *selector, asocket_function *function
     asocket__task_init(selector, &guest);
     guest.outside = 1;
     guest.cancelled = selector->destroying;
-    selector->outside = &guest;
+    selector->self = selector->outside = &guest;
     selector->guests++;
     function(selector, argument);
     selector->guests--;
-    selector->outside = outside;
+    selector->self = selector->outside = outside;
     asocket__heap_remove(&selector->heap, &guest.timer);
     asocket__children_pass_on(&guest, &selector->root);
 }
@@ -5749,7 +5753,7 @@ static void asocket__park_outside(asocket_selector *selector, asocket__task *tas
 }
 
 // Parks the caller until somebody wakes it or `until`: what the waker said, or ASOCKET_ETIMEDOUT.
-static inline int asocket__park(asocket_selector *selector, asocket__task *task, int64_t until)
+static inline int asocket__park_here(asocket_selector *selector, asocket__task *task, int64_t until)
 {
     if (ASOCKET__UNLIKELY(task->cancelled))
         return ASOCKET_ECANCELED;
@@ -5766,6 +5770,12 @@ static inline int asocket__park(asocket_selector *selector, asocket__task *task,
     asocket__park_outside(selector, task);
     task->state = ASOCKET__RUNNING;
     return task->result;
+}
+
+static ASOCKET__NOINLINE int asocket__park(asocket_selector *selector, asocket__task *task,
+                                           int64_t until)
+{
+    return asocket__park_here(selector, task, until);
 }
 
 #if ASOCKET__COROUTINES
@@ -5912,7 +5922,7 @@ static ASOCKET__NOINLINE int asocket__wait_socket(asocket *socket, int side)
             status = selector->backend->arm(selector, socket, 1 << side);
         if (!status && !(socket->ready & (1 << side))) {
             socket->waiter[side] = task;
-            status = asocket__park(selector, task, until);
+            status = asocket__park_here(selector, task, until);
             socket->waiter[side] = NULL;
             if (socket->state != ASOCKET__OPEN)
                 status = ASOCKET_ECLOSED;
@@ -6819,7 +6829,8 @@ static int asocket__host_lookup(asocket_selector *selector, const char *host,
 // Reading: the ring is filled by need, every call takes from it whole or not at all. A call that
 // may wait marks the channel as its own while it does, so that a second reader is told EBUSY.
 
-static int asocket__in_fail(const asocket_read_channel *in, int status, const char *operation)
+static ASOCKET__NOINLINE int asocket__in_fail(const asocket_read_channel *in, int status,
+                                              const char *operation)
 {
     (void)asocket__fail_at(in->selector, status, 0, operation,
                            in->socket ? &in->socket->remote : NULL);
@@ -7200,7 +7211,8 @@ static ptrdiff_t asocket__in_skip(asocket_read_channel *in, const char *delimite
 // >>writing
 // Appending to the ring, making room in it, sending past it.
 
-static int asocket__out_fail(asocket_write_channel *out, int status, const char *operation)
+static ASOCKET__NOINLINE int asocket__out_fail(asocket_write_channel *out, int status,
+                                               const char *operation)
 {
     (void)asocket__fail_at(out->selector, status, 0, operation,
                            out->socket ? &out->socket->remote : NULL);
@@ -7285,7 +7297,7 @@ static int asocket__layer_flush(asocket *layer, int flags)
 }
 
 // Until the kernel has all that the ring held; a pipe's reader sees it at once.
-static int asocket__out_flush(asocket_write_channel *out, int flags)
+static ASOCKET__NOINLINE int asocket__out_flush(asocket_write_channel *out, int flags)
 {
     int status = asocket__out_drain(out, flags);
 
@@ -8853,58 +8865,103 @@ bool asocket_ip_is_ipv4(const asocket_ip *ip)
     return ip && ip->family == 4;
 }
 
-// The first `bits` bits are those of `prefix`.
-static bool asocket__ip_begins(const asocket_ip *ip, int family, const char *prefix, int bits)
-{
-    uint8_t mask = (uint8_t)(0xff << (8 - bits % 8));
-    int whole = bits / 8;
+enum {
+    ASOCKET__IP_LOOPBACK,
+    ASOCKET__IP_MULTICAST,
+    ASOCKET__IP_PRIVATE,
+    ASOCKET__IP_LINK_LOCAL,
+    ASOCKET__IP_DOCUMENTATION,
+    ASOCKET__IP_BROADCAST
+};
 
-    if (!ip || ip->family != family || memcmp(ip->bytes, prefix, (size_t)whole))
-        return false;
-    return !(bits % 8) || (ip->bytes[whole] & mask) == ((uint8_t)prefix[whole] & mask);
+// The blocks that RFC 6890 and RFC 9637 set aside. An address is of the kind when its first bits
+// are the prefix's.
+static const struct asocket__ip_block {
+    uint8_t kind, family, bits, prefix[4];
+} asocket__ip_blocks[] = {
+    {ASOCKET__IP_LOOPBACK, 4, 8, {127, 0, 0, 0}},
+    {ASOCKET__IP_MULTICAST, 4, 4, {224, 0, 0, 0}},
+    {ASOCKET__IP_MULTICAST, 6, 8, {0xff, 0, 0, 0}},
+    {ASOCKET__IP_PRIVATE, 4, 8, {10, 0, 0, 0}},
+    {ASOCKET__IP_PRIVATE, 4, 12, {172, 16, 0, 0}},
+    {ASOCKET__IP_PRIVATE, 4, 16, {192, 168, 0, 0}},
+    {ASOCKET__IP_PRIVATE, 6, 7, {0xfc, 0, 0, 0}},
+    {ASOCKET__IP_LINK_LOCAL, 4, 16, {169, 254, 0, 0}},
+    {ASOCKET__IP_LINK_LOCAL, 6, 10, {0xfe, 0x80, 0, 0}},
+    {ASOCKET__IP_DOCUMENTATION, 4, 24, {192, 0, 2, 0}},
+    {ASOCKET__IP_DOCUMENTATION, 4, 24, {198, 51, 100, 0}},
+    {ASOCKET__IP_DOCUMENTATION, 4, 24, {203, 0, 113, 0}},
+    {ASOCKET__IP_DOCUMENTATION, 6, 32, {0x20, 0x01, 0x0d, 0xb8}},
+    {ASOCKET__IP_DOCUMENTATION, 6, 20, {0x3f, 0xff, 0, 0}},
+    {ASOCKET__IP_BROADCAST, 4, 32, {255, 255, 255, 255}},
+};
+
+static uint32_t asocket__ip_first(const uint8_t *bytes)
+{
+    return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
 }
 
-static const char asocket__zeros[] = "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1";
+static bool asocket__ip_is(const asocket_ip *ip, int kind)
+{
+    size_t i;
+
+    for (i = 0; ip && i < sizeof asocket__ip_blocks / sizeof *asocket__ip_blocks; i++) {
+        const struct asocket__ip_block *block = &asocket__ip_blocks[i];
+
+        if (block->kind == kind && block->family == ip->family &&
+            !((asocket__ip_first(ip->bytes) ^ asocket__ip_first(block->prefix)) >>
+              (32 - block->bits)))
+            return true;
+    }
+    return false;
+}
+
+// How many of the address's bytes, from the first, are 0; -1 when it is not of that family.
+static int asocket__ip_zeros(const asocket_ip *ip, int family)
+{
+    int i, size = family == 4 ? 4 : 16;
+
+    if (!ip || ip->family != family)
+        return -1;
+    for (i = 0; i < size && !ip->bytes[i]; i++) {
+    }
+    return i;
+}
 
 bool asocket_ip_is_loopback(const asocket_ip *ip)
 {
-    return asocket__ip_begins(ip, 4, "\177", 8) || asocket__ip_begins(ip, 6, asocket__zeros, 128);
+    return asocket__ip_is(ip, ASOCKET__IP_LOOPBACK) ||
+           (asocket__ip_zeros(ip, 6) == 15 && ip->bytes[15] == 1);
 }
 
 bool asocket_ip_is_multicast(const asocket_ip *ip)
 {
-    return asocket__ip_begins(ip, 4, "\340", 4) || asocket__ip_begins(ip, 6, "\377", 8);
+    return asocket__ip_is(ip, ASOCKET__IP_MULTICAST);
 }
 
 bool asocket_ip_is_private(const asocket_ip *ip)
 {
-    return asocket__ip_begins(ip, 4, "\12", 8) || asocket__ip_begins(ip, 4, "\254\20", 12) ||
-           asocket__ip_begins(ip, 4, "\300\250", 16) || asocket__ip_begins(ip, 6, "\374", 7);
+    return asocket__ip_is(ip, ASOCKET__IP_PRIVATE);
 }
 
 bool asocket_ip_is_link_local(const asocket_ip *ip)
 {
-    return asocket__ip_begins(ip, 4, "\251\376", 16) || asocket__ip_begins(ip, 6, "\376\200", 10);
+    return asocket__ip_is(ip, ASOCKET__IP_LINK_LOCAL);
 }
 
 bool asocket_ip_is_unspecified(const asocket_ip *ip)
 {
-    return asocket__ip_begins(ip, 4, asocket__zeros, 32) ||
-           (asocket__ip_begins(ip, 6, asocket__zeros, 120) && !ip->bytes[15]);
+    return asocket__ip_zeros(ip, 4) == 4 || asocket__ip_zeros(ip, 6) == 16;
 }
 
 bool asocket_ip_is_documentation(const asocket_ip *ip)
 {
-    return asocket__ip_begins(ip, 4, "\300\0\2", 24) ||
-           asocket__ip_begins(ip, 4, "\306\63\144", 24) ||
-           asocket__ip_begins(ip, 4, "\313\0\161", 24) ||
-           asocket__ip_begins(ip, 6, "\40\1\15\270", 32) ||
-           asocket__ip_begins(ip, 6, "\77\377\0", 20);
+    return asocket__ip_is(ip, ASOCKET__IP_DOCUMENTATION);
 }
 
 bool asocket_ip_is_broadcast(const asocket_ip *ip)
 {
-    return asocket__ip_begins(ip, 4, "\377\377\377\377", 32);
+    return asocket__ip_is(ip, ASOCKET__IP_BROADCAST);
 }
 
 bool asocket_ip_is_ipv4_mapped(const asocket_ip *ip)
@@ -8914,7 +8971,7 @@ bool asocket_ip_is_ipv4_mapped(const asocket_ip *ip)
 
 bool asocket_ip_is_ipv4_compatible(const asocket_ip *ip)
 {
-    return asocket__ip_begins(ip, 6, asocket__zeros, 96) && !asocket_ip_is_unspecified(ip) &&
+    return asocket__ip_zeros(ip, 6) >= 12 && !asocket_ip_is_unspecified(ip) &&
            !asocket_ip_is_loopback(ip);
 }
 
@@ -9096,7 +9153,7 @@ static void asocket__selector_init(asocket_selector *selector,
     asocket__list_init(&selector->pipes);
     asocket__list_init(&selector->dead_pipes);
     selector->layer_end = asocket__layer_end;
-    selector->outside = &selector->root;
+    selector->self = selector->outside = &selector->root;
     asocket__task_init(selector, &selector->root);
     selector->root.outside = 1;
     asocket__task_init(selector, &selector->ends);
@@ -9256,7 +9313,7 @@ static int asocket__loop_enter(asocket_selector *selector, const char *operation
 {
     if (!selector || !asocket__here(selector))
         return ASOCKET_EINVAL;
-    if (selector->current)
+    if (selector->self != selector->outside)
         return asocket__fail(selector, ASOCKET_EINVAL, operation, "called inside a coroutine");
     selector->turning++;
     return 0;
@@ -9451,7 +9508,9 @@ asocket_job asocket_launch_socket(asocket_selector *selector, asocket_function *
 
 asocket_job asocket_current(const asocket_selector *selector)
 {
-    return selector && selector->current ? asocket__job_of(selector, selector->current) : 0;
+    return selector && selector->self != selector->outside
+               ? asocket__job_of(selector, selector->self)
+               : 0;
 }
 
 int asocket_join(asocket_selector *selector, asocket_job job)
@@ -9464,7 +9523,7 @@ int asocket_join(asocket_selector *selector, asocket_job job)
     task = asocket__task_of(selector, job);
     if (!task)
         return ASOCKET_OK;
-    if (task == selector->current)
+    if (task == selector->self)
         return asocket__fail(selector, ASOCKET_EINVAL, "join", "a coroutine cannot join itself");
     status = asocket__wait_in(selector, &task->joiners, ASOCKET_FOREVER);
     return status ? asocket__fail(selector, status, "join", NULL) : ASOCKET_OK;
@@ -9664,8 +9723,9 @@ static uint32_t asocket__place_count(const asocket__place *place)
 }
 
 // The host and port that a caller gave: 0, or a status that is noted.
-static int asocket__host_check(const asocket_builder *builder, const char *operation,
-                               const char *host, int port, asocket__place *place)
+static ASOCKET__NOINLINE int asocket__host_check(const asocket_builder *builder,
+                                                 const char *operation, const char *host, int port,
+                                                 asocket__place *place)
 {
     int status = asocket__builder_check(builder, operation);
 
@@ -10096,8 +10156,9 @@ static int asocket__protocol_of(const asocket *socket)
     return socket->domain == AF_UNIX ? ASOCKET__UNIX : ASOCKET__TCP;
 }
 
-static int asocket__option_check(const asocket *socket, asocket_option option,
-                                 const char *operation, const asocket__option_row **row)
+static ASOCKET__NOINLINE int asocket__option_check(const asocket *socket, asocket_option option,
+                                                   const char *operation,
+                                                   const asocket__option_row **row)
 {
     int status = asocket__socket_check(socket, 255, operation);
 
@@ -10324,8 +10385,9 @@ ptrdiff_t asocket_read_full(asocket_read_channel *in, void *buffer, size_t size)
     return status ? status : (ptrdiff_t)size;
 }
 
-static ptrdiff_t asocket__read_search(asocket_read_channel *in, asocket__search *search,
-                                      size_t size, const char *operation)
+static ASOCKET__NOINLINE ptrdiff_t asocket__read_search(asocket_read_channel *in,
+                                                        asocket__search *search, size_t size,
+                                                        const char *operation)
 {
     ptrdiff_t length;
 
@@ -10454,43 +10516,39 @@ int asocket_read_byte(asocket_read_channel *in)
     return status ? status : byte;
 }
 
-// The first of `size` bytes counts most.
-static uint64_t asocket__big_endian(const uint8_t *bytes, int size)
+// Numbers of `size` bytes; of -size, when the first byte counts least.
+static ASOCKET__NOINLINE int asocket__read_number(asocket_read_channel *in, uint64_t *value,
+                                                  int size, const char *operation)
 {
-    uint64_t value = 0;
-    int i;
+    uint8_t bytes[8];
+    int i, count = size < 0 ? -size : size;
+    int status = asocket__read_exactly(in, value ? bytes : NULL, (size_t)count, operation);
+    uint64_t number = 0;
 
-    for (i = 0; i < size; i++)
-        value = value << 8 | bytes[i];
-    return value;
+    if (status)
+        return status;
+    for (i = 0; i < count; i++)
+        number = number << 8 | bytes[size < 0 ? count - 1 - i : i];
+    *value = number;
+    return 0;
 }
 
-static uint64_t asocket__little_endian(const uint8_t *bytes, int size)
-{
-    uint64_t value = 0;
-    int i;
-
-    for (i = size; i-- > 0;)
-        value = value << 8 | bytes[i];
-    return value;
-}
-
-#define ASOCKET__READ_NUMBER(name, type, order)                                                    \
-    int asocket_read_##name(asocket_read_channel *in, type *value)                                 \
-    {                                                                                              \
-        uint8_t bytes[sizeof(type)];                                                               \
-        int status = asocket__read_exactly(in, value ? bytes : NULL, sizeof bytes, "read_" #name); \
-                                                                                                   \
-        if (!status)                                                                               \
-            *value = (type)asocket__##order(bytes, (int)sizeof bytes);                             \
-        return status;                                                                             \
+#define ASOCKET__READ_NUMBER(name, type, size)                                              \
+    int asocket_read_##name(asocket_read_channel *in, type *value)                          \
+    {                                                                                       \
+        uint64_t number;                                                                    \
+        int status = asocket__read_number(in, value ? &number : NULL, size, "read_" #name); \
+                                                                                            \
+        if (!status)                                                                        \
+            *value = (type)number;                                                          \
+        return status;                                                                      \
     }
-ASOCKET__READ_NUMBER(u16be, uint16_t, big_endian)
-ASOCKET__READ_NUMBER(u16le, uint16_t, little_endian)
-ASOCKET__READ_NUMBER(u32be, uint32_t, big_endian)
-ASOCKET__READ_NUMBER(u32le, uint32_t, little_endian)
-ASOCKET__READ_NUMBER(u64be, uint64_t, big_endian)
-ASOCKET__READ_NUMBER(u64le, uint64_t, little_endian)
+ASOCKET__READ_NUMBER(u16be, uint16_t, 2)
+ASOCKET__READ_NUMBER(u16le, uint16_t, -2)
+ASOCKET__READ_NUMBER(u32be, uint32_t, 4)
+ASOCKET__READ_NUMBER(u32le, uint32_t, -4)
+ASOCKET__READ_NUMBER(u64be, uint64_t, 8)
+ASOCKET__READ_NUMBER(u64le, uint64_t, -8)
 #undef ASOCKET__READ_NUMBER
 
 ptrdiff_t asocket_peek(asocket_read_channel *in, const char **bytes, size_t minimum)
@@ -10737,38 +10795,28 @@ int asocket_write_byte(asocket_write_channel *out, uint8_t value)
     return asocket__write_exactly(out, &value, 1, "write_byte");
 }
 
-static void asocket__to_big_endian(uint8_t *bytes, int size, uint64_t value)
+static ASOCKET__NOINLINE int asocket__write_number(asocket_write_channel *out, uint64_t value,
+                                                   int size, const char *operation)
 {
-    while (size-- > 0) {
-        bytes[size] = (uint8_t)value;
-        value >>= 8;
-    }
+    uint8_t bytes[8];
+    int i, count = size < 0 ? -size : size;
+
+    for (i = 0; i < count; i++, value >>= 8)
+        bytes[size < 0 ? i : count - 1 - i] = (uint8_t)value;
+    return asocket__write_exactly(out, bytes, (size_t)count, operation);
 }
 
-static void asocket__to_little_endian(uint8_t *bytes, int size, uint64_t value)
-{
-    int i;
-
-    for (i = 0; i < size; i++) {
-        bytes[i] = (uint8_t)value;
-        value >>= 8;
+#define ASOCKET__WRITE_NUMBER(name, type, size)                         \
+    int asocket_write_##name(asocket_write_channel *out, type value)    \
+    {                                                                   \
+        return asocket__write_number(out, value, size, "write_" #name); \
     }
-}
-
-#define ASOCKET__WRITE_NUMBER(name, type, order)                                 \
-    int asocket_write_##name(asocket_write_channel *out, type value)             \
-    {                                                                            \
-        uint8_t bytes[sizeof value];                                             \
-                                                                                 \
-        asocket__to_##order(bytes, (int)sizeof bytes, value);                    \
-        return asocket__write_exactly(out, bytes, sizeof bytes, "write_" #name); \
-    }
-ASOCKET__WRITE_NUMBER(u16be, uint16_t, big_endian)
-ASOCKET__WRITE_NUMBER(u16le, uint16_t, little_endian)
-ASOCKET__WRITE_NUMBER(u32be, uint32_t, big_endian)
-ASOCKET__WRITE_NUMBER(u32le, uint32_t, little_endian)
-ASOCKET__WRITE_NUMBER(u64be, uint64_t, big_endian)
-ASOCKET__WRITE_NUMBER(u64le, uint64_t, little_endian)
+ASOCKET__WRITE_NUMBER(u16be, uint16_t, 2)
+ASOCKET__WRITE_NUMBER(u16le, uint16_t, -2)
+ASOCKET__WRITE_NUMBER(u32be, uint32_t, 4)
+ASOCKET__WRITE_NUMBER(u32le, uint32_t, -4)
+ASOCKET__WRITE_NUMBER(u64be, uint64_t, 8)
+ASOCKET__WRITE_NUMBER(u64le, uint64_t, -8)
 #undef ASOCKET__WRITE_NUMBER
 
 // A pipe's window is a block of its own: the reader may move what is in the ring.
@@ -10902,7 +10950,8 @@ int asocket_cancel_write(asocket_write_channel *out, int status)
 
 // Datagrams
 
-static int asocket__datagram_check(asocket *socket, int side, const char *operation)
+static ASOCKET__NOINLINE int asocket__datagram_check(asocket *socket, int side,
+                                                     const char *operation)
 {
     int status = asocket__socket_check(socket, ASOCKET__DATAGRAM, operation);
 
