@@ -234,26 +234,44 @@ static inline bool test_took(int64_t start, int64_t at_least, int64_t at_most)
 
 /* --- the peer: a plain socket of the system --------------------------------------------------- */
 
-/* Connects to 127.0.0.1; it blocks, for 10 seconds at most. -1: it did not work. */
-static inline int test_peer_connect(int port)
+/* An address of loopback that only this process uses. What a test expects to be refused goes there:
+   the port may just have become that of another test's listener at 127.0.0.1, which would take it
+   for a client of its own. */
+static inline const char *test_own_host(void)
+{
+    static char text[16];
+    unsigned number = (unsigned)getpid();
+
+    snprintf(text, sizeof text, "127.%u.%u.%u", number >> 14 & 255, number >> 7 & 127,
+             (number & 127) + 3);
+    return text;
+}
+
+/* Connects to an IPv4 address; it blocks, for 10 seconds at most. -1, and errno: it did not work. */
+static inline int test_peer_connect_to(const char *host, int port)
 {
     struct timeval limit = {10, 0};
     struct sockaddr_in to;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    int fd = socket(AF_INET, SOCK_STREAM, 0), error;
 
     memset(&to, 0, sizeof to);
     to.sin_family = AF_INET;
     to.sin_port = htons((uint16_t)port);
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (fd < 0)
+    if (fd < 0 || inet_pton(AF_INET, host, &to.sin_addr) != 1)
         return -1;
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-    if (connect(fd, (struct sockaddr *)&to, sizeof to) < 0) {
-        close(fd);
-        return -1;
-    }
-    return fd;
+    if (connect(fd, (struct sockaddr *)&to, sizeof to) == 0)
+        return fd;
+    error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+}
+
+static inline int test_peer_connect(int port)
+{
+    return test_peer_connect_to("127.0.0.1", port);
 }
 
 /* Listens on 127.0.0.1, on a port that it chooses. */
