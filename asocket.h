@@ -10449,14 +10449,16 @@ ptrdiff_t asocket_read_line(asocket_read_channel *in, char *line, size_t size)
 {
     if (ASOCKET__LIKELY(in && line && !in->status && !in->task && ASOCKET__HERE(in->selector))) {
         asocket__ring *ring = in->ring;
-        const char *bytes = ring->data + ring->head, *end = NULL;
+        const char *bytes = NULL, *end = NULL;
         uint32_t piece = ring->capacity - ring->head;
         size_t length, count;
 
         if (piece > ring->visible)
             piece = ring->visible;
-        if (piece)
+        if (piece) {
+            bytes = ring->data + ring->head;
             end = (const char *)memchr(bytes, '\n', piece);
+        }
         if (end) {
             length = (size_t)(end - bytes);
             count = length + 1;
