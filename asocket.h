@@ -954,6 +954,12 @@ ASOCKET_API int asocket_peer_credentials(const asocket *socket, asocket_credenti
 #define ASOCKET__KQUEUE 0
 #endif
 
+#if defined(_WIN32)
+#define ASOCKET__WINDOWS 1
+#else
+#define ASOCKET__WINDOWS 0
+#endif
+
 #ifdef ASOCKET_NO_COROUTINES
 #define ASOCKET__COROUTINES 0
 #else
@@ -974,8 +980,17 @@ ASOCKET_API int asocket_peer_credentials(const asocket *socket, asocket_credenti
 #define ASOCKET__SWITCH_RISCV64  5
 #define ASOCKET__SWITCH_S390X    6
 #define ASOCKET__SWITCH_UCONTEXT 9
+#define ASOCKET__SWITCH_WIN64    10
+#define ASOCKET__SWITCH_WIN32    11
+#define ASOCKET__SWITCH_FIBERS   12
 #if !ASOCKET__COROUTINES
 #define ASOCKET__SWITCH ASOCKET__SWITCH_NONE
+#elif ASOCKET__WINDOWS && defined(__GNUC__) && defined(__x86_64__) && !defined(ASOCKET_FIBERS)
+#define ASOCKET__SWITCH ASOCKET__SWITCH_WIN64
+#elif ASOCKET__WINDOWS && defined(__GNUC__) && defined(__i386__) && !defined(ASOCKET_FIBERS)
+#define ASOCKET__SWITCH ASOCKET__SWITCH_WIN32
+#elif ASOCKET__WINDOWS
+#define ASOCKET__SWITCH ASOCKET__SWITCH_FIBERS
 #elif defined(ASOCKET_UCONTEXT) || !defined(__GNUC__)
 #define ASOCKET__SWITCH ASOCKET__SWITCH_UCONTEXT
 #elif defined(__x86_64__) && !defined(__ILP32__) && !defined(_WIN32)
@@ -1059,26 +1074,35 @@ ASOCKET_API int asocket_peer_credentials(const asocket *socket, asocket_credenti
 // written ASOCKET_SYS(name), so that a test build can put itself in between. Nothing bypasses it.
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#if ASOCKET__WINDOWS
+#include <winsock2.h> // before windows.h
+#include <ws2tcpip.h>
+#include <mswsock.h>
+#include <windows.h>
+#include <io.h>
+#include <process.h>
+#else
+#include <fcntl.h>
 #include <net/if.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
-#include <signal.h>
 #if ASOCKET__THREADS
 #include <pthread.h>
+#endif
 #endif
 #if ASOCKET__LINUX
 #include <sys/sendfile.h>
@@ -1101,8 +1125,16 @@ ASOCKET_API int asocket_peer_credentials(const asocket *socket, asocket_credenti
 #include <valgrind/valgrind.h>
 #endif
 
+#if ASOCKET__WINDOWS
+#define ASOCKET__SYSTEM(name) asocket__windows_##name // see >>windows
+#else
+#define ASOCKET__SYSTEM(name) name
+#endif
 #ifndef ASOCKET_SYS
-#define ASOCKET_SYS(name) name
+#define ASOCKET_SYS(name) ASOCKET__SYSTEM(name)
+#endif
+#ifndef ASOCKET_WINDOWS
+#define ASOCKET_WINDOWS(name) name // Winsock's and the kernel's own
 #endif
 
 #ifndef ASOCKET_ASSERT
@@ -1126,6 +1158,23 @@ struct mmsghdr {
 };
 extern int sendmmsg(int, struct mmsghdr *, unsigned int, int);
 extern int recvmmsg(int, struct mmsghdr *, unsigned int, int, struct timespec *);
+#endif
+
+#if ASOCKET__WINDOWS
+typedef SRWLOCK asocket__mutex;
+typedef CONDITION_VARIABLE asocket__condition;
+typedef DWORD asocket__thread;
+typedef struct asocket__sockaddr_un { // afunix.h came with Windows 10
+    unsigned short sun_family;
+    char sun_path[108];
+} asocket__sockaddr_un;
+#else
+#if ASOCKET__THREADS
+typedef pthread_mutex_t asocket__mutex;
+typedef pthread_cond_t asocket__condition;
+typedef pthread_t asocket__thread;
+#endif
+typedef struct sockaddr_un asocket__sockaddr_un;
 #endif
 
 #if ASOCKET__THREADS
@@ -1177,6 +1226,304 @@ enum {
     ASOCKET__RETRY_LAST = 64,    // ms, the longest pause of who sends to a full Unix receiver
     ASOCKET__ATTEMPT_DELAY = 250 // ms between two attempts to connect (RFC 8305, 8)
 };
+
+// ------------------------------------------------------------------------------------------------
+// >>windows
+// Winsock under the names, and with the errno, that the rooms below know from POSIX: what they
+// call ASOCKET_SYS(recv) is asocket__windows_recv here. Winsock's own names are written
+// ASOCKET_WINDOWS(name), so that a test can be as strict as Windows where an emulation is not.
+
+#if ASOCKET__WINDOWS
+
+#if defined(_MSC_VER)
+typedef ptrdiff_t ssize_t;
+#endif
+#ifndef ESHUTDOWN
+#define ESHUTDOWN WSAESHUTDOWN
+#endif
+#ifndef EHOSTDOWN
+#define EHOSTDOWN WSAEHOSTDOWN
+#endif
+#ifndef ESOCKTNOSUPPORT
+#define ESOCKTNOSUPPORT WSAESOCKTNOSUPPORT
+#endif
+#ifndef EPFNOSUPPORT
+#define EPFNOSUPPORT WSAEPFNOSUPPORT
+#endif
+#ifndef SHUT_WR
+#define SHUT_WR SD_SEND
+#endif
+#ifndef SIO_UDP_CONNRESET
+#define SIO_UDP_CONNRESET _WSAIOW(IOC_VENDOR, 12)
+#endif
+#ifndef SIO_UDP_NETRESET
+#define SIO_UDP_NETRESET _WSAIOW(IOC_VENDOR, 15)
+#endif
+#define ASOCKET__INITIAL_RTO _WSAIOW(IOC_VENDOR, 17) // SIO_TCP_INITIAL_RTO, Windows 10
+#define EAI_SYSTEM           (-1)                    // getaddrinfo answers no such thing
+
+#define asocket__windows_malloc       malloc
+#define asocket__windows_realloc      realloc
+#define asocket__windows_free         free
+#define asocket__windows_freeaddrinfo ASOCKET_WINDOWS(freeaddrinfo)
+
+static int asocket__windows_errno(int error)
+{
+    static const short known[][2] = {
+        {WSAEINTR, EINTR},
+        {WSAEBADF, EBADF},
+        {WSAEACCES, EACCES},
+        {WSAEFAULT, EFAULT},
+        {WSAEINVAL, EINVAL},
+        {WSAEMFILE, EMFILE},
+        {WSAEWOULDBLOCK, EAGAIN},
+        {WSAEINPROGRESS, EINPROGRESS},
+        {WSAEALREADY, EALREADY},
+        {WSAENOTSOCK, ENOTSOCK},
+        {WSAEDESTADDRREQ, EDESTADDRREQ},
+        {WSAEMSGSIZE, EMSGSIZE},
+        {WSAEPROTOTYPE, EINVAL},
+        {WSAENOPROTOOPT, ENOPROTOOPT},
+        {WSAEPROTONOSUPPORT, EPROTONOSUPPORT},
+        {WSAESOCKTNOSUPPORT, ESOCKTNOSUPPORT},
+        {WSAEOPNOTSUPP, EOPNOTSUPP},
+        {WSAEPFNOSUPPORT, EPFNOSUPPORT},
+        {WSAEAFNOSUPPORT, EAFNOSUPPORT},
+        {WSAEADDRINUSE, EADDRINUSE},
+        {WSAEADDRNOTAVAIL, EADDRNOTAVAIL},
+        {WSAENETDOWN, ENETDOWN},
+        {WSAENETUNREACH, ENETUNREACH},
+        {WSAENETRESET, ECONNRESET},
+        {WSAECONNABORTED, ECONNABORTED},
+        {WSAECONNRESET, ECONNRESET},
+        {WSAENOBUFS, ENOBUFS},
+        {WSAEISCONN, EISCONN},
+        {WSAENOTCONN, ENOTCONN},
+        {WSAESHUTDOWN, ESHUTDOWN},
+        {WSAETIMEDOUT, ETIMEDOUT},
+        {WSAECONNREFUSED, ECONNREFUSED},
+        {WSAEHOSTDOWN, EHOSTDOWN},
+        {WSAEHOSTUNREACH, EHOSTUNREACH},
+        {WSA_OPERATION_ABORTED, ECANCELED},
+        {ERROR_NETNAME_DELETED, ECONNRESET},
+        {ERROR_CONNECTION_ABORTED, ECONNABORTED},
+        {ERROR_CONNECTION_REFUSED, ECONNREFUSED},
+        {ERROR_SEM_TIMEOUT, ETIMEDOUT},
+        {ERROR_NETWORK_UNREACHABLE, ENETUNREACH},
+        {ERROR_HOST_UNREACHABLE, EHOSTUNREACH},
+        {ERROR_PORT_UNREACHABLE, ECONNREFUSED},
+        {ERROR_INVALID_HANDLE, EBADF},
+        {ERROR_ACCESS_DENIED, EACCES},
+        {ERROR_NOT_ENOUGH_MEMORY, ENOMEM},
+        {ERROR_NO_SYSTEM_RESOURCES, ENOMEM},
+        {ERROR_INVALID_PARAMETER, EINVAL},
+    };
+    size_t i;
+
+    for (i = 0; i < sizeof known / sizeof *known; i++)
+        if (known[i][0] == error)
+            return known[i][1];
+    return EIO;
+}
+
+// What a call of Winsock answered, with errno.
+static int asocket__windows_result(int result)
+{
+    if (result == SOCKET_ERROR)
+        errno = asocket__windows_errno(ASOCKET_WINDOWS(WSAGetLastError)());
+    return result;
+}
+
+static int asocket__windows_length(size_t size)
+{
+    return size > INT_MAX ? INT_MAX : (int)size;
+}
+
+// A datagram too long for the buffer is an error to Winsock, although it fills the buffer.
+static ssize_t asocket__windows_recv(SOCKET socket, void *buffer, size_t size, int flags)
+{
+    int count = ASOCKET_WINDOWS(recv)(socket, (char *)buffer, asocket__windows_length(size), flags);
+
+    if (count == SOCKET_ERROR && ASOCKET_WINDOWS(WSAGetLastError)() == WSAEMSGSIZE)
+        return (ssize_t)size;
+    return asocket__windows_result(count);
+}
+
+static ssize_t asocket__windows_recvfrom(SOCKET socket, void *buffer, size_t size, bool *truncated,
+                                         struct sockaddr *from, socklen_t *length)
+{
+    int count = ASOCKET_WINDOWS(recvfrom)(socket, (char *)buffer, asocket__windows_length(size), 0,
+                                          from, length);
+
+    *truncated = count == SOCKET_ERROR && ASOCKET_WINDOWS(WSAGetLastError)() == WSAEMSGSIZE;
+    return *truncated ? (ssize_t)size : asocket__windows_result(count);
+}
+
+static ssize_t asocket__windows_send(SOCKET socket, const void *bytes, size_t size, int flags)
+{
+    return asocket__windows_result(
+        ASOCKET_WINDOWS(send)(socket, (const char *)bytes, asocket__windows_length(size), flags));
+}
+
+static ssize_t asocket__windows_sendto(SOCKET socket, const void *bytes, size_t size, int flags,
+                                       const struct sockaddr *to, socklen_t length)
+{
+    return asocket__windows_result(ASOCKET_WINDOWS(sendto)(
+        socket, (const char *)bytes, asocket__windows_length(size), flags, to, length));
+}
+
+static int asocket__windows_getsockopt(SOCKET socket, int level, int name, void *value,
+                                       socklen_t *size)
+{
+    return asocket__windows_result(
+        ASOCKET_WINDOWS(getsockopt)(socket, level, name, (char *)value, size));
+}
+
+static int asocket__windows_setsockopt(SOCKET socket, int level, int name, const void *value,
+                                       size_t size)
+{
+    return asocket__windows_result(
+        ASOCKET_WINDOWS(setsockopt)(socket, level, name, (const char *)value, (int)size));
+}
+
+static int asocket__windows_getsockname(SOCKET socket, struct sockaddr *name, socklen_t *size)
+{
+    return asocket__windows_result(ASOCKET_WINDOWS(getsockname)(socket, name, size));
+}
+
+static int asocket__windows_getpeername(SOCKET socket, struct sockaddr *name, socklen_t *size)
+{
+    return asocket__windows_result(ASOCKET_WINDOWS(getpeername)(socket, name, size));
+}
+
+static int asocket__windows_bind(SOCKET socket, const struct sockaddr *name, socklen_t size)
+{
+    return asocket__windows_result(ASOCKET_WINDOWS(bind)(socket, name, size));
+}
+
+static int asocket__windows_listen(SOCKET socket, int backlog)
+{
+    return asocket__windows_result(ASOCKET_WINDOWS(listen)(socket, backlog));
+}
+
+// A connection under way is EINPROGRESS everywhere else.
+static int asocket__windows_connect(SOCKET socket, const struct sockaddr *name, socklen_t size)
+{
+    int result = asocket__windows_result(ASOCKET_WINDOWS(connect)(socket, name, size));
+
+    if (result && errno == EAGAIN)
+        errno = EINPROGRESS;
+    return result;
+}
+
+static int asocket__windows_shutdown(SOCKET socket, int how)
+{
+    return asocket__windows_result(ASOCKET_WINDOWS(shutdown)(socket, how));
+}
+
+static int asocket__windows_close(SOCKET socket)
+{
+    return asocket__windows_result(ASOCKET_WINDOWS(closesocket)(socket));
+}
+
+static int asocket__windows_poll(struct pollfd *handles, uint32_t count, int timeout)
+{
+    return asocket__windows_result(ASOCKET_WINDOWS(WSAPoll)(handles, count, timeout));
+}
+
+// In the room >>handle a new socket is made non-blocking and the like.
+static SOCKET asocket__windows_socket(int domain, int type, int protocol)
+{
+    SOCKET socket = ASOCKET_WINDOWS(WSASocketW)(domain, type, protocol, NULL, 0,
+                                                WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT);
+
+    if (socket == INVALID_SOCKET)
+        (void)asocket__windows_result(SOCKET_ERROR);
+    return socket;
+}
+
+static SOCKET asocket__windows_accept(SOCKET listener, struct sockaddr *name, socklen_t *size)
+{
+    SOCKET socket = ASOCKET_WINDOWS(accept)(listener, name, size);
+
+    if (socket == INVALID_SOCKET)
+        (void)asocket__windows_result(SOCKET_ERROR);
+    return socket;
+}
+
+// Another handle of the same socket, for another selector.
+static SOCKET asocket__windows_dup(SOCKET socket)
+{
+    WSAPROTOCOL_INFOW info;
+    SOCKET copy = INVALID_SOCKET;
+
+    if (!ASOCKET_WINDOWS(WSADuplicateSocketW)(socket, GetCurrentProcessId(), &info))
+        copy =
+            ASOCKET_WINDOWS(WSASocketW)(FROM_PROTOCOL_INFO, FROM_PROTOCOL_INFO, FROM_PROTOCOL_INFO,
+                                        &info, 0, WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT);
+    if (copy == INVALID_SOCKET)
+        (void)asocket__windows_result(SOCKET_ERROR);
+    return copy;
+}
+
+// A thread that looks a name up may outlive the selector, and with it Winsock.
+static int asocket__windows_getaddrinfo(const char *host, const char *service,
+                                        const struct addrinfo *hints, struct addrinfo **list)
+{
+    WSADATA data;
+    int error = ASOCKET_WINDOWS(WSAStartup)(MAKEWORD(2, 2), &data);
+
+    if (error)
+        return EAI_AGAIN;
+    error = ASOCKET_WINDOWS(getaddrinfo)(host, service, hints, list);
+    (void)ASOCKET_WINDOWS(WSACleanup)();
+    return error;
+}
+
+// It is in a library that programs would have to be linked with.
+static unsigned asocket__windows_if_nametoindex(const char *name)
+{
+    typedef unsigned long(WINAPI * function)(const char *);
+    HMODULE library = LoadLibraryA("iphlpapi.dll");
+    union {
+        FARPROC plain;
+        function typed;
+    } find;
+    unsigned long index = 0;
+
+    find.plain = library ? GetProcAddress(library, "if_nametoindex") : NULL;
+    if (find.plain)
+        index = find.typed(name);
+    if (library)
+        (void)FreeLibrary(library);
+    return (unsigned)index;
+}
+
+// The position of the file stays where it was.
+static ssize_t asocket__windows_pread(int file, void *buffer, size_t size, int64_t offset)
+{
+    HANDLE handle = (HANDLE)_get_osfhandle(file);
+    LARGE_INTEGER zero, position;
+    OVERLAPPED from;
+    DWORD count = 0;
+    BOOL known, done;
+
+    memset(&from, 0, sizeof from);
+    from.Offset = (DWORD)offset;
+    from.OffsetHigh = (DWORD)(offset >> 32);
+    zero.QuadPart = 0;
+    known = SetFilePointerEx(handle, zero, &position, FILE_CURRENT);
+    done = ReadFile(handle, buffer, (DWORD)asocket__windows_length(size), &count, &from);
+    if (!done)
+        errno = asocket__windows_errno((int)GetLastError());
+    if (!done && GetLastError() == ERROR_HANDLE_EOF)
+        done = TRUE;
+    if (known)
+        (void)SetFilePointerEx(handle, position, NULL, FILE_BEGIN);
+    return done ? (ssize_t)count : -1;
+}
+
+#endif
 
 // ------------------------------------------------------------------------------------------------
 // >>types
@@ -1233,6 +1580,9 @@ enum { ASOCKET__IDLE, ASOCKET__READY, ASOCKET__RUNNING, ASOCKET__PARKED, ASOCKET
 typedef struct asocket__task { // a coroutine, at the top of its stack; or the code outside of any
     asocket__link link;        // in the queue of the ready or in one list of waiters
     void *stack_pointer;
+#if ASOCKET__WINDOWS
+    void *stack_limit; // how far down the stack has memory; a fiber's handle
+#endif
     asocket_selector *selector;
     uint8_t state, cancelled, outside, joining;
     int32_t result; // what park answers
@@ -1247,6 +1597,9 @@ typedef struct asocket__task { // a coroutine, at the top of its stack; or the c
     void *argument;
     asocket *socket; // closed when function returns
     asocket__failure failure;
+#if ASOCKET__SWITCH == ASOCKET__SWITCH_FIBERS
+    void (*entry)(struct asocket__task *task);
+#endif
 #if ASOCKET__ASAN
     void *fake_stack;
     const void *stack_bottom;
@@ -1362,6 +1715,10 @@ struct asocket {
     uint16_t uncut;          // datagrams: of this size and longer the kernel cuts none
     int16_t alike;           // received ones that it could have joined, to the next try
     asocket__joined *joined; // while it joins them
+#if ASOCKET__WINDOWS
+    struct asocket__operation *operation[2]; // what the kernel does for it: see >>iocp
+    uint8_t attached;                        // to the selector's port, or never
+#endif
 };
 
 struct asocket__pipe {
@@ -1406,6 +1763,9 @@ typedef struct asocket__slab { // ASOCKET__SLAB stacks in one mapping
     uint32_t generation[ASOCKET__SLAB];
     uint8_t free_next[ASOCKET__SLAB];
     uint8_t unguarded[ASOCKET__SLAB];
+#if ASOCKET__WINDOWS
+    void *limits[ASOCKET__SLAB]; // task's stack_limit, while nobody uses the stack
+#endif
 } asocket__slab;
 
 #if ASOCKET__THREADS
@@ -1421,8 +1781,8 @@ typedef struct asocket__lookup {  // one name, for all who ask for it at the tim
 } asocket__lookup;
 
 typedef struct asocket__pool { // outlives the selector when a lookup does
-    pthread_mutex_t lock;
-    pthread_cond_t work;
+    asocket__mutex lock;
+    asocket__condition work;
     asocket_selector *selector; // NULL: it is gone
     asocket__lookup *first, *last, *answers;
     int threads, idle;
@@ -1492,7 +1852,7 @@ struct asocket_selector {
     uint8_t explored;
     uint32_t since_wait, turning;
 #if ASOCKET__THREADS
-    pthread_t owner;
+    asocket__thread owner;
 #endif
     asocket__task root, ends; // ends: stands for whoever launched the ends of layers
     char message[320];
@@ -1505,11 +1865,21 @@ struct asocket_selector {
 #if ASOCKET__KQUEUE
     asocket_handle kqueue;
 #endif
+#if ASOCKET__WINDOWS
+    struct {
+        HANDLE port;
+        LPFN_ACCEPTEX accept;
+        LPFN_CONNECTEX connect;
+        uint32_t pending; // operations that the kernel has not yet given back
+        int slice;        // ms between two looks at what no port reports
+        size_t fiber_size;
+    } windows;
+#endif
     struct {
         struct pollfd *handles;
         uint32_t *sockets; // index + 1 of the socket at the same place
         uint32_t count, capacity, socket_capacity;
-        int wake_in, wake_out;
+        asocket_handle wake_in, wake_out;
     } poll;
 };
 
@@ -2293,7 +2663,7 @@ typedef union asocket__native {
     struct sockaddr any;
     struct sockaddr_in ipv4;
     struct sockaddr_in6 ipv6;
-    struct sockaddr_un local;
+    asocket__sockaddr_un local;
 } asocket__native;
 
 static socklen_t asocket__native_path(const asocket__endpoint *endpoint, asocket__native *native)
@@ -2302,7 +2672,7 @@ static socklen_t asocket__native_path(const asocket__endpoint *endpoint, asocket
 
     native->local.sun_family = AF_UNIX;
     memcpy(native->local.sun_path, path, endpoint->scope);
-    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + endpoint->scope +
+    return (socklen_t)(offsetof(asocket__sockaddr_un, sun_path) + endpoint->scope +
                        (endpoint->scope && path[0] != 0));
 }
 
@@ -2370,7 +2740,7 @@ static int asocket__path_parse(asocket_address *address, const char *path)
 // The bytes of a Unix socket's name; trailing NUL bytes of a path are none of it (unix(7)).
 static size_t asocket__path_length(const asocket__native *native, size_t size)
 {
-    size_t before = offsetof(struct sockaddr_un, sun_path);
+    size_t before = offsetof(asocket__sockaddr_un, sun_path);
     size_t length = size > before ? size - before : 0;
 
     if (length > sizeof native->local.sun_path) // Linux counts a NUL byte after the longest one
@@ -2386,11 +2756,11 @@ static int asocket__address_native(asocket_address *address, const asocket__nati
 {
     asocket__endpoint endpoint;
 
-    if (size < offsetof(struct sockaddr_un, sun_path))
+    if (size < offsetof(asocket__sockaddr_un, sun_path))
         return ASOCKET_EINVAL;
     if (native->any.sa_family == AF_UNIX) {
         memset(address, 0, sizeof *address);
-        address->path_length = (uint16_t)asocket__path_length(native, size);
+        address->path_length = (uint16_t)asocket__path_length(native, (size_t)size);
         memcpy(address->path, native->local.sun_path, address->path_length);
         return ASOCKET_OK;
     }
@@ -2552,6 +2922,20 @@ static int64_t asocket__ring_find(const asocket__ring *ring, uint32_t *from, con
 // Monotonic nanoseconds. Sums saturate; a time-out is counted from a fresh reading, so that it
 // never ends early.
 
+#if ASOCKET__WINDOWS
+
+static int64_t asocket__now(void)
+{
+    LARGE_INTEGER now, second;
+
+    if (!ASOCKET_WINDOWS(QueryPerformanceCounter)(&now) || !QueryPerformanceFrequency(&second))
+        return 0;
+    return now.QuadPart / second.QuadPart * INT64_C(1000000000) +
+           now.QuadPart % second.QuadPart * INT64_C(1000000000) / second.QuadPart;
+}
+
+#else
+
 static int64_t asocket__now(void)
 {
     struct timespec now;
@@ -2560,6 +2944,8 @@ static int64_t asocket__now(void)
         return 0;
     return (int64_t)now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
 }
+
+#endif
 
 static int64_t asocket__later(int64_t now, int64_t milliseconds)
 {
@@ -2579,6 +2965,13 @@ static int asocket__round_up(int64_t timeout)
 
 // Instead of a wait of `timeout` ns that the system refuses, out of memory as it may be: trying
 // again at once, and again, would take the whole processor.
+#if ASOCKET__WINDOWS
+static void asocket__rest(int64_t timeout)
+{
+    if (timeout)
+        ASOCKET_WINDOWS(Sleep)(10);
+}
+#else
 static void asocket__rest(int64_t timeout)
 {
     struct timespec time;
@@ -2590,6 +2983,7 @@ static void asocket__rest(int64_t timeout)
     if (timeout)
         (void)ASOCKET_SYS(nanosleep)(&time, NULL);
 }
+#endif
 
 // ------------------------------------------------------------------------------------------------
 // >>switch
@@ -2932,6 +3326,165 @@ static void asocket__swap_into(asocket__task *task, asocket__task *from)
     asocket__swap(&from->stack_pointer, task->stack_pointer);
 }
 
+#elif ASOCKET__SWITCH == ASOCKET__SWITCH_WIN64
+
+// Windows looks at the bounds of the stack, and at the chain of exception handlers, in the thread's
+// block of information (TEB): they belong to a stack, and change with it. StackLimit moves when the
+// stack grows: what is current of it is kept on the stack.
+
+// Where a new stack begins: it holds the task and the function to call with it.
+static __attribute__((naked, used)) void asocket__begin(void)
+{
+    __asm__("popq %rcx\n\t"
+            "popq %rax\n\t"
+            "pushq $0\n\t"
+            "jmp *%rax");
+}
+
+enum { ASOCKET__SWAP_LIMIT = 1 }; // where on a stack that is left its limit lies
+enum { ASOCKET__FIRST_PAGES = 2 };
+
+static void asocket__swap_prepare(asocket__task *task, char *stack, size_t size,
+                                  void (*main)(asocket__task *))
+{
+    uintptr_t *frame = (uintptr_t *)(void *)(stack + (size & ~(size_t)15)) - 6;
+
+    memset(frame, 0, 6 * sizeof *frame); // room that every function has above its return address
+    *--frame = (uintptr_t)main;
+    *--frame = (uintptr_t)task;
+    *--frame = (uintptr_t)asocket__begin;
+    *--frame = 0;                            // rbp
+    *--frame = 0;                            // rbx
+    *--frame = UINTPTR_MAX;                  // ExceptionList: none
+    *--frame = (uintptr_t)(stack + size);    // StackBase
+    *--frame = (uintptr_t)task->stack_limit; // StackLimit
+    *--frame = (uintptr_t)stack;             // DeallocationStack
+    task->stack_pointer = frame;
+}
+
+static inline __attribute__((always_inline)) void asocket__swap_into(asocket__task *task,
+                                                                     asocket__task *from)
+{
+    void *load = task->stack_pointer, **save = &from->stack_pointer;
+
+    __asm__ __volatile__("leaq 1f(%%rip), %%rax\n\t"
+                         "pushq %%rax\n\t"
+                         "pushq %%rbp\n\t"
+                         "pushq %%rbx\n\t"
+                         "pushq %%gs:0x00\n\t"
+                         "pushq %%gs:0x08\n\t"
+                         "pushq %%gs:0x10\n\t"
+                         "pushq %%gs:0x1478\n\t"
+                         "movq %%rsp, (%%rdi)\n\t"
+                         "movq %%rsi, %%rsp\n\t"
+                         "popq %%gs:0x1478\n\t"
+                         "popq %%gs:0x10\n\t"
+                         "popq %%gs:0x08\n\t"
+                         "popq %%gs:0x00\n\t"
+                         "popq %%rbx\n\t"
+                         "popq %%rbp\n\t"
+                         "popq %%rax\n\t"
+                         "jmp *%%rax\n"
+                         "1:"
+                         : "+D"(save), "+S"(load)
+                         :
+                         : "rax", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
+                           "r15", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
+                           "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15",
+                           "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)",
+                           "memory", "cc");
+}
+
+#elif ASOCKET__SWITCH == ASOCKET__SWITCH_WIN32
+
+// As on 64 bits: see there.
+static __attribute__((naked, used)) void asocket__begin(void)
+{
+    __asm__("popl %eax\n\t"
+            "jmp *%eax"); // the return address, 0, and the argument lie there
+}
+
+enum { ASOCKET__SWAP_LIMIT = 1 };
+enum { ASOCKET__FIRST_PAGES = 2 };
+
+static void asocket__swap_prepare(asocket__task *task, char *stack, size_t size,
+                                  void (*main)(asocket__task *))
+{
+    uintptr_t *frame = (uintptr_t *)(void *)(stack + (size & ~(size_t)15)) - 4;
+
+    frame[0] = (uintptr_t)task; // the argument lies at a multiple of 16
+    *--frame = 0;
+    *--frame = (uintptr_t)main;
+    *--frame = (uintptr_t)asocket__begin;
+    *--frame = 0;                            // ebp
+    *--frame = 0;                            // ebx
+    *--frame = UINTPTR_MAX;                  // ExceptionList: none
+    *--frame = (uintptr_t)(stack + size);    // StackBase
+    *--frame = (uintptr_t)task->stack_limit; // StackLimit
+    *--frame = (uintptr_t)stack;             // DeallocationStack
+    task->stack_pointer = frame;
+}
+
+static inline __attribute__((always_inline)) void asocket__swap_into(asocket__task *task,
+                                                                     asocket__task *from)
+{
+    void *load = task->stack_pointer, **save = &from->stack_pointer;
+
+    __asm__ __volatile__("pushl $1f\n\t"
+                         "pushl %%ebp\n\t"
+                         "pushl %%ebx\n\t"
+                         "pushl %%fs:0x00\n\t"
+                         "pushl %%fs:0x04\n\t"
+                         "pushl %%fs:0x08\n\t"
+                         "pushl %%fs:0xe0c\n\t"
+                         "movl %%esp, (%%edi)\n\t"
+                         "movl %%esi, %%esp\n\t"
+                         "popl %%fs:0xe0c\n\t"
+                         "popl %%fs:0x08\n\t"
+                         "popl %%fs:0x04\n\t"
+                         "popl %%fs:0x00\n\t"
+                         "popl %%ebx\n\t"
+                         "popl %%ebp\n\t"
+                         "popl %%eax\n\t"
+                         "jmp *%%eax\n"
+                         "1:"
+                         : "+D"(save), "+S"(load)
+                         :
+                         : "eax", "ecx", "edx", "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)",
+                           "st(6)", "st(7)", "memory", "cc");
+}
+
+#elif ASOCKET__SWITCH == ASOCKET__SWITCH_FIBERS
+
+// Fibers of the system, which know about shadow stacks and unwinding. A fiber is made with the first
+// coroutine on its place and serves those after it; a stack of ours holds nothing but the task.
+
+enum { ASOCKET__FIRST_PAGES = 1 };
+
+static void CALLBACK asocket__fiber_main(void *argument)
+{
+    asocket__task *task = (asocket__task *)argument;
+
+    for (;;) // the function returns when its end is resumed, by a new coroutine in the same place
+        task->entry(task);
+}
+
+static void asocket__swap_prepare(asocket__task *task, char *stack, size_t size,
+                                  void (*main)(asocket__task *))
+{
+    (void)stack;
+    (void)size;
+    task->entry = main;
+    task->stack_pointer = task->stack_limit;
+}
+
+static void asocket__swap_into(asocket__task *task, asocket__task *from)
+{
+    if (!from->stack_pointer)
+        from->stack_pointer = IsThreadAFiber() ? GetCurrentFiber() : ConvertThreadToFiber(NULL);
+    SwitchToFiber(task->stack_pointer);
+}
+
 #endif
 
 #if ASOCKET__CONTEXTS
@@ -3020,6 +3573,32 @@ static inline void asocket__switch_into(asocket__task *task, asocket__task *from
 #else
 #define asocket__switch_prepare asocket__swap_prepare
 #define asocket__switch_into    asocket__swap_into
+#endif
+
+#if ASOCKET__SWITCH == ASOCKET__SWITCH_WIN64 || ASOCKET__SWITCH == ASOCKET__SWITCH_WIN32
+#define asocket__swap_limit_first(selector, limit) ((void)(selector), (void *)(limit))
+#define asocket__swap_limit_end(limit)             ((void)(limit))
+
+// How far down the stack has memory by now, when its coroutine has ended.
+static void *asocket__swap_limit(const asocket__task *task)
+{
+    return ((void **)task->stack_pointer)[ASOCKET__SWAP_LIMIT];
+}
+#elif ASOCKET__SWITCH == ASOCKET__SWITCH_FIBERS
+#define asocket__swap_limit(task) ((task)->stack_limit)
+
+static void *asocket__swap_limit_first(const asocket_selector *selector, char *page)
+{
+    size_t size = (sizeof(asocket__task) + 63) & ~(size_t)63;
+
+    return ASOCKET_WINDOWS(CreateFiberEx)(0, selector->windows.fiber_size, FIBER_FLAG_FLOAT_SWITCH,
+                                          asocket__fiber_main, page + selector->page_size - size);
+}
+
+static void asocket__swap_limit_end(void *fiber)
+{
+    DeleteFiber(fiber);
+}
 #endif
 
 #if ASOCKET__COROUTINES
@@ -3418,6 +3997,62 @@ static int asocket__poll_room(asocket_selector *selector, uint32_t needed)
     return 0;
 }
 
+#if ASOCKET__WINDOWS
+
+static void asocket__poll_close_pipe(asocket_selector *selector)
+{
+    if (selector->poll.wake_in != ASOCKET__NO_HANDLE)
+        (void)ASOCKET_SYS(close)(selector->poll.wake_in);
+    (void)ASOCKET_WINDOWS(WSACleanup)();
+}
+
+// A datagram socket that is its own peer.
+static int asocket__poll_open_socket(asocket_selector *selector)
+{
+    struct sockaddr_in self;
+    socklen_t size = sizeof self;
+    unsigned long on = 1;
+    asocket_handle handle = ASOCKET_SYS(socket)(AF_INET, SOCK_DGRAM, 0);
+
+    selector->poll.wake_in = handle;
+    if (handle == ASOCKET__NO_HANDLE)
+        return asocket__status_of(errno);
+    memset(&self, 0, sizeof self);
+    self.sin_family = AF_INET;
+    self.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (ASOCKET_SYS(bind)(handle, (struct sockaddr *)(void *)&self, sizeof self) ||
+        ASOCKET_SYS(getsockname)(handle, (struct sockaddr *)(void *)&self, &size) ||
+        ASOCKET_SYS(connect)(handle, (struct sockaddr *)(void *)&self, sizeof self) ||
+        asocket__windows_result(ASOCKET_WINDOWS(ioctlsocket)(handle, (long)FIONBIO, &on)))
+        return asocket__status_of(errno);
+    return 0;
+}
+
+static int asocket__poll_open_pipe(asocket_selector *selector)
+{
+    WSADATA data;
+    int status;
+
+    if (ASOCKET_WINDOWS(WSAStartup)(MAKEWORD(2, 2), &data))
+        return ASOCKET_ENOTSUP;
+    status = asocket__poll_open_socket(selector);
+    if (status)
+        asocket__poll_close_pipe(selector);
+    return status;
+}
+
+static ssize_t asocket__wake_read(const asocket_selector *selector, char *bytes, size_t size)
+{
+    return ASOCKET_SYS(recv)(selector->poll.wake_in, bytes, size, 0);
+}
+
+static ssize_t asocket__wake_write(const asocket_selector *selector)
+{
+    return ASOCKET_SYS(send)(selector->poll.wake_in, "", 1, 0);
+}
+
+#else
+
 static int asocket__poll_nonblocking(int handle)
 {
     int flags = ASOCKET_SYS(fcntl)(handle, F_GETFL);
@@ -3455,13 +4090,30 @@ static int asocket__poll_open_pipe(asocket_selector *selector)
     return status;
 }
 
-static void asocket__poll_shut(asocket_selector *selector)
+static ssize_t asocket__wake_read(const asocket_selector *selector, char *bytes, size_t size)
 {
-    asocket__poll_close_pipe(selector);
+    return ASOCKET_SYS(read)(selector->poll.wake_in, bytes, size);
+}
+
+static ssize_t asocket__wake_write(const asocket_selector *selector)
+{
+    return ASOCKET_SYS(write)(selector->poll.wake_out, "", 1);
+}
+
+#endif
+
+static void asocket__poll_free(asocket_selector *selector)
+{
     asocket__release(selector, selector->poll.handles,
                      selector->poll.capacity * sizeof *selector->poll.handles);
     asocket__release(selector, selector->poll.sockets,
                      selector->poll.socket_capacity * sizeof *selector->poll.sockets);
+}
+
+static void asocket__poll_shut(asocket_selector *selector)
+{
+    asocket__poll_close_pipe(selector);
+    asocket__poll_free(selector);
 }
 
 static int asocket__poll_open(asocket_selector *selector)
@@ -3566,19 +4218,20 @@ static void asocket__poll_drain_wake(asocket_selector *selector)
 {
     char bytes[64];
 
-    while (ASOCKET_SYS(read)(selector->poll.wake_in, bytes, sizeof bytes) ==
-           (ssize_t)sizeof bytes) {
+    while (asocket__wake_read(selector, bytes, sizeof bytes) == (ssize_t)sizeof bytes) {
     }
 }
 
-static int asocket__poll_wait(asocket_selector *selector, int64_t timeout)
+// The array from `first` on.
+static int asocket__poll_collect(asocket_selector *selector, uint32_t first, int64_t timeout)
 {
-    int count = asocket__poll_sleep(selector->poll.handles, selector->poll.count, timeout);
+    int count =
+        asocket__poll_sleep(selector->poll.handles + first, selector->poll.count - first, timeout);
     int left = count;
     uint32_t position;
 
     // Backwards, for a report may move the last entry into its place.
-    for (position = selector->poll.count; left > 0 && position-- > 0;) {
+    for (position = selector->poll.count; left > 0 && position-- > first;) {
         if (!selector->poll.handles[position].revents)
             continue;
         left--;
@@ -3590,12 +4243,17 @@ static int asocket__poll_wait(asocket_selector *selector, int64_t timeout)
     return count < 0 && errno == EINTR ? 0 : count;
 }
 
+static int asocket__poll_wait(asocket_selector *selector, int64_t timeout)
+{
+    return asocket__poll_collect(selector, 0, timeout);
+}
+
 static void asocket__poll_wake(asocket_selector *selector)
 {
     ssize_t written;
 
     do {
-        written = ASOCKET_SYS(write)(selector->poll.wake_out, "", 1);
+        written = asocket__wake_write(selector);
     } while (written < 0 && errno == EINTR); // EAGAIN: the pipe is full, and so readable
 }
 
@@ -3845,6 +4503,450 @@ static const asocket__backend asocket__kqueue_backend = {
 
 #endif
 
+// ------------------------------------------------------------------------------------------------
+// >>iocp
+// Completion ports of Windows, documented calls only. What the kernel does for a socket is an
+// operation: its memory, and the bytes in it, are the kernel's until the port has handed it back,
+// also after a cancel and after the socket was closed.
+//   reading     a receive of no bytes: it ends when there is something, and cancelling it loses none
+//   accepting   AcceptEx; the connection it brings is the first one that accept takes
+//   connecting  ConnectEx
+//   sending     what a full socket does not take is copied to an operation, up to a block at a time:
+//               a flush, and with it a close, is over when the kernel has given that one back
+// A socket belongs to one port for ever. What belongs to none, or to another's, is looked at by
+// poll, 1 to 16 ms apart while somebody waits for it.
+
+#if ASOCKET__WINDOWS
+
+enum { ASOCKET__ATTACHED = 1, ASOCKET__APART = 2 };
+enum { ASOCKET__PEEK, ASOCKET__ACCEPT, ASOCKET__CONNECT, ASOCKET__SEND };
+enum { ASOCKET__NAME_ROOM = sizeof(asocket__native) + 16 }; // AcceptEx wants 16 bytes more
+
+typedef struct asocket__operation {
+    OVERLAPPED overlapped;   // first
+    asocket *socket;         // NULL: it is closed
+    asocket_handle accepted; // by AcceptEx
+    uint32_t size;           // of all this
+    int error;               // errno of the last one
+    uint8_t kind, pending;
+    uint8_t done; // a connection was accepted and not yet taken
+    char bytes[1];
+} asocket__operation;
+
+static void asocket__operation_free(asocket_selector *selector, asocket__operation *operation)
+{
+    if (operation->accepted != ASOCKET__NO_HANDLE)
+        (void)ASOCKET_SYS(close)(operation->accepted);
+    asocket__release(selector, operation, operation->size);
+}
+
+// The operation of one side, for `room` bytes; NULL without memory. None must be pending.
+static asocket__operation *asocket__operation_of(asocket *socket, int side, int kind, size_t room)
+{
+    size_t size = offsetof(asocket__operation, bytes) + room;
+    asocket__operation *operation = socket->operation[side];
+
+    if (operation && operation->size < size) {
+        asocket__operation_free(socket->selector, operation);
+        operation = socket->operation[side] = NULL;
+    }
+    if (!operation) {
+        operation = (asocket__operation *)asocket__allocate(socket->selector, size);
+        if (!operation)
+            return NULL;
+        operation->size = (uint32_t)size;
+        operation->accepted = ASOCKET__NO_HANDLE;
+        operation->socket = socket;
+        socket->operation[side] = operation;
+    }
+    memset(&operation->overlapped, 0, sizeof operation->overlapped);
+    operation->kind = (uint8_t)kind;
+    operation->error = 0;
+    return operation;
+}
+
+// What starting one answered: 0 it is the kernel's now, or an errno. It comes back through the port
+// also when it succeeds at once.
+static int asocket__operation_begun(asocket__operation *operation, bool success)
+{
+    int error = success ? 0 : ASOCKET_WINDOWS(WSAGetLastError)();
+
+    if (error && error != WSA_IO_PENDING)
+        return asocket__windows_errno(error);
+    operation->pending = 1;
+    operation->socket->selector->windows.pending++;
+    return 0;
+}
+
+static bool asocket__operation_pends(const asocket *socket, int side)
+{
+    return socket->operation[side] && socket->operation[side]->pending;
+}
+
+// Whether the socket's operations come back through our port.
+static bool asocket__iocp_attach(asocket *socket)
+{
+    HANDLE port = socket->selector->windows.port;
+
+    if (socket->attached)
+        return socket->attached == ASOCKET__ATTACHED;
+    socket->attached = ASOCKET__APART;
+    if (port && socket->kind != ASOCKET__FOREIGN && socket->domain != AF_UNIX &&
+        ASOCKET_WINDOWS(CreateIoCompletionPort)((HANDLE)socket->handle, port, 0, 0))
+        socket->attached = ASOCKET__ATTACHED;
+    return socket->attached == ASOCKET__ATTACHED;
+}
+
+static int asocket__iocp_peek(asocket *socket)
+{
+    asocket__operation *operation =
+        asocket__operation_of(socket, ASOCKET__READER, ASOCKET__PEEK, 0);
+    DWORD flags = socket->kind == ASOCKET__DATAGRAM ? MSG_PEEK : 0;
+    WSABUF nothing;
+
+    if (!operation)
+        return ENOMEM;
+    nothing.len = 0;
+    nothing.buf = operation->bytes;
+    return asocket__operation_begun(
+        operation, !ASOCKET_WINDOWS(WSARecv)(socket->handle, &nothing, 1, NULL, &flags,
+                                             &operation->overlapped, NULL));
+}
+
+static int asocket__iocp_accept(asocket *server)
+{
+    asocket__operation *operation =
+        asocket__operation_of(server, ASOCKET__READER, ASOCKET__ACCEPT, 2 * ASOCKET__NAME_ROOM);
+    DWORD count;
+
+    if (!operation)
+        return ENOMEM;
+    if (operation->accepted == ASOCKET__NO_HANDLE)
+        operation->accepted = ASOCKET_SYS(socket)(server->domain, SOCK_STREAM, 0);
+    if (operation->accepted == ASOCKET__NO_HANDLE)
+        return errno;
+    return asocket__operation_begun(
+        operation, server->selector->windows.accept(
+                       server->handle, operation->accepted, operation->bytes, 0, ASOCKET__NAME_ROOM,
+                       ASOCKET__NAME_ROOM, &count, &operation->overlapped));
+}
+
+static int asocket__iocp_arm_read(asocket *socket)
+{
+    asocket__operation *operation = socket->operation[ASOCKET__READER];
+    int error = 0;
+
+    if (asocket__operation_pends(socket, ASOCKET__READER))
+        return 0;
+    if (asocket__operation_pends(socket, ASOCKET__WRITER) &&
+        socket->operation[ASOCKET__WRITER]->kind == ASOCKET__CONNECT)
+        return 0; // not connected yet
+    if (!operation || !operation->done)
+        error = socket->kind == ASOCKET__LISTENER ? asocket__iocp_accept(socket)
+                                                  : asocket__iocp_peek(socket);
+    if (error == ENOMEM || error == ENOBUFS || error == EMFILE)
+        return asocket__status_of(error);
+    if (error || (operation && operation->done))
+        asocket__socket_signal(socket, ASOCKET_READ); // the call itself will say what it is
+    return 0;
+}
+
+static int asocket__iocp_arm(asocket_selector *selector, asocket *socket, int directions)
+{
+    bool attached = asocket__iocp_attach(socket);
+    int status = 0;
+
+    if (attached && (directions & ASOCKET_READ)) {
+        status = asocket__iocp_arm_read(socket);
+        directions &= ~ASOCKET_READ;
+    }
+    if (asocket__operation_pends(socket, ASOCKET__WRITER))
+        directions &= ~ASOCKET_WRITE;
+    return status || !directions ? status : asocket__poll_arm(selector, socket, directions);
+}
+
+// Before the descriptor is closed: a read that pends would make of the close a reset.
+static void asocket__iocp_remove(asocket_selector *selector, asocket *socket)
+{
+    int side;
+
+    for (side = 0; side < 2; side++) {
+        asocket__operation *operation = socket->operation[side];
+
+        socket->operation[side] = NULL;
+        if (!operation)
+            continue;
+        operation->socket = NULL;
+        if (operation->pending)
+            (void)ASOCKET_WINDOWS(CancelIoEx)((HANDLE)socket->handle, &operation->overlapped);
+        else
+            asocket__operation_free(selector, operation);
+    }
+    asocket__poll_remove(selector, socket);
+}
+
+static void asocket__iocp_connected(asocket *socket, asocket__operation *operation)
+{
+    if (!operation->error &&
+        ASOCKET_SYS(setsockopt)(socket->handle, SOL_SOCKET, SO_UPDATE_CONNECT_CONTEXT, NULL, 0))
+        operation->error = errno;
+    asocket__socket_signal(socket, ASOCKET__BOTH);
+}
+
+static void asocket__iocp_report(asocket_selector *selector, asocket__operation *operation)
+{
+    asocket *socket = operation->socket;
+    DWORD count, flags;
+
+    operation->pending = 0;
+    selector->windows.pending--;
+    if (!socket) {
+        asocket__operation_free(selector, operation);
+        return;
+    }
+    if (!ASOCKET_WINDOWS(WSAGetOverlappedResult)(socket->handle, &operation->overlapped, &count,
+                                                 FALSE, &flags))
+        operation->error = asocket__windows_errno(ASOCKET_WINDOWS(WSAGetLastError)());
+    if (operation->kind == ASOCKET__CONNECT) {
+        asocket__iocp_connected(socket, operation);
+        return;
+    }
+    operation->done = operation->kind == ASOCKET__ACCEPT;
+    if (socket->kind == ASOCKET__STREAM && operation->error)
+        socket->reset = 1; // the call that follows may be told of an end of stream only
+    asocket__socket_signal(socket, operation->kind == ASOCKET__SEND ? ASOCKET_WRITE : ASOCKET_READ);
+}
+
+// What no port reports is looked at before the wait, which it cuts into slices.
+static int asocket__iocp_look(asocket_selector *selector, int64_t *timeout)
+{
+    int count;
+
+    if (selector->poll.count == 1) {
+        selector->windows.slice = 1;
+        return 0;
+    }
+    count = asocket__poll_collect(selector, 1, 0);
+    if (count)
+        selector->windows.slice = 1;
+    else if (selector->windows.slice < 16)
+        selector->windows.slice *= 2;
+    if (count || *timeout < 0 || *timeout > selector->windows.slice * ASOCKET__MILLISECOND)
+        *timeout = count ? 0 : selector->windows.slice * ASOCKET__MILLISECOND;
+    return count > 0 ? count : 0;
+}
+
+static int asocket__iocp_wait(asocket_selector *selector, int64_t timeout)
+{
+    OVERLAPPED_ENTRY entries[ASOCKET__EVENTS];
+    int looked = asocket__iocp_look(selector, &timeout);
+    ULONG count = 0, i;
+
+    if (!ASOCKET_WINDOWS(GetQueuedCompletionStatusEx)(
+            selector->windows.port, entries, ASOCKET__EVENTS, &count,
+            timeout < 0 ? INFINITE : (DWORD)asocket__round_up(timeout), FALSE)) {
+        if (GetLastError() != WAIT_TIMEOUT)
+            return -1;
+        count = 0;
+    }
+    for (i = 0; i < count; i++)
+        if (entries[i].lpOverlapped) // else it is a wake-up
+            asocket__iocp_report(selector, (asocket__operation *)(void *)entries[i].lpOverlapped);
+    return (int)count + looked;
+}
+
+static void asocket__iocp_wake(asocket_selector *selector)
+{
+    (void)ASOCKET_WINDOWS(PostQueuedCompletionStatus)(selector->windows.port, 0, 0, NULL);
+}
+
+// Everything was cancelled: the rest comes back at once. What should not, is not freed.
+static void asocket__iocp_shut(asocket_selector *selector)
+{
+    int i;
+
+    selector->poll.count = 1;
+    for (i = 0; i < 100 && selector->windows.pending; i++)
+        (void)asocket__iocp_wait(selector, 20 * ASOCKET__MILLISECOND);
+    if (selector->windows.port)
+        (void)CloseHandle(selector->windows.port);
+    asocket__poll_free(selector);
+    (void)ASOCKET_WINDOWS(WSACleanup)();
+}
+
+static bool asocket__iocp_function(SOCKET socket, GUID name, void *function, DWORD size)
+{
+    DWORD count;
+
+    return !ASOCKET_WINDOWS(WSAIoctl)(socket, SIO_GET_EXTENSION_FUNCTION_POINTER, &name,
+                                      sizeof name, function, size, &count, NULL, NULL);
+}
+
+static bool asocket__iocp_functions(asocket_selector *selector)
+{
+    static const GUID accept = WSAID_ACCEPTEX, connect = WSAID_CONNECTEX;
+    SOCKET socket = ASOCKET_SYS(socket)(AF_INET, SOCK_STREAM, 0);
+    bool found;
+
+    if (socket == INVALID_SOCKET)
+        return false;
+    found = asocket__iocp_function(socket, accept, &selector->windows.accept,
+                                   sizeof selector->windows.accept) &&
+            asocket__iocp_function(socket, connect, &selector->windows.connect,
+                                   sizeof selector->windows.connect);
+    (void)ASOCKET_SYS(close)(socket);
+    return found;
+}
+
+static int asocket__iocp_open(asocket_selector *selector)
+{
+    WSADATA data;
+    int status;
+
+    if (ASOCKET_WINDOWS(WSAStartup)(MAKEWORD(2, 2), &data))
+        return ASOCKET_ENOTSUP;
+    selector->windows.port =
+        ASOCKET_WINDOWS(CreateIoCompletionPort)(INVALID_HANDLE_VALUE, NULL, 0, 1);
+    selector->poll.count = 1; // the place of a wake-up, which the port has
+    status = selector->windows.port ? asocket__poll_room(selector, 1) : ASOCKET_ENOMEM;
+    if (!status && !asocket__iocp_functions(selector))
+        status = ASOCKET_ENOTSUP;
+    if (status)
+        asocket__iocp_shut(selector);
+    return status;
+}
+
+static const asocket__backend asocket__iocp_backend = {
+    ASOCKET_BACKEND_IOCP, ASOCKET__BOTH,      asocket__iocp_open,
+    asocket__iocp_shut,   asocket__iocp_arm,  asocket__iocp_remove,
+    asocket__iocp_wait,   asocket__iocp_wake, asocket__poll_handle,
+};
+
+// The socket's buffer is full: the kernel takes these bytes with it, until there is room. How many,
+// ASOCKET_EAGAIN: none, or a status.
+static ptrdiff_t asocket__send_later(asocket *socket, const void *bytes, size_t size)
+{
+    size_t room = socket->selector->channel_capacity;
+    asocket__operation *operation;
+    WSABUF piece;
+    int error;
+
+    if (socket->kind != ASOCKET__STREAM || asocket__operation_pends(socket, ASOCKET__WRITER) ||
+        !asocket__iocp_attach(socket))
+        return ASOCKET_EAGAIN;
+    room = room > 65536 ? 65536 : room < 512 ? 512 : room;
+    operation = asocket__operation_of(socket, ASOCKET__WRITER, ASOCKET__SEND, room);
+    if (!operation)
+        return ASOCKET_EAGAIN;
+    if (size > room)
+        size = room;
+    memcpy(operation->bytes, bytes, size);
+    piece.len = (ULONG)size;
+    piece.buf = operation->bytes;
+    error = asocket__operation_begun(operation,
+                                     !ASOCKET_WINDOWS(WSASend)(socket->handle, &piece, 1, NULL, 0,
+                                                               &operation->overlapped, NULL));
+    return error ? asocket__status_of(error) : (ptrdiff_t)size;
+}
+
+// Whether all that was sent is out of our hands: 0, ASOCKET_EAGAIN not yet, or why it will not be.
+static int asocket__send_settled(const asocket *socket)
+{
+    const asocket__operation *operation = socket->operation[ASOCKET__WRITER];
+
+    if (!operation || operation->kind != ASOCKET__SEND)
+        return 0;
+    if (operation->pending)
+        return ASOCKET_EAGAIN;
+    return operation->error ? asocket__status_of(operation->error) : 0;
+}
+
+// The connection that AcceptEx brought, if there is one: it becomes a socket like others here.
+static bool asocket__iocp_accepted(asocket *server, asocket_handle *handle,
+                                   struct sockaddr *address, socklen_t *size)
+{
+    asocket__operation *operation = server->operation[ASOCKET__READER];
+
+    *handle = ASOCKET__NO_HANDLE;
+    if (!operation || (!operation->done && !operation->pending))
+        return false;
+    errno = EAGAIN;
+    if (operation->pending)
+        return true;
+    operation->done = 0;
+    errno = operation->error;
+    if (!operation->error &&
+        !ASOCKET_SYS(setsockopt)(operation->accepted, SOL_SOCKET, SO_UPDATE_ACCEPT_CONTEXT,
+                                 &server->handle, sizeof server->handle) &&
+        !ASOCKET_SYS(getpeername)(operation->accepted, address, size)) {
+        *handle = operation->accepted;
+    } else {
+        int error = errno;
+
+        (void)ASOCKET_SYS(close)(operation->accepted);
+        errno = error == ENOTCONN || error == EINVAL ? ECONNABORTED : error;
+    }
+    operation->accepted = ASOCKET__NO_HANDLE;
+    return true;
+}
+
+// ConnectEx wants a bound socket. A refusal on this machine must not take the seconds that trying
+// again takes.
+static int asocket__iocp_connect(asocket *socket, const asocket__native *to, socklen_t size)
+{
+    asocket__operation *operation =
+        asocket__operation_of(socket, ASOCKET__WRITER, ASOCKET__CONNECT, 0);
+    asocket__native any;
+    DWORD count;
+    int error;
+
+    errno = ENOMEM;
+    if (!operation)
+        return -1;
+    memset(&any, 0, sizeof any);
+    any.any.sa_family = to->any.sa_family;
+    if (ASOCKET_SYS(bind)(socket->handle, &any.any, size) && errno != EINVAL)
+        return -1; // EINVAL: the builder has a local address
+    error = asocket__operation_begun(
+        operation, socket->selector->windows.connect(socket->handle, &to->any, size, NULL, 0,
+                                                     &count, &operation->overlapped));
+    errno = error ? error : EINPROGRESS;
+    return -1;
+}
+
+static bool asocket__connects_by_port(asocket *socket)
+{
+    return socket->kind == ASOCKET__STREAM && asocket__iocp_attach(socket);
+}
+
+// As far as poll can tell, and the port.
+static bool asocket__socket_look(asocket *socket, int directions)
+{
+    asocket_selector *selector = socket->selector;
+    int side;
+
+    if (selector->windows.port)
+        (void)asocket__iocp_wait(selector, 0);
+    for (side = 0; side < 2; side++)
+        if ((directions & 1 << side) && asocket__operation_pends(socket, side))
+            return (socket->ready & directions) != 0;
+    return (socket->ready & directions) || asocket__poll_look(socket->handle, directions);
+}
+
+static bool asocket__moves(const asocket *socket)
+{
+    return socket->attached != ASOCKET__ATTACHED;
+}
+
+#else
+
+#define asocket__send_later(socket, bytes, size) ((ptrdiff_t)ASOCKET_EAGAIN)
+#define asocket__send_settled(socket)            (0)
+#define asocket__socket_look(socket, directions) asocket__poll_look((socket)->handle, directions)
+#define asocket__moves(socket)                   (true)
+
+#endif
+
 // Those that are compiled in, the best one first.
 static const asocket__backend *const asocket__backends[] = {
 #if ASOCKET__EPOLL
@@ -3852,6 +4954,9 @@ static const asocket__backend *const asocket__backends[] = {
 #endif
 #if ASOCKET__KQUEUE
     &asocket__kqueue_backend,
+#endif
+#if ASOCKET__WINDOWS
+    &asocket__iocp_backend,
 #endif
     &asocket__poll_backend,
 };
@@ -4317,7 +5422,7 @@ static ptrdiff_t asocket__socket_send(asocket *socket, const void *bytes, size_t
     }
     if (asocket__status_of(errno) == ASOCKET_EAGAIN) {
         socket->ready &= (uint8_t)~ASOCKET_WRITE;
-        return ASOCKET_EAGAIN;
+        return asocket__send_later(socket, bytes, size);
     }
     if (asocket__status_of(errno) == ASOCKET_ECONNRESET)
         socket->reset = 1; // the reader must not take what follows for an end of stream
@@ -4353,7 +5458,7 @@ static void asocket__socket_keep(asocket__endpoint *endpoint, char *name,
         asocket__endpoint_unmap(endpoint);
         return;
     }
-    length = asocket__path_length(native, size);
+    length = asocket__path_length(native, (size_t)size);
     memcpy(name, native->local.sun_path, length);
     asocket__endpoint_at(endpoint, name, length);
 }
@@ -4387,18 +5492,67 @@ static int asocket__local_learn(asocket *socket)
     return 0;
 }
 
+typedef struct asocket__file { // what tells the file of a Unix socket from others
+    uint64_t device, inode;
+    bool is_socket;
+} asocket__file;
+
+#if ASOCKET__WINDOWS
+static bool asocket__file_look(const char *path, asocket__file *file)
+{
+    BY_HANDLE_FILE_INFORMATION facts;
+    DWORD flags = FILE_FLAG_OPEN_REPARSE_POINT | FILE_FLAG_BACKUP_SEMANTICS;
+    HANDLE handle = CreateFileA(path, 0, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE,
+                                NULL, OPEN_EXISTING, flags, NULL);
+    BOOL known;
+
+    if (handle == INVALID_HANDLE_VALUE)
+        return false;
+    known = GetFileInformationByHandle(handle, &facts);
+    (void)CloseHandle(handle);
+    if (!known)
+        return false;
+    file->device = facts.dwVolumeSerialNumber;
+    file->inode = (uint64_t)facts.nFileIndexHigh << 32 | facts.nFileIndexLow;
+    file->is_socket = (facts.dwFileAttributes & FILE_ATTRIBUTE_REPARSE_POINT) != 0;
+    return true;
+}
+
+static void asocket__file_remove(const char *path)
+{
+    (void)DeleteFileA(path);
+}
+#else
+static bool asocket__file_look(const char *path, asocket__file *file)
+{
+    struct stat facts;
+
+    if (ASOCKET_SYS(lstat)(path, &facts))
+        return false;
+    file->device = (uint64_t)facts.st_dev;
+    file->inode = (uint64_t)facts.st_ino;
+    file->is_socket = S_ISSOCK(facts.st_mode);
+    return true;
+}
+
+static void asocket__file_remove(const char *path)
+{
+    (void)ASOCKET_SYS(unlink)(path);
+}
+#endif
+
 // The file of a Unix socket that asked for it, if it is still ours.
 static void asocket__names_unlink(asocket *socket)
 {
-    struct stat file;
+    asocket__file file;
     asocket__names *names = socket->names;
 
     if (!names || !names->unlink)
         return;
     names->unlink = false;
-    if (!ASOCKET_SYS(lstat)(names->local, &file) && (uint64_t)file.st_dev == names->device &&
-        (uint64_t)file.st_ino == names->inode)
-        (void)ASOCKET_SYS(unlink)(names->local);
+    if (asocket__file_look(names->local, &file) && file.device == names->device &&
+        file.inode == names->inode)
+        asocket__file_remove(names->local);
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -4454,6 +5608,18 @@ static int asocket__pipe_publish(asocket__pipe *pipe)
     return pipe->ring.size ? ASOCKET_EAGAIN : 0;
 }
 
+// The ring is empty; `status` says whether the kernel has it all.
+static int asocket__out_settle(asocket_write_channel *out, int status)
+{
+    if (status == ASOCKET_EAGAIN)
+        return asocket__out_pend(out);
+    if (status)
+        asocket__out_break(out, status);
+    out->pending = 0;
+    asocket__out_tidy(out);
+    return status;
+}
+
 // 0: the kernel has it all; ASOCKET_EAGAIN: some is left and goes on its own; or the error.
 static int asocket__out_push(asocket_write_channel *out, int flags)
 {
@@ -4472,9 +5638,7 @@ static int asocket__out_push(asocket_write_channel *out, int flags)
         }
         asocket__ring_drop(&out->own, (uint32_t)count);
     }
-    out->pending = 0;
-    asocket__out_tidy(out);
-    return 0;
+    return asocket__out_settle(out, asocket__send_settled(out->socket));
 }
 
 // A transport that waits while it sends must not be asked to send the same again.
@@ -4806,6 +5970,82 @@ static bool asocket__close_oldest(asocket_selector *selector)
 
 enum { ASOCKET__GUARD_UNKNOWN, ASOCKET__GUARD_MADVISE, ASOCKET__GUARD_MPROTECT };
 
+static size_t asocket__slab_size(const asocket_selector *selector)
+{
+    return selector->stack_size * ASOCKET__SLAB;
+}
+
+#if ASOCKET__WINDOWS
+
+static void *asocket__slab_reserve(size_t size)
+{
+    return ASOCKET_WINDOWS(VirtualAlloc)(NULL, size, MEM_RESERVE, PAGE_NOACCESS);
+}
+
+static void asocket__slab_return(void *base, size_t size)
+{
+    (void)size;
+    (void)ASOCKET_WINDOWS(VirtualFree)(base, 0, MEM_RELEASE);
+}
+
+// Memory for the upper end of a stack, and a page below it that tells the system when more is
+// needed: it grows as a thread's does. What is never committed is the guard.
+static void *asocket__stack_commit(const asocket_selector *selector, char *low)
+{
+    size_t page = selector->page_size, first = page * ASOCKET__FIRST_PAGES;
+    char *limit = low + selector->stack_size - first;
+
+    if (!ASOCKET_WINDOWS(VirtualAlloc)(limit, first, MEM_COMMIT, PAGE_READWRITE))
+        return NULL;
+    if (ASOCKET__FIRST_PAGES > 1 &&
+        !ASOCKET_WINDOWS(VirtualAlloc)(limit - page, page, MEM_COMMIT, PAGE_READWRITE | PAGE_GUARD))
+        return NULL;
+    return asocket__swap_limit_first(selector, limit);
+}
+
+static void asocket__stack_return(asocket__slab *slab, uint32_t i)
+{
+    asocket__swap_limit_end(slab->limits[i]);
+}
+
+static bool asocket__stack_ready(asocket_selector *selector, asocket__slab *slab, uint32_t i)
+{
+    slab->limits[i] = asocket__stack_commit(selector, slab->base + i * selector->stack_size);
+    return slab->limits[i] != NULL;
+}
+
+static void asocket__stack_load(asocket__task *task, const asocket__slab *slab, uint32_t i)
+{
+    task->stack_limit = slab->limits[i];
+}
+
+static void asocket__stack_save(const asocket__task *task, asocket__slab *slab, uint32_t i)
+{
+    slab->limits[i] = asocket__swap_limit(task);
+}
+
+#else
+
+#define asocket__stack_return(slab, i)     ((void)0)
+#define asocket__stack_load(task, slab, i) ((void)0)
+#define asocket__stack_save(task, slab, i) ((void)0)
+
+static void *asocket__slab_reserve(size_t size)
+{
+    void *base = ASOCKET_SYS(mmap)(NULL, size, PROT_READ | PROT_WRITE,
+                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+
+    if (base == MAP_FAILED)
+        return NULL;
+    (void)ASOCKET_SYS(madvise)(base, size, ASOCKET__NO_HUGE_PAGES);
+    return base;
+}
+
+static void asocket__slab_return(void *base, size_t size)
+{
+    (void)ASOCKET_SYS(munmap)(base, size);
+}
+
 // Emulators answer 0 to an madvise they do not know: a real guard makes the kernel refuse to read.
 static bool asocket__guard_is_real(const char *page)
 {
@@ -4835,20 +6075,21 @@ static bool asocket__guard(asocket_selector *selector, char *page)
     return true;
 }
 
-static size_t asocket__slab_size(const asocket_selector *selector)
+static bool asocket__stack_ready(asocket_selector *selector, asocket__slab *slab, uint32_t i)
 {
-    return selector->stack_size * ASOCKET__SLAB;
+    slab->unguarded[i] = !asocket__guard(selector, slab->base + i * selector->stack_size);
+    return true;
 }
+
+#endif
 
 static int asocket__slab_map(asocket_selector *selector, asocket__slab *slab)
 {
     size_t size = asocket__slab_size(selector);
-    void *base = ASOCKET_SYS(mmap)(NULL, size, PROT_READ | PROT_WRITE,
-                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+    void *base = asocket__slab_reserve(size);
 
-    if (base == MAP_FAILED)
+    if (!base)
         return ASOCKET_ENOMEM;
-    (void)ASOCKET_SYS(madvise)(base, size, ASOCKET__NO_HUGE_PAGES);
     asocket__asan_slab(base, size);
     slab->base = (char *)base;
     slab->used = slab->fresh = slab->free_first = 0;
@@ -4864,6 +6105,7 @@ static void asocket__slab_unmap(asocket_selector *selector, asocket__slab *slab)
     uint32_t i;
 
     for (i = 0; i < slab->fresh; i++) {
+        asocket__stack_return(slab, i);
         selector->statistics.stacks--;
         if (slab->unguarded[i])
             selector->statistics.unguarded_stacks--;
@@ -4871,7 +6113,7 @@ static void asocket__slab_unmap(asocket_selector *selector, asocket__slab *slab)
             selector->guards--;
     }
     asocket__asan_slab_end(slab->base, asocket__slab_size(selector));
-    (void)ASOCKET_SYS(munmap)(slab->base, asocket__slab_size(selector));
+    asocket__slab_return(slab->base, asocket__slab_size(selector));
     asocket__list_remove(&slab->link);
     slab->base = NULL;
     selector->mapped_slabs--;
@@ -4917,16 +6159,18 @@ static asocket__slab *asocket__slab_open(asocket_selector *selector)
     return slab;
 }
 
-static uint32_t asocket__slab_first_use(asocket_selector *selector, asocket__slab *slab)
+static bool asocket__slab_first_use(asocket_selector *selector, asocket__slab *slab)
 {
-    uint32_t i = slab->fresh++;
-    char *low = slab->base + i * selector->stack_size;
+    uint32_t i = slab->fresh;
 
-    slab->unguarded[i] = !asocket__guard(selector, low);
+    if (!asocket__stack_ready(selector, slab, i))
+        return false;
+    slab->fresh++;
     selector->statistics.unguarded_stacks += slab->unguarded[i];
     selector->statistics.stacks++;
-    asocket__valgrind_stack(low, low + selector->stack_size);
-    return i;
+    asocket__valgrind_stack(slab->base + i * selector->stack_size,
+                            slab->base + (i + 1) * selector->stack_size);
+    return true;
 }
 
 static asocket__task *asocket__stack_task(const asocket_selector *selector, uint32_t index)
@@ -4951,7 +6195,9 @@ static asocket__task *asocket__stack_take(asocket_selector *selector)
         i = slab->free_first - 1;
         slab->free_first = slab->free_next[i];
     } else {
-        i = asocket__slab_first_use(selector, slab);
+        i = slab->fresh;
+        if (!asocket__slab_first_use(selector, slab))
+            return NULL;
     }
     if (!slab->used++) {
         selector->empty_slabs--;
@@ -4963,6 +6209,7 @@ static asocket__task *asocket__stack_take(asocket_selector *selector)
     task = asocket__stack_task(selector, slab->index * ASOCKET__SLAB + i);
     memset(task, 0, sizeof *task);
     task->index = slab->index * ASOCKET__SLAB + i;
+    asocket__stack_load(task, slab, i);
     return task;
 }
 
@@ -4971,6 +6218,7 @@ static void asocket__stack_give(asocket_selector *selector, asocket__task *task)
     asocket__slab *slab = selector->slabs[task->index / ASOCKET__SLAB];
     uint32_t i = task->index % ASOCKET__SLAB;
 
+    asocket__stack_save(task, slab, i);
     slab->generation[i]++;
     slab->free_next[i] = (uint8_t)slab->free_first;
     slab->free_first = i + 1;
@@ -5154,7 +6402,17 @@ static void asocket__cancel(asocket__task *top)
 #error "asocket.h: this compiler has no __atomic built-ins"
 #endif
 
-#if ASOCKET__THREADS
+#if ASOCKET__THREADS && ASOCKET__WINDOWS
+static void asocket__own(asocket_selector *selector)
+{
+    selector->owner = GetCurrentThreadId();
+}
+
+static bool asocket__owned(const asocket_selector *selector)
+{
+    return selector->owner == GetCurrentThreadId();
+}
+#elif ASOCKET__THREADS
 static void asocket__own(asocket_selector *selector)
 {
     selector->owner = pthread_self();
@@ -5296,13 +6554,57 @@ static int asocket__lookup_now(const char *host, asocket__endpoint *endpoints, u
     return error || *count ? error : ASOCKET_ENOTFOUND;
 }
 
+#if ASOCKET__THREADS && ASOCKET__WINDOWS
+
+#define asocket__lock(mutex)          AcquireSRWLockExclusive(mutex)
+#define asocket__unlock(mutex)        ReleaseSRWLockExclusive(mutex)
+#define asocket__pool_locks_end(pool) ((void)(pool))
+#define asocket__pool_wake(pool)      WakeConditionVariable(&(pool)->work)
+#define asocket__pool_wake_all(pool)  WakeAllConditionVariable(&(pool)->work)
+
+static void asocket__pool_locks(asocket__pool *pool)
+{
+    InitializeSRWLock(&pool->lock);
+    InitializeConditionVariable(&pool->work);
+}
+
+static void asocket__pool_sleep(asocket__pool *pool)
+{
+    (void)SleepConditionVariableSRW(&pool->work, &pool->lock, INFINITE, 0);
+}
+
+#elif ASOCKET__THREADS
+
+#define asocket__lock(mutex)         ((void)pthread_mutex_lock(mutex))
+#define asocket__unlock(mutex)       ((void)pthread_mutex_unlock(mutex))
+#define asocket__pool_wake(pool)     ((void)pthread_cond_signal(&(pool)->work))
+#define asocket__pool_wake_all(pool) ((void)pthread_cond_broadcast(&(pool)->work))
+
+static void asocket__pool_locks(asocket__pool *pool)
+{
+    (void)pthread_mutex_init(&pool->lock, NULL);
+    (void)pthread_cond_init(&pool->work, NULL);
+}
+
+static void asocket__pool_locks_end(asocket__pool *pool)
+{
+    (void)pthread_mutex_destroy(&pool->lock);
+    (void)pthread_cond_destroy(&pool->work);
+}
+
+static void asocket__pool_sleep(asocket__pool *pool)
+{
+    (void)pthread_cond_wait(&pool->work, &pool->lock);
+}
+
+#endif
+
 #if ASOCKET__THREADS
 
 static void asocket__pool_free(asocket__pool *pool)
 {
-    (void)pthread_mutex_unlock(&pool->lock);
-    (void)pthread_mutex_destroy(&pool->lock);
-    (void)pthread_cond_destroy(&pool->work);
+    asocket__unlock(&pool->lock);
+    asocket__pool_locks_end(pool);
     ASOCKET_FREE(pool);
 }
 
@@ -5312,9 +6614,9 @@ static bool asocket__pool_answer(asocket__pool *pool)
     asocket__lookup *lookup = pool->first;
 
     pool->first = lookup->next;
-    (void)pthread_mutex_unlock(&pool->lock);
+    asocket__unlock(&pool->lock);
     lookup->status = asocket__lookup_now(lookup->host, lookup->endpoints, &lookup->count);
-    (void)pthread_mutex_lock(&pool->lock);
+    asocket__lock(&pool->lock);
     if (!pool->selector) {
         ASOCKET_FREE(lookup);
         return false;
@@ -5331,22 +6633,43 @@ static void *asocket__pool_thread(void *argument)
     asocket__pool *pool = (asocket__pool *)argument;
     bool lives = true;
 
-    (void)pthread_mutex_lock(&pool->lock);
+    asocket__lock(&pool->lock);
     while (lives && pool->selector) {
         if (pool->first) {
             lives = asocket__pool_answer(pool);
             continue;
         }
         pool->idle++;
-        (void)pthread_cond_wait(&pool->work, &pool->lock);
+        asocket__pool_sleep(pool);
         pool->idle--;
     }
     if (--pool->threads || pool->selector)
-        (void)pthread_mutex_unlock(&pool->lock);
+        asocket__unlock(&pool->lock);
     else
         asocket__pool_free(pool);
     return NULL;
 }
+
+#if ASOCKET__WINDOWS
+
+static unsigned __stdcall asocket__pool_start(void *pool)
+{
+    (void)asocket__pool_thread(pool);
+    return 0;
+}
+
+static int asocket__pool_grow(asocket__pool *pool)
+{
+    uintptr_t thread = ASOCKET_WINDOWS(_beginthreadex)(NULL, 0, asocket__pool_start, pool, 0, NULL);
+
+    if (!thread)
+        return ASOCKET_ENOMEM;
+    (void)CloseHandle((HANDLE)thread);
+    pool->threads++;
+    return 0;
+}
+
+#else
 
 // Signals are the program's: the threads of the pool take none.
 static int asocket__pool_grow(asocket__pool *pool)
@@ -5369,6 +6692,8 @@ static int asocket__pool_grow(asocket__pool *pool)
     return error ? ASOCKET_ENOMEM : 0;
 }
 
+#endif
+
 static asocket__pool *asocket__pool_of(asocket_selector *selector)
 {
     asocket__pool *pool = selector->pool;
@@ -5379,8 +6704,7 @@ static asocket__pool *asocket__pool_of(asocket_selector *selector)
     if (!pool)
         return NULL;
     memset(pool, 0, sizeof *pool);
-    (void)pthread_mutex_init(&pool->lock, NULL);
-    (void)pthread_cond_init(&pool->work, NULL);
+    asocket__pool_locks(pool);
     pool->selector = selector;
     selector->pool = pool;
     return pool;
@@ -5392,7 +6716,7 @@ static int asocket__pool_ask(asocket__pool *pool, asocket__lookup *lookup)
     asocket__lookup **end = &pool->first;
     int status = 0, before = 0;
 
-    (void)pthread_mutex_lock(&pool->lock);
+    asocket__lock(&pool->lock);
     for (; *end; end = &(*end)->next)
         before++; // each of them has an idle thread that was told, but does not run yet
     if (pool->idle <= before && pool->threads < ASOCKET__LOOKUP_THREADS)
@@ -5401,9 +6725,9 @@ static int asocket__pool_ask(asocket__pool *pool, asocket__lookup *lookup)
         status = 0; // one of the others will
     if (!status) {
         *end = lookup;
-        (void)pthread_cond_signal(&pool->work);
+        asocket__pool_wake(pool);
     }
-    (void)pthread_mutex_unlock(&pool->lock);
+    asocket__unlock(&pool->lock);
     return status;
 }
 
@@ -5445,10 +6769,10 @@ static void asocket__lookups_take(asocket_selector *selector)
     asocket__lookup *lookup, *next;
 
     ASOCKET__STORE(&selector->answered, 0);
-    (void)pthread_mutex_lock(&selector->pool->lock);
+    asocket__lock(&selector->pool->lock);
     lookup = selector->pool->answers;
     selector->pool->answers = NULL;
-    (void)pthread_mutex_unlock(&selector->pool->lock);
+    asocket__unlock(&selector->pool->lock);
     for (; lookup; lookup = next) {
         next = lookup->next;
         asocket__list_remove(&lookup->link);
@@ -5469,16 +6793,16 @@ static void asocket__lookups_abandon(asocket_selector *selector)
     if (!pool)
         return;
     asocket__lookups_take(selector);
-    (void)pthread_mutex_lock(&pool->lock);
+    asocket__lock(&pool->lock);
     while ((lookup = pool->first) != NULL) {
         pool->first = lookup->next;
         ASOCKET_FREE(lookup);
     }
     pool->selector = NULL;
     selector->pool = NULL;
-    (void)pthread_cond_broadcast(&pool->work);
+    asocket__pool_wake_all(pool);
     if (pool->threads)
-        (void)pthread_mutex_unlock(&pool->lock);
+        asocket__unlock(&pool->lock);
     else
         asocket__pool_free(pool);
 }
@@ -5881,7 +7205,7 @@ static int asocket__wait_not(asocket *socket, int side, int status)
     if (socket->state != ASOCKET__OPEN)
         return ASOCKET_ECLOSED;
     socket->selector->statistics.system_calls++;
-    if (!asocket__poll_look(socket->handle, 1 << side))
+    if (!asocket__socket_look(socket, 1 << side))
         return status;
     socket->ready = (uint8_t)(socket->ready | 1 << side);
     return 0;
@@ -5952,6 +7276,25 @@ typedef struct asocket__option_row {
     const char *text;
 } asocket__option_row;
 
+#if ASOCKET__WINDOWS // not all headers have them
+#ifndef TCP_KEEPIDLE
+#define TCP_KEEPIDLE 3
+#endif
+#ifndef TCP_KEEPINTVL
+#define TCP_KEEPINTVL 17
+#endif
+#ifndef TCP_KEEPCNT
+#define TCP_KEEPCNT 16
+#endif
+#ifndef IPV6_TCLASS
+#define IPV6_TCLASS 39
+#endif
+#define ASOCKET__REUSE_PORT 0 // no such thing
+#define ASOCKET__REUSE      (-1)
+#else
+#define ASOCKET__REUSE_PORT SO_REUSEPORT
+#define ASOCKET__REUSE      1
+#endif
 #ifndef TCP_KEEPIDLE
 #define TCP_KEEPIDLE TCP_KEEPALIVE
 #endif
@@ -5970,8 +7313,8 @@ static const asocket__option_row asocket__option_rows[] = {
      0, 0, ASOCKET__FIELD(keep_alive_count)},
     {ASOCKET_OPTION_REUSE_ADDRESS, ASOCKET__INTERNET, ASOCKET__SWITCHES, 1, SOL_SOCKET,
      SO_REUSEADDR, 0, 0, ASOCKET__FIELD(reuse_address)},
-    {ASOCKET_OPTION_REUSE_PORT, ASOCKET__INTERNET, ASOCKET__SWITCHES, 1, SOL_SOCKET, SO_REUSEPORT,
-     0, 0, ASOCKET__FIELD(reuse_port)},
+    {ASOCKET_OPTION_REUSE_PORT, ASOCKET__INTERNET, ASOCKET__SWITCHES, 1, SOL_SOCKET,
+     ASOCKET__REUSE_PORT, 0, 0, ASOCKET__FIELD(reuse_port)},
     {ASOCKET_OPTION_ONLY_IPV6, ASOCKET__INTERNET, ASOCKET__SWITCHES, 1, 0, 0, IPPROTO_IPV6,
      IPV6_V6ONLY, ASOCKET__FIELD(only_ipv6)},
     {ASOCKET_OPTION_TYPE_OF_SERVICE, ASOCKET__INTERNET, ASOCKET__AMOUNT, 255, IPPROTO_IP, IP_TOS,
@@ -6013,6 +7356,16 @@ static bool asocket__option_place(const asocket__option_row *row, int domain, in
     return *level || *name;
 }
 
+#if ASOCKET__WINDOWS
+static int asocket__interface_set(asocket_handle handle, int index)
+{
+    uint32_t request = htonl((uint32_t)index); // 0.x.x.x is no address, but an index
+
+    if (ASOCKET_SYS(setsockopt)(handle, IPPROTO_IP, IP_MULTICAST_IF, &request, sizeof request))
+        return asocket__status_of(errno);
+    return 0;
+}
+#else
 // IPv4 wants more than the index.
 static int asocket__interface_set(asocket_handle handle, int index)
 {
@@ -6024,6 +7377,34 @@ static int asocket__interface_set(asocket_handle handle, int index)
         return asocket__status_of(errno);
     return 0;
 }
+#endif
+
+#if ASOCKET__WINDOWS
+
+// For streams SO_REUSEADDR would let others take the port: what there is to say is whether they may
+// (SO_EXCLUSIVEADDRUSE), and a port that waits for the end of old connections is free anyway.
+static int asocket__reuse_name(asocket_handle handle)
+{
+    int type = SOCK_STREAM;
+    socklen_t size = sizeof type;
+
+    (void)ASOCKET_SYS(getsockopt)(handle, SOL_SOCKET, SO_TYPE, &type, &size);
+    return type == SOCK_STREAM ? SO_EXCLUSIVEADDRUSE : SO_REUSEADDR;
+}
+
+static void asocket__option_translate(asocket_handle handle, const asocket__option_row *row,
+                                      int *name, int *value)
+{
+    if (row->option != ASOCKET_OPTION_REUSE_ADDRESS)
+        return;
+    *name = asocket__reuse_name(handle);
+    if (*name == SO_EXCLUSIVEADDRUSE)
+        *value = !*value;
+}
+
+#else
+#define asocket__option_translate(handle, row, name, value) ((void)0)
+#endif
 
 static int asocket__option_set(asocket_selector *selector, asocket_handle handle, int domain,
                                const asocket__option_row *row, int value)
@@ -6034,6 +7415,7 @@ static int asocket__option_set(asocket_selector *selector, asocket_handle handle
         return ASOCKET_ENOTSUP;
     if (row->form == ASOCKET__INTERFACE && domain == AF_INET)
         return asocket__interface_set(handle, value);
+    asocket__option_translate(handle, row, &name, &value);
     selector->statistics.system_calls++;
     if (ASOCKET_SYS(setsockopt)(handle, level, name, &value, sizeof value))
         return asocket__status_of(errno);
@@ -6105,7 +7487,7 @@ static int asocket__builder_value(const asocket_builder *builder, const asocket_
         return value;
     switch (row->option) {
     case ASOCKET_OPTION_NO_DELAY: return 1;
-    case ASOCKET_OPTION_REUSE_ADDRESS: return listener && !datagrams;
+    case ASOCKET_OPTION_REUSE_ADDRESS: return listener && !datagrams ? ASOCKET__REUSE : 0;
     case ASOCKET_OPTION_ONLY_IPV6: // systems differ in their default
         return domain == AF_INET6 && (listener || (kind && datagrams)) ? -1 : 0;
     default: return 0;
@@ -6143,10 +7525,45 @@ static asocket_handle asocket__handle_new(int domain, int type)
     return ASOCKET_SYS(socket)(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 }
 
-static asocket_handle asocket__handle_accept(asocket_handle listener, struct sockaddr *address,
+static asocket_handle asocket__handle_accept(asocket *server, struct sockaddr *address,
                                              socklen_t *size)
 {
-    return ASOCKET_SYS(accept4)(listener, address, size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    return ASOCKET_SYS(accept4)(server->handle, address, size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+
+#elif ASOCKET__WINDOWS
+
+// Overlapped and never inherited; never blocking. An error that a datagram brings back from a
+// closed port would be taken for that of another one, and end loops that receive: off.
+static int asocket__handle_prepare(asocket_handle handle)
+{
+    unsigned long on = 1, off = 0, count;
+
+    if (asocket__windows_result(ASOCKET_WINDOWS(ioctlsocket)(handle, (long)FIONBIO, &on)))
+        return asocket__status_of(errno);
+    (void)SetHandleInformation((HANDLE)handle, HANDLE_FLAG_INHERIT, 0);
+    (void)ASOCKET_WINDOWS(WSAIoctl)(handle, SIO_UDP_CONNRESET, &off, sizeof off, NULL, 0, &count,
+                                    NULL, NULL);
+    (void)ASOCKET_WINDOWS(WSAIoctl)(handle, SIO_UDP_NETRESET, &off, sizeof off, NULL, 0, &count,
+                                    NULL, NULL);
+    return 0;
+}
+
+static asocket_handle asocket__handle_made(asocket_handle handle)
+{
+    int error;
+
+    if (handle == ASOCKET__NO_HANDLE || !asocket__handle_prepare(handle))
+        return handle;
+    error = errno;
+    (void)ASOCKET_SYS(close)(handle);
+    errno = error;
+    return ASOCKET__NO_HANDLE;
+}
+
+static asocket_handle asocket__handle_new(int domain, int type)
+{
+    return asocket__handle_made(ASOCKET_SYS(socket)(domain, type, 0));
 }
 
 #else
@@ -6172,10 +7589,108 @@ static asocket_handle asocket__handle_new(int domain, int type)
     return asocket__handle_made(ASOCKET_SYS(socket)(domain, type, 0));
 }
 
-static asocket_handle asocket__handle_accept(asocket_handle listener, struct sockaddr *address,
+static asocket_handle asocket__handle_accept(asocket *server, struct sockaddr *address,
                                              socklen_t *size)
 {
-    return asocket__handle_made(ASOCKET_SYS(accept)(listener, address, size));
+    return asocket__handle_made(ASOCKET_SYS(accept)(server->handle, address, size));
+}
+
+#endif
+
+#if ASOCKET__WINDOWS
+
+static asocket_handle asocket__handle_accept(asocket *server, struct sockaddr *address,
+                                             socklen_t *size)
+{
+    asocket_handle handle;
+
+    if (asocket__iocp_accepted(server, &handle, address, size))
+        return asocket__handle_made(handle);
+    return asocket__handle_made(ASOCKET_SYS(accept)(server->handle, address, size));
+}
+
+// The unspecified address means this machine, as elsewhere. A refusal there shall not take the time
+// of trying again.
+static int asocket__handle_connect(asocket *socket, asocket__native *to, socklen_t size)
+{
+    static const uint8_t once[4] = {0xff, 0xff, 0xfe, 0}; // TCP_INITIAL_RTO_PARAMETERS
+    asocket__endpoint endpoint;
+    DWORD count;
+
+    asocket__endpoint_native(&endpoint, to);
+    if (endpoint.family == 4 && asocket__endpoint_is_any(&endpoint))
+        to->ipv4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    else if (endpoint.family == 6 && asocket__endpoint_is_any(&endpoint))
+        to->ipv6.sin6_addr.s6_addr[15] = 1;
+    if (socket->kind == ASOCKET__STREAM && socket->domain != AF_UNIX &&
+        (to->any.sa_family == AF_INET6 ? endpoint.bytes[0] == 0
+                                       : (ntohl(to->ipv4.sin_addr.s_addr) >> 24) == 127))
+        (void)ASOCKET_WINDOWS(WSAIoctl)(socket->handle, ASOCKET__INITIAL_RTO,
+                                        (void *)(uintptr_t)once, sizeof once, NULL, 0, &count, NULL,
+                                        NULL);
+    return asocket__connects_by_port(socket) ? asocket__iocp_connect(socket, to, size)
+                                             : ASOCKET_SYS(connect)(socket->handle, &to->any, size);
+}
+
+// What became of a connect.
+static int asocket__handle_error(asocket *socket, int *error)
+{
+    asocket__operation *operation = socket->operation[ASOCKET__WRITER];
+    socklen_t size = sizeof *error;
+    int result = 0;
+
+    if (operation && operation->kind == ASOCKET__CONNECT)
+        *error = operation->error;
+    else
+        result = ASOCKET_SYS(getsockopt)(socket->handle, SOL_SOCKET, SO_ERROR, error, &size);
+    if (*error > WSABASEERR)
+        *error = asocket__windows_errno(*error);
+    return result;
+}
+
+static asocket_handle asocket__handle_duplicate(asocket_handle handle)
+{
+    return asocket__handle_made(ASOCKET_SYS(dup)(handle));
+}
+
+static bool asocket__handle_is_open(asocket_handle handle)
+{
+    int type;
+    socklen_t size = sizeof type;
+
+    return !ASOCKET_SYS(getsockopt)(handle, SOL_SOCKET, SO_TYPE, &type, &size);
+}
+
+#else
+
+#define asocket__handle_connect(socket, to, size) \
+    ASOCKET_SYS(connect)((socket)->handle, &(to)->any, size)
+
+static int asocket__handle_error(const asocket *socket, int *error)
+{
+    socklen_t size = sizeof *error;
+
+    return ASOCKET_SYS(getsockopt)(socket->handle, SOL_SOCKET, SO_ERROR, error, &size);
+}
+
+static int asocket__handle_prepare(asocket_handle handle)
+{
+    int flags = ASOCKET_SYS(fcntl)(handle, F_GETFL);
+
+    if (flags < 0 || ASOCKET_SYS(fcntl)(handle, F_SETFD, FD_CLOEXEC) < 0 ||
+        (!(flags & O_NONBLOCK) && ASOCKET_SYS(fcntl)(handle, F_SETFL, flags | O_NONBLOCK) < 0))
+        return asocket__status_of(errno);
+    return 0;
+}
+
+static asocket_handle asocket__handle_duplicate(asocket_handle handle)
+{
+    return ASOCKET_SYS(fcntl)(handle, F_DUPFD_CLOEXEC, 0);
+}
+
+static bool asocket__handle_is_open(asocket_handle handle)
+{
+    return ASOCKET_SYS(fcntl)(handle, F_GETFD) >= 0;
 }
 
 #endif
@@ -6208,7 +7723,7 @@ static int asocket__socket_build(const asocket_builder *builder, int kind,
     selector->statistics.system_calls++;
     handle = asocket__handle_new(domain, datagrams ? SOCK_DGRAM : SOCK_STREAM);
     error = errno;
-    if (handle < 0) {
+    if (handle == ASOCKET__NO_HANDLE) {
         asocket__socket_unused(socket);
         return asocket__fail_at(selector, asocket__status_of(error), error, operation, endpoint);
     }
@@ -6247,32 +7762,32 @@ static void asocket__path_clear(const asocket__endpoint *endpoint, int type)
 {
     asocket__native native;
     socklen_t size = asocket__native_of(endpoint, &native);
-    struct stat file;
+    asocket__file file;
     asocket_handle probe;
     bool dead;
 
-    if (!native.local.sun_path[0] || ASOCKET_SYS(lstat)(native.local.sun_path, &file) ||
-        !S_ISSOCK(file.st_mode))
+    if (!native.local.sun_path[0] || !asocket__file_look(native.local.sun_path, &file) ||
+        !file.is_socket)
         return;
     probe = asocket__handle_new(AF_UNIX, type);
-    if (probe < 0)
+    if (probe == ASOCKET__NO_HANDLE)
         return;
     dead = ASOCKET_SYS(connect)(probe, &native.any, size) && errno == ECONNREFUSED;
     (void)ASOCKET_SYS(close)(probe);
     if (dead)
-        (void)ASOCKET_SYS(unlink)(native.local.sun_path);
+        asocket__file_remove(native.local.sun_path);
 }
 
 // Remembers the file, so that no other one is removed at the end.
 static void asocket__path_own(asocket *socket)
 {
-    struct stat file;
+    asocket__file file;
 
     if (!socket->names || !socket->names->local[0] ||
-        ASOCKET_SYS(lstat)(socket->names->local, &file))
+        !asocket__file_look(socket->names->local, &file))
         return;
-    socket->names->device = (uint64_t)file.st_dev;
-    socket->names->inode = (uint64_t)file.st_ino;
+    socket->names->device = file.device;
+    socket->names->inode = file.inode;
     socket->names->unlink = true;
 }
 
@@ -6419,8 +7934,8 @@ static asocket *asocket__accept_try(asocket *server, int *status)
         return NULL;
     memset(&peer, 0, sizeof peer);
     selector->statistics.system_calls++;
-    handle = asocket__handle_accept(server->handle, &peer.any, &size);
-    if (handle >= 0)
+    handle = asocket__handle_accept(server, &peer.any, &size);
+    if (handle != ASOCKET__NO_HANDLE)
         return asocket__accept_done(server, socket, handle, &peer, size);
     *status = asocket__accept_error(errno);
     asocket__self(selector)->budget--;
@@ -6529,7 +8044,7 @@ static int asocket__connect_start(const asocket_builder *builder, const asocket_
     if (!status) {
         selector->statistics.system_calls++;
         (*made)->ready = 0;
-        if (!ASOCKET_SYS(connect)((*made)->handle, &native.any, size)) {
+        if (!asocket__handle_connect(*made, &native, size)) {
             (*made)->ready = ASOCKET__BOTH;
             return 0;
         }
@@ -6554,10 +8069,9 @@ static int asocket__connect_start(const asocket_builder *builder, const asocket_
 static int asocket__connect_result(asocket *socket)
 {
     int error = 0;
-    socklen_t size = sizeof error;
 
     socket->selector->statistics.system_calls++;
-    if (ASOCKET_SYS(getsockopt)(socket->handle, SOL_SOCKET, SO_ERROR, &error, &size))
+    if (asocket__handle_error(socket, &error))
         error = errno;
     if (error)
         return asocket__status_of(error);
@@ -7722,7 +9236,7 @@ static ptrdiff_t asocket__file_copy(asocket_write_channel *out, int file, int64_
         return status;
     room = asocket__ring_space(out->ring, &space);
     do
-        count = ASOCKET_SYS(pread)(file, space, room < size ? room : size, (off_t)offset);
+        count = ASOCKET_SYS(pread)(file, space, room < size ? room : size, offset);
     while (count < 0 && errno == EINTR);
     if (count < 0)
         return asocket__status_of(errno);
@@ -7731,6 +9245,9 @@ static ptrdiff_t asocket__file_copy(asocket_write_channel *out, int file, int64_
     return status ? status : count;
 }
 
+#if ASOCKET__WINDOWS
+#define asocket__file_more(file, offset) (0)
+#else
 // MSG_MORE when bytes of the file follow for sure: without them the kernel would sit on the others.
 static int asocket__file_more(int file, int64_t offset)
 {
@@ -7740,6 +9257,7 @@ static int asocket__file_more(int file, int64_t offset)
         return 0;
     return MSG_MORE;
 }
+#endif
 
 // The kernel sends what it can, the rest goes through the ring.
 static int asocket__file_write(asocket_write_channel *out, int file, int64_t offset, int64_t length)
@@ -7965,6 +9483,26 @@ static void asocket__move_run(asocket_selector *selector, void *argument)
     asocket__launched_close(task);
 }
 
+#if ASOCKET__WINDOWS
+
+// Its Unix sockets carry bytes only.
+static ssize_t asocket__handle_send(asocket *channel, asocket_handle handle)
+{
+    (void)channel, (void)handle;
+    errno = ENOSYS;
+    return -1;
+}
+
+static ssize_t asocket__handle_receive(asocket *channel, asocket_handle *handle)
+{
+    (void)channel;
+    *handle = ASOCKET__NO_HANDLE;
+    errno = ENOSYS;
+    return -1;
+}
+
+#else
+
 enum { ASOCKET__HANDLES = 64 }; // descriptors that one message may bring (SCM_MAX_FD is 253)
 typedef union asocket__control {
     uint64_t alignment;
@@ -8057,6 +9595,8 @@ static ssize_t asocket__handle_receive(asocket *channel, asocket_handle *handle)
     return -1;
 }
 
+#endif
+
 // ------------------------------------------------------------------------------------------------
 // >>datagram
 // Messages with addresses: each call moves one, or as many as there are in one system call. An
@@ -8065,10 +9605,9 @@ static ssize_t asocket__handle_receive(asocket *channel, asocket_handle *handle)
 enum { ASOCKET__BATCH = 64 };
 
 struct asocket__batch { // what sendmmsg and recvmmsg want, for ASOCKET__BATCH messages
-    struct msghdr plain;
     asocket__native names[ASOCKET__BATCH];
-    struct iovec pieces[ASOCKET__BATCH];
 #if ASOCKET__LINUX
+    struct iovec pieces[ASOCKET__BATCH];
     struct mmsghdr messages[ASOCKET__BATCH];
     uint32_t covers[ASOCKET__BATCH]; // datagrams in one message
     union {
@@ -8123,7 +9662,7 @@ static int asocket__target_of(const asocket *socket, const asocket_address *to,
 // Who it came from; nobody, for a Unix socket without a name.
 static void asocket__sender(asocket_address *address, const asocket__native *native, socklen_t size)
 {
-    if (asocket__address_native(address, native, size))
+    if (asocket__address_native(address, native, (size_t)size))
         memset(address, 0, sizeof *address);
     if (address->ip.family == 6 && asocket__bytes_are_mapped(address->ip.bytes)) {
         memmove(address->ip.bytes, address->ip.bytes + 12, 4);
@@ -8143,6 +9682,8 @@ static int asocket__datagram_error(asocket *socket, int direction, int error)
     return ASOCKET_EAGAIN;
 }
 
+#if !ASOCKET__WINDOWS
+
 // One message as the kernel has it: its size + 1, 0 for "again", or a status.
 static ptrdiff_t asocket__message_receive(asocket *socket, struct msghdr *message,
                                           asocket_address *from)
@@ -8160,6 +9701,8 @@ static ptrdiff_t asocket__message_receive(asocket *socket, struct msghdr *messag
     asocket__sender(from, &name, message->msg_namelen);
     return count + 1;
 }
+
+#endif
 
 #if ASOCKET__LINUX
 
@@ -8329,12 +9872,14 @@ static int asocket__joined_adopt(asocket *socket)
 
 #else
 
+#if !ASOCKET__WINDOWS
 static ptrdiff_t asocket__joined_receive(asocket *socket, asocket_datagram *datagram)
 {
     (void)socket;
     (void)datagram;
     return ASOCKET_ENOTSUP;
 }
+#endif
 
 static int asocket__joined_adopt(asocket *socket)
 {
@@ -8344,6 +9889,24 @@ static int asocket__joined_adopt(asocket *socket)
 
 #endif
 
+#if ASOCKET__WINDOWS
+static ptrdiff_t asocket__datagram_receive(asocket *socket, asocket_datagram *datagram)
+{
+    asocket__native name;
+    socklen_t length = sizeof name;
+    ssize_t count;
+
+    socket->selector->statistics.system_calls++;
+    count = ASOCKET_SYS(recvfrom)(socket->handle, datagram->data, datagram->capacity,
+                                  &datagram->truncated, &name.any, &length);
+    if (count < 0)
+        return asocket__datagram_error(socket, ASOCKET_READ, errno);
+    asocket__self(socket->selector)->budget--;
+    asocket__sender(&datagram->address, &name, length);
+    datagram->size = (size_t)count;
+    return count + 1;
+}
+#else
 static ptrdiff_t asocket__datagram_receive(asocket *socket, asocket_datagram *datagram)
 {
     struct iovec piece;
@@ -8364,6 +9927,7 @@ static ptrdiff_t asocket__datagram_receive(asocket *socket, asocket_datagram *da
     datagram->truncated = (message.msg_flags & MSG_TRUNC) != 0;
     return count;
 }
+#endif
 
 static ptrdiff_t asocket__datagram_send(asocket *socket, const void *data, size_t size,
                                         const asocket__native *to, socklen_t length)
@@ -9124,17 +10688,46 @@ static size_t asocket__stack_bytes(size_t wanted, size_t page)
     return asocket__round_to(size, page);
 }
 
+#if ASOCKET__WINDOWS
+static long asocket__page_size(void)
+{
+    SYSTEM_INFO info;
+
+    GetSystemInfo(&info);
+    return (long)info.dwPageSize;
+}
+#else
+static long asocket__page_size(void)
+{
+    return ASOCKET_SYS(sysconf)(_SC_PAGESIZE);
+}
+#endif
+
+#if ASOCKET__SWITCH == ASOCKET__SWITCH_FIBERS
+// The stack is the fiber's, with its own guard; ours is one page, for the task.
+static void asocket__stack_layout(asocket_selector *selector, size_t size)
+{
+    selector->windows.fiber_size = size;
+    selector->guard_size = 0;
+    selector->stack_size = selector->page_size;
+}
+#else
+static void asocket__stack_layout(asocket_selector *selector, size_t size)
+{
+    selector->guard_size = asocket__round_to(ASOCKET__GUARD_SIZE, selector->page_size);
+    selector->stack_size = size + selector->guard_size;
+}
+#endif
+
 static void asocket__selector_init(asocket_selector *selector,
                                    const asocket_selector_options *options)
 {
-    long page = ASOCKET_SYS(sysconf)(_SC_PAGESIZE);
+    long page = asocket__page_size();
 
     selector->allocator = options->allocator;
     selector->backend = asocket__backend_of(options->backend);
     selector->page_size = page > 0 ? (size_t)page : 4096;
-    selector->guard_size = asocket__round_to(ASOCKET__GUARD_SIZE, selector->page_size);
-    selector->stack_size =
-        asocket__stack_bytes(options->stack_size, selector->page_size) + selector->guard_size;
+    asocket__stack_layout(selector, asocket__stack_bytes(options->stack_size, selector->page_size));
     selector->channel_capacity = options->channel_capacity ? (uint32_t)options->channel_capacity
                                                            : (uint32_t)ASOCKET__CAPACITY;
     selector->starved_pause = ASOCKET__PAUSE_FIRST;
@@ -9653,11 +11246,11 @@ int asocket_wait_handle(asocket_selector *selector, asocket_handle handle, int e
 
     if (!selector || !asocket__here(selector))
         return ASOCKET_EINVAL;
-    if (handle == ASOCKET__NO_HANDLE || handle < 0 || !events || (events & ~ASOCKET__BOTH))
+    if (handle == ASOCKET__NO_HANDLE || !events || (events & ~ASOCKET__BOTH))
         return asocket__fail(selector, ASOCKET_EINVAL, "wait_handle",
                              "no descriptor, or events other than ASOCKET_READ, ASOCKET_WRITE");
     // epoll refuses what is no descriptor, poll calls it ready: ask, so that both answer the same.
-    if (ASOCKET_SYS(fcntl)(handle, F_GETFD) < 0)
+    if (!asocket__handle_is_open(handle))
         return asocket__fail(selector, ASOCKET_EINVAL, "wait_handle", "no open descriptor");
     // First of all, for a refusal lets others run, who may wait for the same descriptor.
     status = asocket__wait_begin(selector, ASOCKET_FOREVER, &until);
@@ -9947,17 +11540,14 @@ static int asocket__adopt_options(const asocket_builder *builder, asocket_handle
                                   const asocket__native *local)
 {
     const char *wrong = "";
-    int flags, status;
+    int status;
 
     status = asocket__builder_apply(builder, handle, local->any.sa_family, 0, &wrong);
     if (status)
         return asocket__fail_text(builder->selector, status, "adopt", wrong,
                                   "the system does not honour this option");
-    flags = ASOCKET_SYS(fcntl)(handle, F_GETFL);
-    if (flags < 0 || ASOCKET_SYS(fcntl)(handle, F_SETFD, FD_CLOEXEC) < 0 ||
-        (!(flags & O_NONBLOCK) && ASOCKET_SYS(fcntl)(handle, F_SETFL, flags | O_NONBLOCK) < 0))
-        return asocket__fail(builder->selector, asocket__status_of(errno), "adopt", NULL);
-    return 0;
+    status = asocket__handle_prepare(handle);
+    return status ? asocket__fail(builder->selector, status, "adopt", NULL) : 0;
 }
 
 asocket *asocket_adopt(asocket_builder builder, asocket_handle handle)
@@ -10201,9 +11791,11 @@ int asocket_get_option(const asocket *socket, asocket_option option, int *value)
     if (!asocket__option_place(row, socket->domain, &level, &name) ||
         (row->form == ASOCKET__INTERFACE && socket->domain == AF_INET))
         return asocket__fail_text(socket->selector, ASOCKET_ENOTSUP, "get_option", row->text, NULL);
+    asocket__option_translate(asocket__bottom(socket)->handle, row, &name, value);
     if (ASOCKET_SYS(getsockopt)(asocket__bottom(socket)->handle, level, name, value, &size))
         return asocket__fail_text(socket->selector, asocket__status_of(errno), "get_option",
                                   row->text, NULL);
+    asocket__option_translate(asocket__bottom(socket)->handle, row, &name, value);
     if (row->form == ASOCKET__SWITCHES)
         *value = *value != 0; // some systems answer with the flag's bit
     return ASOCKET_OK;
@@ -10243,7 +11835,7 @@ static void asocket__ready_learn(asocket *socket, int events)
     if (!guess || socket->handle == ASOCKET__NO_HANDLE)
         return;
     socket->selector->statistics.system_calls++;
-    if (!asocket__poll_look(socket->handle, guess))
+    if (!asocket__socket_look(socket, guess))
         socket->ready = (uint8_t)(socket->ready & ~guess);
 }
 
@@ -11242,7 +12834,10 @@ int asocket_hand_over(asocket *socket, asocket_selector *other, asocket_function
         return asocket__fail_at(socket->selector, status, 0, "hand_over", &socket->remote);
     status = asocket__move_check(socket, kinds, other, function, "hand_over");
     if (status)
-        return status;                  // somebody has begun a call meanwhile
+        return status; // somebody has begun a call meanwhile
+    if (!asocket__moves(socket))
+        return asocket__fail(socket->selector, ASOCKET_ENOTSUP, "hand_over",
+                             "the system ties a socket that has waited to its selector");
     (void)asocket__local_learn(socket); // the old handle can be asked, too
     move = asocket__move_make(socket, other, function, socket->in.own.visible);
     if (!move)
@@ -11280,8 +12875,8 @@ int asocket_share(asocket *server, asocket_selector *other, asocket_function *fu
     move->lent = 1;
     if (move->joined)
         move->joined->count = 0; // what came already stays here
-    move->handle = ASOCKET_SYS(fcntl)(server->handle, F_DUPFD_CLOEXEC, 0);
-    if (move->handle < 0)
+    move->handle = asocket__handle_duplicate(server->handle);
+    if (move->handle == ASOCKET__NO_HANDLE)
         status = asocket__status_of(errno);
     else if (asocket__post_push(other, asocket__move_run, move))
         status = ASOCKET_ENOMEM;
@@ -11289,7 +12884,7 @@ int asocket_share(asocket *server, asocket_selector *other, asocket_function *fu
         server->shared = server->lent = 1;
         return ASOCKET_OK;
     }
-    if (move->handle >= 0)
+    if (move->handle != ASOCKET__NO_HANDLE)
         (void)ASOCKET_SYS(close)(move->handle);
     asocket__move_free(other, move);
     return asocket__fail(server->selector, status, "share", NULL);
