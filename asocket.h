@@ -4415,7 +4415,7 @@ static int asocket__kqueue_arm(asocket_selector *selector, asocket *socket, int 
     if (!error || foreign) // of a foreign one's two filters one may be there: both will go
         socket->registered = (uint8_t)(socket->registered | wanted);
     // Some devices have no filter, and macOS refuses a pipe that lost its other end: a call tells.
-    if (error == EPIPE || (foreign && (error == EINVAL || error == ENODEV || error == EPERM))) {
+    if (foreign && (error == EINVAL || error == ENODEV || error == EPERM || error == EPIPE)) {
         asocket__socket_signal(socket, wanted);
         return 0;
     }

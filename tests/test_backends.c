@@ -1,0 +1,522 @@
+/* One contract for every backend: what >>epoll in asocket.h says of the table of functions, tried on
+   the table itself, without the loop above it. The same tests over each backend compiled in. */
+#if defined(__linux__) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE 1
+#endif
+#include "private.h"
+
+#include <poll.h>
+#include <pthread.h>
+
+static asocket_selector *selector;
+static const asocket__backend *backend;
+
+enum { NOTHING = 20 }; /* ms without a report that are taken for none */
+
+/* Waits up to so many ms for reports: how many came. */
+static int look(int64_t milliseconds)
+{
+    return backend->wait(selector, milliseconds * ASOCKET__MILLISECOND);
+}
+
+/* Looks until the socket is ready for all of `directions`; 5 seconds are enough. */
+static bool becomes_ready(asocket *socket, int directions)
+{
+    int64_t end = test_clock() + (int64_t)5000000000 * test_slowness();
+
+    while ((socket->ready & directions) != directions && test_clock() < end)
+        look(100);
+    return (socket->ready & directions) == directions;
+}
+
+/* Whether no report of the socket comes for a while. */
+static bool stays_quiet(asocket *socket)
+{
+    look(NOTHING);
+    return !socket->ready;
+}
+
+/* A pair whose socket is ready for nothing, and not armed. */
+static bool quiet_pair(test_pair *pair)
+{
+    if (!test_pair_open(selector, pair))
+        return false;
+    look(0);
+    pair->socket->ready = 0;
+    return true;
+}
+
+static int arm(asocket *socket, int directions)
+{
+    return backend->arm(selector, socket, directions);
+}
+
+/* Takes what is reported until nothing is. */
+static bool settle(void)
+{
+    int count = 0;
+
+    while (look(0) > 0 && count < 3000)
+        count++;
+    return count < 3000;
+}
+
+/* Reads what there is, as the loop's users do: until it would block. */
+static ptrdiff_t read_all(asocket *socket)
+{
+    ptrdiff_t total = 0, count;
+    char bytes[256];
+
+    while ((count = asocket__socket_recv(socket, bytes, sizeof bytes)) > 0)
+        total += count;
+    return total ? total : count;
+}
+
+static ptrdiff_t send_until_full(asocket *socket)
+{
+    static char bytes[65536];
+    ptrdiff_t total = 0, count;
+
+    socket->ready |= ASOCKET_WRITE;
+    while ((count = asocket__socket_send(socket, bytes, sizeof bytes, 0)) > 0) {
+        total += count;
+        socket->ready |= ASOCKET_WRITE; /* a short one: only EAGAIN says that it is full */
+    }
+    return count == ASOCKET_EAGAIN ? total : count;
+}
+
+/* --- reading ---------------------------------------------------------------------------------- */
+
+static void one_report_for_what_comes(void)
+{
+    test_pair pair;
+
+    if (!quiet_pair(&pair))
+        return;
+    is_status(arm(pair.socket, ASOCKET_READ), ASOCKET_OK, "reading is armed");
+    ok(stays_quiet(pair.socket), "nothing comes: no report");
+    test_peer_send(pair.peer, "first", 5);
+    ok(becomes_ready(pair.socket, ASOCKET_READ), "bytes come: a report");
+    ok(!(pair.socket->ready & ASOCKET_WRITE), "of reading only");
+    pair.socket->ready = 0;
+    ok(stays_quiet(pair.socket), "and no other for the same bytes");
+    pair.socket->ready = ASOCKET_READ;
+    is_int(read_all(pair.socket), 5, "they are there");
+    is_status(arm(pair.socket, ASOCKET_READ), ASOCKET_OK, "armed again");
+    ok(stays_quiet(pair.socket), "nothing more comes: no report");
+    test_peer_send(pair.peer, "second", 6);
+    ok(becomes_ready(pair.socket, ASOCKET_READ), "more bytes come: one more report");
+    is_int(read_all(pair.socket), 6, "and they are there");
+    test_pair_close(&pair);
+}
+
+static void what_is_there_already(void)
+{
+    struct pollfd entry;
+    test_pair pair;
+
+    if (!quiet_pair(&pair))
+        return;
+    test_peer_send(pair.peer, "early", 5);
+    entry.fd = asocket_native_handle(pair.socket);
+    entry.events = POLLIN;
+    poll(&entry, 1, 5000);
+    ok(stays_quiet(pair.socket), "what nobody asked for is not reported");
+    is_status(arm(pair.socket, ASOCKET_READ), ASOCKET_OK, "reading is armed when bytes are there");
+    ok(becomes_ready(pair.socket, ASOCKET_READ), "and they are reported");
+    is_int(read_all(pair.socket), 5, "P1: all of them");
+    test_pair_close(&pair);
+}
+
+static void armed_twice(void)
+{
+    test_pair pair;
+
+    if (!quiet_pair(&pair))
+        return;
+    arm(pair.socket, ASOCKET_READ);
+    arm(pair.socket, ASOCKET_READ);
+    test_peer_send(pair.peer, "x", 1);
+    ok(becomes_ready(pair.socket, ASOCKET_READ), "armed twice is armed");
+    pair.socket->ready = 0;
+    ok(stays_quiet(pair.socket), "once");
+    pair.socket->ready = ASOCKET_READ;
+    read_all(pair.socket);
+    test_pair_close(&pair);
+}
+
+/* --- writing ---------------------------------------------------------------------------------- */
+
+static void room_again(void)
+{
+    static char bytes[65536];
+    ptrdiff_t total;
+    test_pair pair;
+
+    if (!quiet_pair(&pair))
+        return;
+    total = send_until_full(pair.socket);
+    ok(total > 0, "the system takes so much and no more");
+    is_status(arm(pair.socket, ASOCKET_WRITE), ASOCKET_OK, "writing is armed");
+    ok(stays_quiet(pair.socket), "there is no room: no report");
+    while (total > 0 && !(pair.socket->ready & ASOCKET_WRITE)) {
+        ssize_t count = recv(pair.peer, bytes, sizeof bytes, MSG_DONTWAIT);
+
+        total -= count > 0 ? count : 0;
+        look(1);
+    }
+    ok(pair.socket->ready & ASOCKET_WRITE, "the peer reads: a report");
+    ok(!(pair.socket->ready & ASOCKET_READ), "of writing only");
+    ok(send_until_full(pair.socket) > 0, "and there is room");
+    test_pair_close(&pair);
+}
+
+static void room_from_the_start(void)
+{
+    test_pair pair;
+
+    if (!quiet_pair(&pair))
+        return;
+    is_status(arm(pair.socket, ASOCKET_WRITE), ASOCKET_OK, "writing is armed when there is room");
+    ok(becomes_ready(pair.socket, ASOCKET_WRITE), "and that is reported");
+    test_pair_close(&pair);
+}
+
+/* The second direction must reach the backend, too, when the first one is armed or ready. */
+static void both_directions(void)
+{
+    test_pair pair;
+
+    if (!quiet_pair(&pair))
+        return;
+    arm(pair.socket, ASOCKET_READ);
+    arm(pair.socket, ASOCKET_WRITE);
+    ok(becomes_ready(pair.socket, ASOCKET_WRITE), "P12: writing is reported beside reading");
+    ok(!(pair.socket->ready & ASOCKET_READ), "which is not");
+    test_peer_send(pair.peer, "x", 1);
+    ok(becomes_ready(pair.socket, ASOCKET_READ), "P12: until something comes");
+    test_pair_close(&pair);
+}
+
+/* --- ends ------------------------------------------------------------------------------------- */
+
+static void the_peer_ends_its_side(void)
+{
+    test_pair pair;
+
+    if (!quiet_pair(&pair))
+        return;
+    arm(pair.socket, ASOCKET_READ);
+    test_peer_send(pair.peer, "last", 4);
+    shutdown(pair.peer, SHUT_WR);
+    ok(becomes_ready(pair.socket, ASOCKET_READ), "an end of stream is reported to the reader");
+    is_int(read_all(pair.socket), 4, "P1: what came before it first");
+    pair.socket->ready |= ASOCKET_READ;
+    is_int(read_all(pair.socket), 0, "P1: then the end");
+    ok(send_until_full(pair.socket) > 0, "P3: writing goes on");
+    test_pair_close(&pair);
+}
+
+static void the_peer_resets(void)
+{
+    test_pair pair;
+    ptrdiff_t count;
+
+    if (!quiet_pair(&pair))
+        return;
+    send_until_full(pair.socket);
+    pair.socket->ready = 0;
+    arm(pair.socket, ASOCKET__BOTH);
+    ok(stays_quiet(pair.socket), "nothing happens: no report");
+    test_peer_reset(pair.peer);
+    pair.peer = -1;
+    ok(becomes_ready(pair.socket, ASOCKET__BOTH), "a reset is reported to both sides");
+    count = read_all(pair.socket);
+    is_status(count, ASOCKET_ECONNRESET, "and is no end of stream");
+    test_pair_close(&pair);
+}
+
+static void a_refused_connection(void)
+{
+    asocket_builder tcp = asocket_tcp(selector);
+    asocket *socket;
+    int port = 1, listener = test_peer_listen(&port);
+
+    close(listener);
+    tcp.connect_timeout = 5000;
+    socket = asocket_connect(tcp, "127.0.0.1", port);
+    ok(!socket, "a connection that is refused is reported");
+    is_status(asocket_error(selector), ASOCKET_ECONNREFUSED, "P13: as what it is");
+}
+
+static void somebody_connects(void)
+{
+    asocket *server = asocket_bind(asocket_tcp(selector), "127.0.0.1", 0), *client;
+    asocket_address address;
+    int peer;
+
+    if (!server)
+        return;
+    server->ready = 0;
+    is_status(arm(server, ASOCKET_READ), ASOCKET_OK, "a listener is armed");
+    ok(stays_quiet(server), "nobody connects: no report");
+    asocket_local_address(server, &address);
+    peer = test_peer_connect(address.port);
+    ok(becomes_ready(server, ASOCKET_READ), "somebody does: a report");
+    client = asocket_accept(server);
+    ok(client != NULL, "P9: and can be accepted");
+    asocket_close(client);
+    close(peer);
+    asocket_close(server);
+}
+
+/* --- removing --------------------------------------------------------------------------------- */
+
+static void removed_is_forgotten(void)
+{
+    test_pair pair;
+
+    if (!quiet_pair(&pair))
+        return;
+    arm(pair.socket, ASOCKET__BOTH);
+    becomes_ready(pair.socket, ASOCKET_WRITE);
+    pair.socket->shared = 1; /* its descriptor lives on: closing will not take it out */
+    backend->remove(selector, pair.socket);
+    pair.socket->registered = backend->reports;
+    pair.socket->ready = 0;
+    test_peer_send(pair.peer, "x", 1);
+    is_int(look(NOTHING), 0, "P10: what was removed is not heard of again");
+    ok(!pair.socket->ready, "nor signalled");
+    backend->remove(selector, pair.socket);
+    is_status(arm(pair.socket, ASOCKET_READ), ASOCKET_OK, "it can be armed once more");
+    ok(becomes_ready(pair.socket, ASOCKET_READ), "and what came meanwhile is reported");
+    test_pair_close(&pair);
+}
+
+/* A report of a closed socket must meet nobody, least of all the next one with its number. */
+static void closed_is_forgotten(void)
+{
+    test_pair old, young;
+    int copy, before;
+
+    if (!quiet_pair(&old))
+        return;
+    arm(old.socket, ASOCKET_READ);
+    before = asocket_native_handle(old.socket);
+    copy = dup(before);
+    asocket_abort(old.socket);
+    if (!quiet_pair(&young))
+        return;
+    arm(young.socket, ASOCKET_READ);
+    test_peer_send(old.peer, "x", 1);
+    ok(stays_quiet(young.socket), "P10: what a closed socket's duplicate receives meets nobody");
+    test_peer_send(young.peer, "y", 1);
+    ok(becomes_ready(young.socket, ASOCKET_READ), "and the next socket is heard of");
+    is_int(read_all(young.socket), 1, "with its own byte");
+    close(copy);
+    test_pair_close(&old);
+    test_pair_close(&young);
+}
+
+/* --- one among others ------------------------------------------------------------------------- */
+
+static void one_bad_descriptor(void)
+{
+    test_pair bad, good;
+
+    if (!quiet_pair(&bad) || !quiet_pair(&good))
+        return;
+    arm(bad.socket, ASOCKET__BOTH);
+    arm(good.socket, ASOCKET_READ);
+    test_peer_reset(bad.peer);
+    bad.peer = -1;
+    ok(becomes_ready(bad.socket, ASOCKET_READ), "P10: an error is reported to the one it is of");
+    look(NOTHING);
+    ok(!good.socket->ready, "P10: and to nobody else");
+    close(asocket_native_handle(bad.socket)); /* behind the library's back */
+    bad.socket->ready = 0;
+    (void)arm(bad.socket, ASOCKET_READ);
+    test_peer_send(good.peer, "x", 1);
+    ok(becomes_ready(good.socket, ASOCKET_READ),
+       "P10: a descriptor that is gone hurts nobody else");
+    asocket_abort(bad.socket);
+    test_pair_close(&bad);
+    test_pair_close(&good);
+}
+
+enum { CROWD = ASOCKET__EVENTS + 60 };
+
+/* More than one wait can report. */
+static void a_crowd(void)
+{
+    static asocket *sockets[CROWD];
+    static int peers[CROWD];
+    int i, ready = 0, rounds, ends[2];
+
+    for (i = 0; i < CROWD; i++) {
+        if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends))
+            break;
+        peers[i] = ends[1];
+        sockets[i] = asocket_adopt(asocket_unix(selector), ends[0]);
+        if (!sockets[i])
+            break;
+        sockets[i]->ready = 0;
+        arm(sockets[i], ASOCKET_READ);
+        test_peer_send(peers[i], "x", 1);
+    }
+    if (!is_int(i, CROWD, "many sockets"))
+        return;
+    for (rounds = 0; rounds < 10 && ready < CROWD; rounds++) {
+        look(100);
+        for (i = ready = 0; i < CROWD; i++)
+            ready += (sockets[i]->ready & ASOCKET_READ) != 0;
+    }
+    is_int(ready, CROWD, "are all reported");
+    for (i = 0; i < CROWD; i++) {
+        asocket_abort(sockets[i]);
+        close(peers[i]);
+    }
+}
+
+/* --- foreign descriptors ---------------------------------------------------------------------- */
+
+static void descriptors_of_others(void)
+{
+    char path[] = "/tmp/asocket-backends-XXXXXX";
+    int ends[2], file = mkstemp(path);
+
+    if (pipe(ends))
+        return;
+    unlink(path);
+    is_int(asocket_wait_handle(selector, file, ASOCKET__BOTH), ASOCKET__BOTH,
+           "P13: a plain file is always ready");
+    is_int(asocket_wait_handle(selector, ends[1], ASOCKET_WRITE), ASOCKET_WRITE,
+           "an empty pipe can be written to");
+    asocket_set_deadline(selector, NOTHING);
+    is_status(asocket_wait_handle(selector, ends[0], ASOCKET_READ), ASOCKET_ETIMEDOUT,
+              "and not be read from");
+    asocket_restore_deadline(selector, ASOCKET_NEVER);
+    if (write(ends[1], "x", 1) == 1)
+        is_int(asocket_wait_handle(selector, ends[0], ASOCKET_READ), ASOCKET_READ,
+               "until something is in it");
+    is_int(look(NOTHING), 0, "and it is forgotten after that");
+    close(ends[0]);
+    is_int(asocket_wait_handle(selector, ends[1], ASOCKET_WRITE), ASOCKET_WRITE,
+           "a pipe that nobody reads is reported: the write will say it");
+    close(ends[1]);
+    close(file);
+}
+
+/* --- waking and time -------------------------------------------------------------------------- */
+
+static void *wake_soon(void *argument)
+{
+    struct timespec time = {0, 5000000};
+
+    (void)argument;
+    nanosleep(&time, NULL);
+    backend->wake(selector);
+    return NULL;
+}
+
+static void another_thread_wakes(void)
+{
+    int64_t start = test_clock();
+    pthread_t thread;
+    int i;
+
+    pthread_create(&thread, NULL, wake_soon, NULL);
+    backend->wait(selector, 10 * INT64_C(1000000000));
+    pthread_join(thread, NULL);
+    ok(test_took(start, 0, 8000), "another thread ends a wait");
+    settle();
+    backend->wake(selector);
+    start = test_clock();
+    backend->wait(selector, 10 * INT64_C(1000000000));
+    ok(test_took(start, 0, 8000), "a wake-up before the wait ends it, too");
+    for (i = 0; i < 100000; i++)
+        backend->wake(selector);
+    ok(true, "any number of them blocks nobody");
+    ok(settle(), "and they are over some time");
+    backend->wake(selector);
+    start = test_clock();
+    backend->wait(selector, 10 * INT64_C(1000000000));
+    ok(test_took(start, 0, 8000), "one more is heard");
+    settle();
+}
+
+static void time_outs(void)
+{
+    static const int64_t times[] = {0, 1, 1000, 300000, 1700000, 20000000};
+    int64_t start, took;
+    size_t i;
+
+    for (i = 0; i < sizeof times / sizeof *times; i++) {
+        start = test_clock();
+        is_int(backend->wait(selector, times[i]), 0, "nothing happens in %d us",
+               (int)(times[i] / 1000));
+        took = test_clock() - start;
+        ok(took >= times[i], "P11: the wait is not shorter (%d us)", (int)(took / 1000));
+        ok(test_took(start, 0, times[i] / 1000000 + 50), "nor much longer");
+    }
+}
+
+/* --- the handle ------------------------------------------------------------------------------- */
+
+static bool handle_is_readable(int milliseconds)
+{
+    struct pollfd entry;
+
+    entry.fd = backend->handle(selector);
+    entry.events = POLLIN;
+    return poll(&entry, 1, milliseconds) > 0;
+}
+
+static void a_handle_for_other_loops(void)
+{
+    test_pair pair;
+
+    if (backend->handle(selector) == ASOCKET__NO_HANDLE) {
+        skip(5, "this backend has no handle");
+        return;
+    }
+    if (!quiet_pair(&pair))
+        return;
+    arm(pair.socket, ASOCKET_READ);
+    look(0);
+    ok(!handle_is_readable(0), "the handle is not readable when there is nothing to report");
+    test_peer_send(pair.peer, "x", 1);
+    ok(handle_is_readable(5000), "it is when there is");
+    ok(becomes_ready(pair.socket, ASOCKET_READ) && !handle_is_readable(0), "until it was reported");
+    backend->wake(selector);
+    ok(handle_is_readable(5000), "and after a wake-up");
+    look(0);
+    ok(!handle_is_readable(0), "until a wait ended by it");
+    test_pair_close(&pair);
+}
+
+int main(int argc, char **argv)
+{
+    selector = test_selector(argc, argv);
+    backend = selector->backend;
+    is_int(backend->id, test_backend(argc, argv), "the backend that was asked for");
+    one_report_for_what_comes();
+    what_is_there_already();
+    armed_twice();
+    room_again();
+    room_from_the_start();
+    both_directions();
+    the_peer_ends_its_side();
+    the_peer_resets();
+    a_refused_connection();
+    somebody_connects();
+    removed_is_forgotten();
+    closed_is_forgotten();
+    one_bad_descriptor();
+    a_crowd();
+    descriptors_of_others();
+    another_thread_wakes();
+    time_outs();
+    a_handle_for_other_loops();
+    return test_end(selector);
+}
