@@ -14,13 +14,14 @@ help:
 	@echo 'make test-all   every test program in every configuration'
 	@echo 'make test-asan  one configuration of: $(CONFIGURATIONS) scripts'
 	@echo 'make faults     each scenario again with each system call and allocation failing'
+	@echo 'make soak       ten million posts from four threads, under ThreadSanitizer (about 10 minutes)'
 	@echo 'make promises   which tests keep which promise of the manual'
 	@echo 'make bench      figures against other libraries'
 	@echo 'make lint       clang-format, cppcheck, clang-tidy; advice from gcc -fanalyzer'
 	@echo 'make coverage   lines and branches of asocket.h that the tests reach'
 	@echo 'make format     clang-format in place'
 	@echo 'make clean      remove $(BUILD)/'
-.PHONY: help all setup test test-all programs faults promises bench lint coverage format clean
+.PHONY: help all setup test test-all programs faults soak promises bench lint coverage format clean
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL = all
 
@@ -210,6 +211,19 @@ $(BUILD)/faults/implementation.o: tests/faults/implementation.c $(HEADER) $(wild
 $(BUILD)/faults/test_%: tests/faults/test_%.c $(BUILD)/faults/implementation.o $(wildcard tests/faults/*.h tests/*.h)
 	@rm -f $@
 	$(show)$(asan) $(STRICT) -o $@ $< $(BUILD)/faults/implementation.o -pthread
+
+# --- soak: posts from threads while selectors run, wait and are destroyed; SOAK_POSTS of them -----
+
+SOAK_POSTS ?= 10000000
+
+soak: $(BUILD)/soak/test_posting
+	@TEST_POSTS=$(SOAK_POSTS) $(RUN) $<
+
+$(BUILD)/soak/test_posting: tests/test_posting.c tests/implementation.c $(HEADER) $(wildcard tests/*.h)
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(show)$(tsan) $(STRICT) -DTAP_SECONDS=7200 -o $@ tests/test_posting.c \
+		tests/implementation.c -pthread
 
 # --- the rest -----------------------------------------------------------------------------------
 

@@ -95,6 +95,27 @@ static void run_at_the_end(void)
     join_producers();
 }
 
+/* Woken by the end of the selector, and keeps it from ending before the threads have. */
+static void outlive_producers(asocket_selector *owner, void *argument)
+{
+    (void)argument;
+    if (asocket_sleep(owner, ASOCKET_FOREVER) != ASOCKET_ECANCELED)
+        office.wrong++;
+    join_producers();
+}
+
+/* Threads go on posting while the selector is destroyed. */
+static void run_into_the_end(void)
+{
+    asocket_launch(office.selector, outlive_producers, NULL);
+    asocket_poll(office.selector, 0);
+    start_producers();
+    asocket_poll(office.selector, 0);
+    asocket_poll(office.selector, 0);
+    asocket_selector_destroy(office.selector);
+    office.selector = NULL;
+}
+
 static bool round_is_right(const test_memory *memory)
 {
     return office.ran == (long)office.each * PRODUCERS && !office.wrong && !office.failed &&
@@ -158,7 +179,8 @@ int main(int argc, char **argv)
 
     backend = test_backend(argc, argv);
     rounds(count / 2, run_meanwhile, "while the selector waits for them");
-    rounds(count / 4, run_at_the_end, "most of them while it is destroyed");
+    rounds(count / 8, run_at_the_end, "most of them while it is destroyed");
+    rounds(count / 8, run_into_the_end, "and threads go on while it is");
     on_one_processor(count / 4);
     return test_end(selector);
 }
