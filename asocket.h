@@ -844,7 +844,8 @@ ASOCKET_API int asocket_resolve(asocket_selector *selector, const char *host, in
 // Moves a socket to another selector, which may be another thread's: flushes it (waits), then it
 // goes, with the bytes already read; function(other, socket) runs there in a coroutine with a new
 // handle, which is closed when it returns; the old handle is closed. On failure all is unchanged.
-// The other selector must not be destroyed meanwhile. ASOCKET_EBUSY: somebody is inside a call.
+// The other selector must not be destroyed meanwhile; without memory there, it arrives when there is
+// some. ASOCKET_EBUSY: somebody is inside a call.
 ASOCKET_API int asocket_hand_over(asocket *socket, asocket_selector *other,
                                   asocket_function *function);
 
@@ -9344,6 +9345,12 @@ static void asocket__move_free(asocket_selector *other, asocket__move *move)
     asocket__release(other, move, asocket__move_size(move->count));
 }
 
+static void asocket__move_drop(asocket_selector *other, asocket__move *move)
+{
+    (void)ASOCKET_SYS(close)(move->handle);
+    asocket__move_free(other, move);
+}
+
 // Datagrams that came already go with it.
 static int asocket__move_joined(asocket__move *move, const asocket *socket, asocket_selector *other)
 {
@@ -9497,11 +9504,14 @@ static void asocket__move_run(asocket_selector *selector, void *argument)
     asocket *socket = asocket__arrive(selector, move);
     asocket__task *task = asocket__self(selector);
 
-    if (!socket)
-        (void)ASOCKET_SYS(close)(move->handle);
-    asocket__move_free(selector, move);
-    if (!socket)
+    // Without memory it waits: whoever sent it was told that it arrives.
+    while (!socket && asocket__wait_in(selector, NULL, ASOCKET__PAUSE_FIRST) == ASOCKET_ETIMEDOUT)
+        socket = asocket__arrive(selector, move);
+    if (!socket) {
+        asocket__move_drop(selector, move);
         return;
+    }
+    asocket__move_free(selector, move);
     task->socket = socket;
     socket->launcher = task;
     function(selector, socket);
@@ -10880,6 +10890,19 @@ static void asocket__pipes_free(asocket_selector *selector, asocket__link *list)
     }
 }
 
+// When the time for destroying is over: what is posted by now still runs, once, and no more after.
+static void asocket__posts_finish(asocket_selector *selector)
+{
+    asocket__posts_take(selector);
+    while (selector->late) {
+        asocket__post *post = selector->late;
+
+        selector->late = post->next;
+        asocket__call(selector, post->function, post->argument);
+        asocket__release(selector, post, sizeof *post);
+    }
+}
+
 static void asocket__posts_free(asocket_selector *selector)
 {
     asocket__posts_take(selector);
@@ -10887,6 +10910,8 @@ static void asocket__posts_free(asocket_selector *selector)
         asocket__post *post = selector->late;
 
         selector->late = post->next;
+        if (post->function == asocket__move_run)
+            asocket__move_drop(selector, (asocket__move *)post->argument);
         asocket__release(selector, post, sizeof *post);
     }
 }
@@ -10991,6 +11016,7 @@ void asocket_selector_destroy(asocket_selector *selector)
     asocket__cancel(&selector->ends);
 #endif
     asocket__run_until(selector, until, asocket__coroutines_ended);
+    asocket__posts_finish(selector);
     asocket__sockets_close(selector);
     asocket__run_until(selector, until, asocket__flushing_ended);
     start = asocket__later(start, ASOCKET__DESTROY_DRAIN);

@@ -555,6 +555,113 @@ static void without_memory_there(void)
     test_pair_close(&pair);
 }
 
+static char came[16];
+
+static void read_came(asocket_selector *owner, void *argument)
+{
+    (void)owner;
+    asocket_read_line(asocket_open_read_channel((asocket *)argument), came, sizeof came);
+}
+
+static void nothing(asocket_selector *owner, void *argument)
+{
+    (void)owner;
+    (void)argument;
+}
+
+static void poll_some(asocket_selector *other, int turns)
+{
+    while (turns-- > 0 && !came[0])
+        asocket_poll(other, 20);
+}
+
+/* What was sent to another selector waits until there is memory for it. */
+static void without_memory_on_arrival(void)
+{
+    asocket_allocator allocator = {resize_or_not, NULL};
+    asocket_selector *other;
+    asocket_read_channel *in;
+    test_pair pair;
+    char text[16];
+
+    memory_left = 1000;
+    other = selector_with(allocator);
+    asocket_launch(other, nothing, NULL); /* a stack for the function is there already */
+    asocket_run(other);
+    if (!test_pair_open(selector, &pair))
+        return;
+    in = asocket_open_read_channel(pair.socket);
+    test_peer_send(pair.peer, "a\nb\n", 4);
+    asocket_read_line(in, text, sizeof text);
+    is_status(asocket_hand_over(pair.socket, other, read_came), ASOCKET_OK, "a socket goes");
+    memory_left = 0;
+    poll_some(other, 5);
+    is_int(recv(pair.peer, text, 1, MSG_DONTWAIT), -1, "without memory there it is not closed");
+    is_str(came, "", "it waits");
+    memory_left = 1000;
+    poll_some(other, 50);
+    is_str(came, "b", "and arrives, with what was read, when there is memory again");
+    asocket_run(other);
+    is_int(test_peer_end(selector, pair.peer), 0, "then it is closed as it should");
+    asocket_selector_destroy(other);
+    test_pair_close(&pair);
+}
+
+/* Uses up its selector's time to end, and only then asks for more. */
+static struct late {
+    asocket *socket;
+    int posted, shared, ran, moved;
+} late;
+
+static void count_late(asocket_selector *owner, void *argument)
+{
+    (void)owner;
+    ++*(int *)argument;
+}
+
+static void share_late(asocket_selector *owner, void *argument)
+{
+    (void)owner;
+    (void)argument;
+    late.moved++;
+}
+
+static void post_late(asocket_selector *owner, void *argument)
+{
+    (void)argument;
+    asocket_sleep(owner, ASOCKET_FOREVER);
+    usleep(30000);
+    late.posted = asocket_post(owner, count_late, &late.ran);
+    late.shared = asocket_share(late.socket, owner, share_late);
+}
+
+static void out_of_time(void)
+{
+    int before = test_open_descriptors();
+    asocket_selector_options options;
+    asocket_selector *other;
+    test_pair pair;
+
+    memset(&options, 0, sizeof options);
+    options.backend = backend;
+    options.close_timeout = 1;
+    other = test_selector_with(options);
+    if (!test_pair_open(selector, &pair))
+        return;
+    late.socket = pair.socket;
+    asocket_launch(other, post_late, NULL);
+    asocket_poll(other, 0);
+    asocket_selector_destroy(other);
+    ok(late.posted == ASOCKET_OK && late.shared == ASOCKET_OK,
+       "posts are taken even when the time for destroying is over");
+    is_int(late.ran, 1, "what was posted then runs once");
+    is_int(late.moved, 1, "so does what a socket was sent with");
+    test_pair_close(&pair);
+    asocket_await_closed(pair.socket);
+    asocket_await_closed(pair.server);
+    is_int(test_open_descriptors(), before, "and no descriptor is left");
+}
+
 static void read_one(asocket_selector *owner, void *argument)
 {
     char text[16];
@@ -695,6 +802,8 @@ static void wrong_arguments(void)
 static void test_failures(void)
 {
     without_memory_there();
+    without_memory_on_arrival();
+    out_of_time();
     somebody_is_inside();
     somebody_comes_inside();
     wrong_arguments();
