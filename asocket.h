@@ -784,6 +784,9 @@ ASOCKET_API int asocket_finish(asocket_write_channel *out);
 // is what a pipe's reader gets after the bytes that were flushed.
 ASOCKET_API int asocket_cancel_write(asocket_write_channel *out, int status);
 
+// How many bytes a write would take without a wait; 0 while another coroutine writes. No system call.
+ASOCKET_API ptrdiff_t asocket_room(const asocket_write_channel *out);
+
 // Sends a part of a file, from `offset` on, `length` bytes or ASOCKET_FOREVER to its end: how many,
 // fewer when the file ends before. The file's own position stays. Flushes. Reading a file may block
 // the thread as reading from disks does.
@@ -8751,7 +8754,7 @@ static ptrdiff_t asocket__in_skip(asocket_read_channel *in, const char *delimite
 // >>writing
 // Appending to the ring, making room in it, sending past it.
 
-static ASOCKET__NOINLINE int asocket__out_fail(asocket_write_channel *out, int status,
+static ASOCKET__NOINLINE int asocket__out_fail(const asocket_write_channel *out, int status,
                                                const char *operation)
 {
     (void)asocket__fail_at(out->selector, status, 0, operation,
@@ -12478,6 +12481,17 @@ static int asocket__reserve_window(asocket_write_channel *out, uint32_t minimum,
     if (out->pipe && out->reserved > asocket__ring_free(out->ring))
         out->reserved = asocket__ring_free(out->ring);
     return 0;
+}
+
+ptrdiff_t asocket_room(const asocket_write_channel *out)
+{
+    if (!out || !ASOCKET__HERE(out->selector))
+        return ASOCKET_EINVAL;
+    if (out->status)
+        return asocket__out_fail(out, out->status, "room");
+    if (out->task)
+        return 0;
+    return out->ring->data ? asocket__ring_free(out->ring) : out->capacity;
 }
 
 ptrdiff_t asocket_reserve(asocket_write_channel *out, char **bytes, size_t minimum)

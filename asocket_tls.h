@@ -235,11 +235,11 @@ typedef struct asocket_tls_options {
     asocket_tls_sessions *sessions; // NULL: none is resumed
     int64_t handshake_timeout;      // ms for all of it; 0: 10,000; ASOCKET_FOREVER
     int allow_truncation;           // switch: an end without close_notify is ASOCKET_EOF
-    size_t output_buffer;           // bytes; 0: 16,469, a full record; at least 597: records become
-                                    //   smaller, sending slower, receiving is unaffected
-    size_t chain_certificates;      // most; 0: 10
-    size_t chain_bytes;             // most; 0: 65,536
-    void *user;                     // for the callbacks
+    size_t record_size;        // most bytes of a record that is sent, 512 to 16,384 (0). A peer can
+                               //   use a record only when it has all of it
+    size_t chain_certificates; // most; 0: 10
+    size_t chain_bytes;        // most; 0: 65,536
+    void *user;                // for the callbacks
 } asocket_tls_options;
 
 // --- the call ------------------------------------------------------------------------------------
@@ -317,8 +317,10 @@ ASOCKET_API int asocket_tls_info(const asocket *secure, asocket_tls_details *det
 #endif
 #include <windows.h>
 #include <wincrypt.h>
+#include <bcrypt.h>
 #else
 #include <dirent.h>
+#include <sys/random.h>
 #include <unistd.h>
 #endif
 #if ASOCKET__TLS_APPLE
@@ -356,7 +358,16 @@ enum {
     ASOCKET__TLS_PATH = 16,       // certificates from the leaf up to a root
     ASOCKET__TLS_TRIES = 16,      // ways of which the signatures are verified
     ASOCKET__TLS_STEPS = 100,     // certificates looked at to find one
-    ASOCKET__TLS_TIMEOUT = 10000  // ms
+    ASOCKET__TLS_TIMEOUT = 10000, // ms
+    ASOCKET__TLS_RECORD = 16384,  // most plaintext in a record (RFC 5246, 6.2.1)
+    ASOCKET__TLS_OVERHEAD = 29,   // header, explicit nonce and tag (RFC 5288)
+    ASOCKET__TLS_FLIGHT =
+        4096 + 85,                  // room for what the handshake sends; BearSSL needs 85 around it
+    ASOCKET__TLS_SMALL = 64,        // room for an alert
+    ASOCKET__TLS_IDLE_RECORDS = 32, // in a row that bring no data
+    ASOCKET__TLS_SENTENCES = 16,    // kept for asocket_error_message
+    ASOCKET__TLS_SESSIONS = 64,
+    ASOCKET__TLS_SESSION_LIFE = 86400 // s (RFC 5246, F.1.4)
 };
 
 #define ASOCKET__TLS_EARLIEST INT64_C(1704067200) // 2024: a clock that says less is not set
@@ -418,6 +429,55 @@ typedef struct asocket__tls_validator {
     br_x509_minimal_context minimal;
 } asocket__tls_validator;
 
+typedef struct asocket__tls_auth { // what answers a server that asks for a certificate
+    const br_ssl_client_certificate_class *vtable; // first: BearSSL knows it by this
+    const br_ssl_client_certificate_class **inner; // NULL: no identity
+    int type;                                      // of its key
+    bool asked, unusable;
+} asocket__tls_auth;
+
+typedef struct asocket__tls_handshake { // what only the handshake needs
+    asocket__tls_check check;
+    asocket__tls_validator validator;
+    asocket__tls_auth auth;
+    uint8_t session_key[32];
+    uint8_t offered[48]; // the master secret of the session that was offered
+    bool offering;
+    uint8_t flight[ASOCKET__TLS_FLIGHT];
+} asocket__tls_handshake;
+
+// A connection: the state of the layer. Its records lie in the rings of the socket below.
+typedef struct asocket__tls {
+    br_ssl_client_context client;
+    asocket_selector *selector;
+    asocket_read_channel *in; // of the socket below
+    asocket_write_channel *out;
+    asocket__tls_handshake *handshake; // NULL: it is over
+    size_t record;                     // bytes in the ring below that the engine works on
+    uint32_t records, idle;            // received; those in a row that brought nothing
+    uint8_t answering;                 // the reader is in `out`, for a moment
+    bool listening;                    // the writer is in `in`, for a moment
+    bool reading;                      // the reader is in here
+    bool busy, orphan;                 // shaking hands; closed meanwhile
+    bool goodbye;                      // our last record was sent
+    bool told;                         // the failure was
+    bool allow_truncation, identified, insecure, verified, resumed;
+    char *server_name, *alpn;
+    uint8_t *leaf;
+    size_t leaf_size;
+    const char *sentence; // the failure's, where asocket_error_message finds it
+    asocket_tls_failure failure;
+    uint8_t pin[32];
+    uint8_t scratch[ASOCKET__TLS_SMALL]; // where the engine writes when the writer is not there
+} asocket__tls;
+
+typedef struct asocket__tls_shared { // all of a selector's connections have
+    asocket_tls_trust *system;       // NULL: not loaded yet
+    asocket_tls_failure last;
+    unsigned next;
+    char sentences[ASOCKET__TLS_SENTENCES][sizeof(((asocket_tls_failure *)0)->sentence)];
+} asocket__tls_shared;
+
 // ------------------------------------------------------------------------------------------------
 // >>tls_error
 // The first failure counts: what follows from it is not noted.
@@ -452,6 +512,62 @@ static int asocket__tls_fail(asocket_tls_failure *failure, asocket_tls_reason re
                     format ? format : asocket__tls_reasons[reason].text, arguments);
     va_end(arguments);
     return failure->status;
+}
+
+// Memory that held a secret, in a way that the compiler does not leave out.
+static void asocket__tls_wipe(void *memory, size_t size)
+{
+    volatile uint8_t *at = (volatile uint8_t *)memory;
+
+    while (size--)
+        *at++ = 0;
+}
+
+static const char asocket__tls_key = 0; // its address finds what a selector has of ours
+
+static void asocket__tls_shared_free(void *value)
+{
+    asocket_tls_trust_release(((asocket__tls_shared *)value)->system);
+    ASOCKET_FREE(value);
+}
+
+// Made when first needed; NULL: no memory.
+static asocket__tls_shared *asocket__tls_shared_of(asocket_selector *selector)
+{
+    asocket__tls_shared *shared =
+        (asocket__tls_shared *)asocket_attached(selector, &asocket__tls_key);
+
+    if (shared)
+        return shared;
+    shared = (asocket__tls_shared *)ASOCKET_MALLOC(sizeof *shared);
+    if (!shared)
+        return NULL;
+    memset(shared, 0, sizeof *shared);
+    if (!asocket_attach(selector, &asocket__tls_key, shared, asocket__tls_shared_free))
+        return shared;
+    ASOCKET_FREE(shared);
+    return NULL;
+}
+
+// Notes a failure for asocket_tls_error, asocket_error and asocket_error_message. Its sentence is kept
+// by the selector, at `sentence` if it was noted before. Where it is now.
+static const char *asocket__tls_note(asocket_selector *selector, const asocket_tls_failure *failure,
+                                     const char *sentence, const char *name)
+{
+    asocket__tls_shared *shared = asocket__tls_shared_of(selector);
+
+    if (shared && (!sentence || strcmp(sentence, failure->sentence) != 0)) {
+        char *place = shared->sentences[shared->next++ % ASOCKET__TLS_SENTENCES];
+
+        memcpy(place, failure->sentence, sizeof failure->sentence);
+        sentence = place;
+    } else if (!shared) {
+        sentence = asocket__tls_reasons[failure->reason].text;
+    }
+    if (shared)
+        shared->last = *failure;
+    (void)asocket_fail(selector, failure->status, "tls", name, sentence);
+    return sentence;
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -1500,6 +1616,26 @@ void asocket_tls_trust_release(asocket_tls_trust *trust)
     ASOCKET_FREE(trust);
 }
 
+// The roots of the system, loaded once for each selector. NULL: there are none, or no memory.
+static asocket_tls_trust *asocket__tls_system_trust(asocket_selector *selector,
+                                                    asocket_tls_failure *failure)
+{
+    asocket__tls_shared *shared = asocket__tls_shared_of(selector);
+    asocket_tls_trust *trust = shared && !shared->system ? asocket_tls_trust_create() : NULL;
+
+    if (shared && shared->system)
+        return shared->system;
+    if (!trust) {
+        (void)asocket__tls_fail(failure, ASOCKET_TLS_NO_MEMORY, NULL);
+        return NULL;
+    }
+    if (asocket_tls_trust_add_system(trust) > 0)
+        return shared->system = trust;
+    (void)asocket__tls_fail(failure, ASOCKET_TLS_NO_ROOTS, "%s", asocket_tls_trust_message(trust));
+    asocket_tls_trust_release(trust);
+    return NULL;
+}
+
 // ------------------------------------------------------------------------------------------------
 // >>tls_name
 // Host names and addresses against those of a certificate (RFC 6125, RFC 9525). Pure.
@@ -2432,31 +2568,1404 @@ static void asocket__tls_validator_free(asocket__tls_validator *validator)
 
 // ------------------------------------------------------------------------------------------------
 // >>tls_suites
-// What is offered, in which order.
+// What is offered, in which order: AES-GCM first where the processor has instructions for it,
+// ChaCha20 first elsewhere. BearSSL's own order costs a factor of six on x86.
+
+static const struct {
+    uint16_t number;
+    const char *name;
+} asocket__tls_suites[] = {
+    {BR_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"},
+    {BR_TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"},
+    {BR_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+     "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"},
+    {BR_TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256, "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256"},
+    {BR_TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"},
+    {BR_TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"},
+};
+enum { ASOCKET__TLS_SUITES = sizeof asocket__tls_suites / sizeof *asocket__tls_suites };
+
+static const char *asocket__tls_suite_name(uint16_t number)
+{
+    size_t i;
+
+    for (i = 0; i < ASOCKET__TLS_SUITES; i++)
+        if (asocket__tls_suites[i].number == number)
+            return asocket__tls_suites[i].name;
+    return NULL;
+}
+
+static const char *asocket__tls_group_name(int curve)
+{
+    switch (curve) {
+    case BR_EC_secp256r1: return "secp256r1";
+    case BR_EC_secp384r1: return "secp384r1";
+    case BR_EC_secp521r1: return "secp521r1";
+    case BR_EC_curve25519: return "x25519";
+    default: return "";
+    }
+}
+
+static bool asocket__tls_aes_is_fast(void)
+{
+    return (br_aes_x86ni_ctr_get_vtable() && br_ghash_pclmul_get()) ||
+           (br_aes_pwr8_ctr_get_vtable() && br_ghash_pwr8_get());
+}
+
+// The caller's suites, or all of ours: how many; 0: one of them is not among ours.
+static size_t asocket__tls_suites_of(const asocket_tls_options *options,
+                                     uint16_t suites[ASOCKET__TLS_SUITES])
+{
+    size_t first = asocket__tls_aes_is_fast() ? 0 : 2, i;
+
+    if (options->cipher_suite_count > ASOCKET__TLS_SUITES)
+        return 0;
+    for (i = 0; options->cipher_suites && i < options->cipher_suite_count; i++) {
+        suites[i] = options->cipher_suites[i];
+        if (!asocket__tls_suite_name(suites[i]))
+            return 0;
+    }
+    if (options->cipher_suites)
+        return i;
+    for (i = 0; i < ASOCKET__TLS_SUITES; i++) // without AES instructions: the second pair first
+        suites[i] = asocket__tls_suites[i < 4 ? i ^ first : i].number;
+    return ASOCKET__TLS_SUITES;
+}
 
 // ------------------------------------------------------------------------------------------------
 // >>tls_entropy
-// Randomness from the system.
+// Randomness from the system, in every handshake: BearSSL alone would take RDRAND's word for it, or
+// that of whoever injects nothing.
+
+#if ASOCKET__TLS_WINDOWS
+static bool asocket__tls_system_random(void *buffer, size_t size)
+{
+    return ASOCKET_SYS(BCryptGenRandom)(NULL, (unsigned char *)buffer, (unsigned long)size,
+                                        BCRYPT_USE_SYSTEM_PREFERRED_RNG) == 0;
+}
+#else
+static bool asocket__tls_system_random(void *buffer, size_t size)
+{
+    return ASOCKET_SYS(getentropy)(buffer, size) == 0;
+}
+#endif
+
+// A source that fails must not be injected: anything injected counts as a seed for BearSSL.
+static int asocket__tls_seed(br_ssl_engine_context *engine, const asocket_tls_options *options,
+                             asocket_tls_failure *failure)
+{
+    uint8_t bytes[48];
+    bool seeded = asocket__tls_system_random(bytes, sizeof bytes);
+
+    if (seeded)
+        br_ssl_engine_inject_entropy(engine, bytes, sizeof bytes);
+    if (options->random) {
+        int status = options->random(options->user, bytes, sizeof bytes);
+
+        if (status)
+            return asocket__tls_fail(failure, ASOCKET_TLS_NO_RANDOM,
+                                     "the random callback failed (%d)", status);
+        br_ssl_engine_inject_entropy(engine, bytes, sizeof bytes);
+        seeded = true;
+    }
+    asocket__tls_wipe(bytes, sizeof bytes);
+    return seeded ? 0 : asocket__tls_fail(failure, ASOCKET_TLS_NO_RANDOM, NULL);
+}
 
 // ------------------------------------------------------------------------------------------------
 // >>tls_identity
-// Client certificates and keys.
+// Client certificates and keys; and what answers a server that asks for them.
+
+struct asocket_tls_identity {
+    int references; // atomic
+    int type;       // BR_KEYTYPE_RSA or BR_KEYTYPE_EC
+};
+
+asocket_tls_identity *asocket_tls_identity_create(const void *chain, size_t chain_size,
+                                                  const void *key, size_t key_size,
+                                                  asocket_tls_failure *failure)
+{
+    (void)chain, (void)chain_size, (void)key, (void)key_size, (void)failure;
+    return NULL;
+}
+
+asocket_tls_identity *asocket_tls_identity_load(const char *chain_path, const char *key_path,
+                                                asocket_tls_failure *failure)
+{
+    (void)chain_path, (void)key_path, (void)failure;
+    return NULL;
+}
+
+asocket_tls_identity *asocket_tls_identity_retain(asocket_tls_identity *identity)
+{
+    return identity;
+}
+
+void asocket_tls_identity_release(asocket_tls_identity *identity)
+{
+    (void)identity;
+}
+
+static asocket__tls_auth *asocket__tls_auth_of(const br_ssl_client_certificate_class **context)
+{
+    return (asocket__tls_auth *)(void *)context;
+}
+
+static void asocket__tls_auth_start(const br_ssl_client_certificate_class **context)
+{
+    asocket__tls_auth_of(context)->asked = true;
+}
+
+static void asocket__tls_auth_name(const br_ssl_client_certificate_class **context, size_t length)
+{
+    (void)context, (void)length;
+}
+
+static void asocket__tls_auth_append(const br_ssl_client_certificate_class **context,
+                                     const unsigned char *data, size_t length)
+{
+    (void)context, (void)data, (void)length;
+}
+
+static void asocket__tls_auth_end(const br_ssl_client_certificate_class **context)
+{
+    (void)context;
+}
+
+// SHA-256, SHA-384 and SHA-512 only; BearSSL would sign with what the server does not accept.
+static void asocket__tls_auth_choose(const br_ssl_client_certificate_class **context,
+                                     const br_ssl_client_context *client, uint32_t types,
+                                     br_ssl_client_certificate *choice)
+{
+    asocket__tls_auth *auth = asocket__tls_auth_of(context);
+    uint32_t usable = types & (auth->type == BR_KEYTYPE_RSA ? 0x70U : 0x7000U);
+
+    memset(choice, 0, sizeof *choice);
+    auth->unusable = auth->inner && !usable;
+    if (auth->inner && usable)
+        (*auth->inner)->choose(auth->inner, client, usable, choice);
+}
+
+static size_t asocket__tls_auth_sign(const br_ssl_client_certificate_class **context, int hash,
+                                     size_t hash_length, unsigned char *data, size_t length)
+{
+    asocket__tls_auth *auth = asocket__tls_auth_of(context);
+
+    return (*auth->inner)->do_sign(auth->inner, hash, hash_length, data, length);
+}
+
+static const br_ssl_client_certificate_class asocket__tls_auth_class = {
+    sizeof(asocket__tls_auth), asocket__tls_auth_start,
+    asocket__tls_auth_name,    asocket__tls_auth_append,
+    asocket__tls_auth_end,     asocket__tls_auth_end,
+    asocket__tls_auth_choose,  NULL,
+    asocket__tls_auth_sign,
+};
+
+// Installed with and without an identity, so that it is known whether the server asked.
+static void asocket__tls_auth_init(asocket__tls_auth *auth, br_ssl_client_context *client,
+                                   const asocket_tls_identity *identity)
+{
+    memset(auth, 0, sizeof *auth);
+    auth->vtable = &asocket__tls_auth_class;
+    (void)identity;
+    br_ssl_client_set_client_certificate(client, &auth->vtable);
+}
 
 // ------------------------------------------------------------------------------------------------
 // >>tls_sessions
-// Resumption.
+// Resumption. What a session was verified with is part of its key, so that it serves nobody who asks
+// for more than that.
+
+typedef struct asocket__tls_session {
+    uint8_t key[32], pin[32];
+    br_ssl_session_parameters parameters;
+    asocket_tls_trust *trust; // held, so that no other one gets its address
+    asocket_tls_identity *identity;
+    uint64_t used;   // sessions' clock at the last use; 0: empty
+    int64_t created; // s since 1970
+} asocket__tls_session;
+
+struct asocket_tls_sessions {
+    size_t capacity;
+    uint64_t clock;
+    asocket__tls_session entries[1];
+};
+
+asocket_tls_sessions *asocket_tls_sessions_create(size_t capacity)
+{
+    size_t count = capacity ? capacity : ASOCKET__TLS_SESSIONS, size;
+    asocket_tls_sessions *sessions;
+
+    if (count > SIZE_MAX / sizeof *sessions->entries - 1)
+        return NULL;
+    size = sizeof *sessions + (count - 1) * sizeof *sessions->entries;
+    sessions = (asocket_tls_sessions *)ASOCKET_MALLOC(size);
+    if (!sessions)
+        return NULL;
+    memset(sessions, 0, size);
+    sessions->capacity = count;
+    return sessions;
+}
+
+static void asocket__tls_session_drop(asocket__tls_session *session)
+{
+    asocket_tls_trust_release(session->trust);
+    asocket_tls_identity_release(session->identity);
+    asocket__tls_wipe(session, sizeof *session);
+}
+
+void asocket_tls_sessions_destroy(asocket_tls_sessions *sessions)
+{
+    size_t i;
+
+    for (i = 0; sessions && i < sessions->capacity; i++)
+        asocket__tls_session_drop(&sessions->entries[i]);
+    ASOCKET_FREE(sessions);
+}
+
+static void asocket__tls_hash_text(br_sha256_context *hash, const char *text)
+{
+    br_sha256_update(hash, text ? text : "\1", (text ? strlen(text) : 1) + 1);
+}
+
+static void asocket__tls_session_key(const asocket__tls_check *check,
+                                     const asocket_tls_options *options, uint16_t port,
+                                     uint8_t key[32])
+{
+    br_sha256_context hash;
+    size_t i;
+    struct {
+        const void *trust, *identity;
+        int (*verify)(void *user, const asocket_tls_peer *peer);
+        const void *user;
+        uint32_t flags;
+        uint16_t port;
+    } fixed;
+
+    memset(&fixed, 0, sizeof fixed);
+    fixed.trust = check->trust;
+    fixed.identity = options->identity;
+    fixed.verify = check->verify;
+    fixed.user = check->verify ? check->user : NULL;
+    fixed.flags = check->pin_only + 2U * check->insecure;
+    fixed.port = port;
+    br_sha256_init(&hash);
+    br_sha256_update(&hash, &fixed, sizeof fixed);
+    br_sha256_update(&hash, check->pins, check->pin_count * sizeof *check->pins);
+    asocket__tls_hash_text(&hash, check->server_name);
+    asocket__tls_hash_text(&hash, options->sni);
+    for (i = 0; i < options->alpn_count; i++)
+        asocket__tls_hash_text(&hash, options->alpn[i]);
+    br_sha256_out(&hash, key);
+}
+
+static asocket__tls_session *asocket__tls_session_find(asocket_tls_sessions *sessions,
+                                                       const uint8_t key[32])
+{
+    size_t i;
+
+    for (i = 0; sessions && i < sessions->capacity; i++) {
+        asocket__tls_session *session = &sessions->entries[i];
+        int64_t age = (int64_t)ASOCKET_SYS(time)(NULL) - session->created;
+
+        if (!session->used || memcmp(session->key, key, 32) != 0)
+            continue;
+        if (age >= 0 && age < ASOCKET__TLS_SESSION_LIFE)
+            return session;
+        asocket__tls_session_drop(session);
+    }
+    return NULL;
+}
+
+// In place of the one with the same key, else of an empty one, else of the one unused for longest.
+static void asocket__tls_session_keep(asocket_tls_sessions *sessions, const uint8_t key[32],
+                                      const asocket__tls_session *session)
+{
+    asocket__tls_session *place = asocket__tls_session_find(sessions, key);
+    size_t i;
+
+    for (i = 0; !place && i < sessions->capacity; i++)
+        if (!sessions->entries[i].used)
+            place = &sessions->entries[i];
+    for (i = 0, place = place ? place : sessions->entries; place->used && i < sessions->capacity;
+         i++)
+        if (memcmp(place->key, key, 32) != 0 && sessions->entries[i].used < place->used)
+            place = &sessions->entries[i];
+    asocket__tls_session_drop(place);
+    *place = *session;
+    memcpy(place->key, key, 32);
+    asocket_tls_trust_retain(place->trust);
+    asocket_tls_identity_retain(place->identity);
+    place->used = ++sessions->clock;
+    place->created = (int64_t)ASOCKET_SYS(time)(NULL);
+}
+
+static void asocket__tls_session_forget(asocket_tls_sessions *sessions, const uint8_t key[32])
+{
+    asocket__tls_session *session = asocket__tls_session_find(sessions, key);
+
+    if (session)
+        asocket__tls_session_drop(session);
+}
 
 // ------------------------------------------------------------------------------------------------
 // >>tls_engine
-// A BearSSL client, made ready.
+// A BearSSL client, made ready. It owns no buffers but those of the handshake: records are decrypted
+// in the ring in which they were received, and encrypted in the one from which they are sent. To
+// that end its fields ibuf and obuf are pointed there, when nothing is in them.
+
+// Where the engine puts its next record. Nothing of one may be in the old place. See make_ready_out
+// of BearSSL's ssl_engine.c.
+static void asocket__tls_output(br_ssl_engine_context *engine, uint8_t *buffer, size_t size)
+{
+    size_t begin = 5, end = size;
+
+    engine->obuf = buffer;
+    engine->obuf_len = size;
+    engine->out.vtable->max_plaintext(&engine->out.vtable, &begin, &end);
+    if (end - begin > engine->max_frag_len)
+        end = begin + engine->max_frag_len;
+    engine->oxa = engine->oxc = begin;
+    engine->oxb = end;
+}
+
+static void asocket__tls_engine_init(br_ssl_client_context *client)
+{
+    br_ssl_engine_context *engine = &client->eng;
+
+    br_ssl_client_zero(client);
+    br_ssl_engine_set_versions(engine, BR_TLS12, BR_TLS12);
+    br_ssl_engine_set_hash(engine, br_sha256_ID, &br_sha256_vtable);
+    br_ssl_engine_set_hash(engine, br_sha384_ID, &br_sha384_vtable);
+    br_ssl_engine_set_hash(engine, br_sha512_ID, &br_sha512_vtable);
+    br_ssl_engine_set_prf_sha256(engine, &br_tls12_sha256_prf);
+    br_ssl_engine_set_prf_sha384(engine, &br_tls12_sha384_prf);
+    br_ssl_engine_set_default_rsavrfy(engine);
+    br_ssl_engine_set_default_ec(engine);
+    br_ssl_engine_set_default_ecdsa(engine);
+    br_ssl_engine_set_default_aes_gcm(engine);
+    br_ssl_engine_set_default_chapol(engine);
+    br_ssl_engine_add_flags(engine, BR_OPT_NO_RENEGOTIATION | BR_OPT_FAIL_ON_ALPN_MISMATCH);
+}
+
+// The small output buffer of the handshake must not make the engine ask for small records.
+static void asocket__tls_engine_buffers(asocket__tls *tls, size_t record_size)
+{
+    br_ssl_engine_context *engine = &tls->client.eng;
+
+    br_ssl_engine_set_buffers_bidi(engine, tls->handshake->flight,
+                                   ASOCKET__TLS_RECORD + 325, // pointed to each record later
+                                   tls->handshake->flight, ASOCKET__TLS_FLIGHT);
+    engine->ibuf = tls->scratch; // not the same memory: that would mean half duplex
+    engine->log_max_frag_len = 14;
+    engine->max_frag_len = (uint16_t)(record_size ? record_size : ASOCKET__TLS_RECORD);
+}
+
+static int asocket__tls_engine_start(asocket__tls *tls, const asocket_tls_options *options)
+{
+    br_ssl_engine_context *engine = &tls->client.eng;
+    asocket__tls_handshake *handshake = tls->handshake;
+    uint16_t suites[ASOCKET__TLS_SUITES];
+    size_t count = asocket__tls_suites_of(options, suites);
+    const char *sni = options->sni ? options->sni : tls->server_name;
+    asocket__tls_session *session;
+
+    if (!count)
+        return asocket__tls_fail(&tls->failure, ASOCKET_TLS_ARGUMENT,
+                                 "cipher_suites: none, or one that is not offered here");
+    asocket__tls_engine_init(&tls->client);
+    br_ssl_engine_set_suites(engine, suites, count);
+    asocket__tls_validator_init(&handshake->validator, &handshake->check, &tls->failure);
+    br_ssl_engine_set_x509(engine, &handshake->validator.vtable);
+    asocket__tls_auth_init(&handshake->auth, &tls->client, options->identity);
+    if (options->alpn_count)
+        br_ssl_engine_set_protocol_names(engine, (const char **)(uintptr_t)options->alpn,
+                                         options->alpn_count);
+    asocket__tls_engine_buffers(tls, options->record_size);
+    if (asocket__tls_seed(engine, options, &tls->failure))
+        return tls->failure.status;
+    session = asocket__tls_session_find(options->sessions, handshake->session_key);
+    if (session) {
+        br_ssl_engine_set_session_parameters(engine, &session->parameters);
+        memcpy(tls->pin, session->pin, sizeof tls->pin);
+        memcpy(handshake->offered, session->parameters.master_secret, sizeof handshake->offered);
+        handshake->offering = true;
+        session->used = ++options->sessions->clock;
+    }
+    if (!options->sni && (!sni || asocket__tls_name_is_address(sni)))
+        sni = NULL;
+    if (br_ssl_client_reset(&tls->client, sni && *sni ? sni : NULL, session != NULL))
+        return 0;
+    tls->failure.bearssl = br_ssl_engine_last_error(engine);
+    return asocket__tls_fail(&tls->failure,
+                             tls->failure.bearssl == BR_ERR_NO_RANDOM ? ASOCKET_TLS_NO_RANDOM
+                                                                      : ASOCKET_TLS_ARGUMENT,
+                             NULL);
+}
 
 // ------------------------------------------------------------------------------------------------
 // >>tls_pump
-// Records between the engine and the socket below.
+// Records between the engine and the socket below, through its channels: no system call. One
+// coroutine may be in asocket__tls_read and another one in asocket__tls_write. Two rules keep them
+// apart: no pointer of the engine's is held over a call that may wait, and only the writer waits for
+// room in the channel below.
+
+// What is left of a stream that BearSSL has finished with, or that broke.
+static const char *asocket__tls_alert_name(int alert)
+{
+    static const struct {
+        int number;
+        const char *name;
+    } names[] = {
+        {0, "close_notify"},
+        {10, "unexpected_message"},
+        {20, "bad_record_mac"},
+        {21, "decryption_failed"},
+        {22, "record_overflow"},
+        {30, "decompression_failure"},
+        {40, "handshake_failure"},
+        {42, "bad_certificate"},
+        {43, "unsupported_certificate"},
+        {44, "certificate_revoked"},
+        {45, "certificate_expired"},
+        {46, "certificate_unknown"},
+        {47, "illegal_parameter"},
+        {48, "unknown_ca"},
+        {49, "access_denied"},
+        {50, "decode_error"},
+        {51, "decrypt_error"},
+        {70, "protocol_version"},
+        {71, "insufficient_security"},
+        {80, "internal_error"},
+        {86, "inappropriate_fallback"},
+        {90, "user_canceled"},
+        {100, "no_renegotiation"},
+        {109, "missing_extension"},
+        {110, "unsupported_extension"},
+        {112, "unrecognized_name"},
+        {113, "bad_certificate_status_response"},
+        {115, "unknown_psk_identity"},
+        {116, "certificate_required"},
+        {120, "no_application_protocol"},
+    };
+    size_t i;
+
+    for (i = 0; i < sizeof names / sizeof *names; i++)
+        if (names[i].number == alert)
+            return names[i].name;
+    return "unknown";
+}
+
+// A fatal alert of the server's: what it means to a person.
+static int asocket__tls_explain_alert(asocket__tls *tls, int alert)
+{
+    asocket_tls_failure *failure = &tls->failure;
+    bool shaking = tls->handshake != NULL, asked = shaking && tls->handshake->auth.asked;
+    const char *name = asocket__tls_alert_name(alert);
+
+    failure->alert = alert;
+    if (shaking && alert == 70)
+        return asocket__tls_fail(failure, ASOCKET_TLS_NEEDS_TLS13, NULL);
+    if (shaking && tls->handshake->auth.unusable)
+        return asocket__tls_fail(failure, ASOCKET_TLS_CLIENT_CERTIFICATE,
+                                 "the server accepts no signature that the client certificate's "
+                                 "key can make with BearSSL (alert %d, %s)",
+                                 alert, name);
+    if (asked && alert == 40)
+        return asocket__tls_fail(failure, ASOCKET_TLS_CLIENT_CERTIFICATE,
+                                 tls->identified ? "the server did not accept the client "
+                                                   "certificate (alert %d, %s)"
+                                                 : "the server requires a client certificate: set "
+                                                   "identity in the options (alert %d, %s)",
+                                 alert, name);
+    if ((alert >= 42 && alert <= 49 && alert != 47) || alert == 116)
+        return asocket__tls_fail(failure, ASOCKET_TLS_CLIENT_CERTIFICATE,
+                                 tls->identified
+                                     ? "the server refused the client certificate: alert %d, %s"
+                                     : "the server wants a client certificate: alert %d, %s",
+                                 alert, name);
+    if (shaking && (alert == 40 || alert == 71))
+        return asocket__tls_fail(failure, ASOCKET_TLS_REFUSED,
+                                 "the server accepts none of our cipher suites, curves and "
+                                 "signatures, or not this name (alert %d, %s)",
+                                 alert, name);
+    if (shaking && alert == 120)
+        return asocket__tls_fail(failure, ASOCKET_TLS_NO_PROTOCOL, NULL);
+    if (shaking && alert == 112)
+        return asocket__tls_fail(failure, ASOCKET_TLS_ALERT, "the server does not know the name %s",
+                                 tls->server_name ? tls->server_name : "");
+    return asocket__tls_fail(failure, ASOCKET_TLS_ALERT, "the server sent alert %d, %s", alert,
+                             name);
+}
+
+// BearSSL's own findings, but for those of the validator, which has said more already.
+static int asocket__tls_explain_error(asocket__tls *tls, int error)
+{
+    asocket_tls_failure *failure = &tls->failure;
+    asocket_tls_reason reason = ASOCKET_TLS_PROTOCOL;
+
+    switch (error) {
+    case BR_ERR_BAD_PARAM:
+    case BR_ERR_BAD_LENGTH:
+    case BR_ERR_UNKNOWN_TYPE:
+    case BR_ERR_UNEXPECTED: break;
+    case BR_ERR_UNSUPPORTED_VERSION:
+    case BR_ERR_BAD_VERSION: reason = ASOCKET_TLS_OLD_VERSION; break;
+    case BR_ERR_TOO_LARGE: reason = ASOCKET_TLS_RECORD_SIZE; break;
+    case BR_ERR_BAD_MAC: reason = ASOCKET_TLS_INTEGRITY; break;
+    case BR_ERR_NO_RANDOM: reason = ASOCKET_TLS_NO_RANDOM; break;
+    case BR_ERR_BAD_FINISHED:
+    case BR_ERR_BAD_SIGNATURE:
+        return asocket__tls_fail(failure, ASOCKET_TLS_INTEGRITY,
+                                 "the handshake was changed on its way, or the server has not the "
+                                 "key of its certificate");
+    case BR_ERR_WRONG_KEY_USAGE: reason = ASOCKET_TLS_USAGE; break;
+    case BR_ERR_LIMIT_EXCEEDED: reason = ASOCKET_TLS_UNSUPPORTED; break;
+    default: break;
+    }
+    if (error > BR_ERR_X509_OK && error < BR_ERR_RECV_FATAL_ALERT)
+        reason = ASOCKET_TLS_BAD_CERTIFICATE;
+    if (reason != ASOCKET_TLS_PROTOCOL)
+        return asocket__tls_fail(failure, reason, NULL);
+    return asocket__tls_fail(failure, reason, "the server broke the TLS protocol (BearSSL %d)",
+                             error);
+}
+
+// The alert that tells the server why (RFC 5246, 7.2.2); -1: none is due.
+static int asocket__tls_alert_of(asocket_tls_reason reason, int error)
+{
+    switch (reason) {
+    case ASOCKET_TLS_OLD_VERSION: return 70;
+    case ASOCKET_TLS_INTEGRITY: return error == BR_ERR_BAD_MAC ? 20 : 51;
+    case ASOCKET_TLS_RECORD_SIZE: return 22;
+    case ASOCKET_TLS_NO_PROTOCOL: return 120;
+    case ASOCKET_TLS_UNTRUSTED: return 48;
+    case ASOCKET_TLS_EXPIRED:
+    case ASOCKET_TLS_NOT_YET: return 45;
+    case ASOCKET_TLS_UNSUPPORTED: return 43;
+    case ASOCKET_TLS_NAME:
+    case ASOCKET_TLS_USAGE:
+    case ASOCKET_TLS_WEAK:
+    case ASOCKET_TLS_BAD_CERTIFICATE: return 42;
+    case ASOCKET_TLS_NO_CLOCK:
+    case ASOCKET_TLS_CHAIN_LIMIT:
+    case ASOCKET_TLS_PIN:
+    case ASOCKET_TLS_VERIFY: return 46;
+    case ASOCKET_TLS_FLOOD: return 10;
+    case ASOCKET_TLS_NO_MEMORY: return 80;
+    case ASOCKET_TLS_PROTOCOL: break;
+    default: return -1;
+    }
+    if (error == BR_ERR_UNEXPECTED || error == BR_ERR_BAD_CCS)
+        return 10;
+    return error >= BR_ERR_BAD_CIPHER_SUITE && error <= BR_ERR_INVALID_ALGORITHM ? 47 : 50;
+}
+
+// One alert into the channel below. BearSSL sends none for what it finds itself, and when it has
+// failed it takes no more bytes: this goes past it, to its record layer.
+static int asocket__tls_alert(asocket__tls *tls, uint8_t level, int description)
+{
+    const br_sslrec_out_class **out = &tls->client.eng.out.vtable;
+    uint8_t bytes[ASOCKET__TLS_SMALL], *record;
+    size_t begin = 5, end = sizeof bytes, size = 2;
+    ptrdiff_t count;
+
+    (*out)->max_plaintext(out, &begin, &end);
+    bytes[begin] = level;
+    bytes[begin + 1] = (uint8_t)description;
+    record = (*out)->encrypt(out, 21, BR_TLS12, bytes + begin, &size);
+    count = asocket_write(tls->out, record, size);
+    return count < 0 ? (int)count : 0;
+}
+
+// Tells a failure: the server, if there is room for it without a wait, and the program. The engine is
+// not used any more.
+static int asocket__tls_told(asocket__tls *tls)
+{
+    asocket_tls_failure *failure = &tls->failure;
+    int alert = asocket__tls_alert_of(failure->reason, failure->bearssl);
+
+    if (!tls->handshake && failure->step == ASOCKET_TLS_STEP_HANDSHAKE)
+        failure->step = ASOCKET_TLS_STEP_DATA;
+    if (!tls->told && alert >= 0 && tls->out && !tls->goodbye &&
+        asocket_room(tls->out) >= ASOCKET__TLS_SMALL) {
+        failure->alert_sent = alert;
+        tls->goodbye = true;
+        (void)asocket__tls_alert(tls, 2, alert);
+    }
+    tls->sentence = asocket__tls_note(tls->selector, failure, tls->told ? tls->sentence : NULL,
+                                      tls->server_name);
+    tls->told = true;
+    return failure->status;
+}
+
+// What ended the engine.
+static int asocket__tls_ended(asocket__tls *tls)
+{
+    int error = br_ssl_engine_last_error(&tls->client.eng);
+
+    if (!tls->failure.reason)
+        tls->failure.bearssl = error;
+    if (tls->failure.reason)
+        ; // the validator's
+    else if (error >= BR_ERR_SEND_FATAL_ALERT)
+        (void)asocket__tls_explain_error(tls, error);
+    else if (error >= BR_ERR_RECV_FATAL_ALERT)
+        (void)asocket__tls_explain_alert(tls, error - BR_ERR_RECV_FATAL_ALERT);
+    else if (error)
+        (void)asocket__tls_explain_error(tls, error);
+    else
+        (void)asocket__tls_fail(&tls->failure, ASOCKET_TLS_EOF_IN_HANDSHAKE,
+                                "the server ended TLS before the handshake was over");
+    tls->failure.bearssl = error;
+    return asocket__tls_told(tls);
+}
+
+// A wait below that ended without bytes: what it means for TLS. After the handshake, those ends from
+// which the program can go on are no failures.
+static int asocket__tls_cut(asocket__tls *tls, int status)
+{
+    bool shaking = tls->handshake != NULL;
+    asocket_tls_reason reason = ASOCKET_TLS_IO;
+
+    switch (status) {
+    case ASOCKET_EOF:
+        reason = shaking ? ASOCKET_TLS_EOF_IN_HANDSHAKE : ASOCKET_TLS_TRUNCATED;
+        if (!shaking && tls->allow_truncation)
+            return ASOCKET_EOF;
+        break;
+    case ASOCKET_EAGAIN:
+    case ASOCKET_ETIMEDOUT: reason = ASOCKET_TLS_TIMEOUT; break;
+    case ASOCKET_ECANCELED:
+    case ASOCKET_ECLOSED: reason = ASOCKET_TLS_CANCELED; break;
+    case ASOCKET_ENOMEM: reason = ASOCKET_TLS_NO_MEMORY; break;
+    default: break;
+    }
+    if (!shaking && reason != ASOCKET_TLS_IO && reason != ASOCKET_TLS_TRUNCATED)
+        return status;
+    if (reason == ASOCKET_TLS_EOF_IN_HANDSHAKE && !tls->records)
+        (void)asocket__tls_fail(&tls->failure, reason,
+                                "the peer closed without a word of TLS: is this a TLS port?");
+    else if (reason == ASOCKET_TLS_IO && !shaking)
+        (void)asocket__tls_fail(&tls->failure, reason, "the connection broke");
+    else
+        (void)asocket__tls_fail(&tls->failure, reason, NULL);
+    if (status != ASOCKET_EOF)
+        tls->failure.status = status;
+    return asocket__tls_told(tls);
+}
+
+// The first bytes are not TLS: says what they are.
+static int asocket__tls_no_tls(asocket__tls *tls, const char *bytes, size_t size)
+{
+    char text[33];
+    size_t i;
+
+    for (i = 0; i < size && i < sizeof text - 1 && bytes[i] >= ' ' && bytes[i] <= '~'; i++)
+        text[i] = bytes[i];
+    text[i] = 0;
+    if (i >= 4)
+        (void)asocket__tls_fail(&tls->failure, ASOCKET_TLS_NOT_TLS,
+                                "the peer answered in plain text: \"%s\"", text);
+    else
+        (void)asocket__tls_fail(&tls->failure, ASOCKET_TLS_NOT_TLS, NULL);
+    return asocket__tls_told(tls);
+}
+
+// Frees the record in the ring once the engine has done with it.
+static void asocket__tls_settle(asocket__tls *tls)
+{
+    br_ssl_engine_context *engine = &tls->client.eng;
+    size_t size;
+
+    if (!tls->record || br_ssl_engine_recvapp_buf(engine, &size) ||
+        (!br_ssl_engine_recvrec_buf(engine, &size) && !engine->shutdown_recv &&
+         !(br_ssl_engine_current_state(engine) & BR_SSL_CLOSED)))
+        return;
+    (void)asocket_consume(tls->in, tls->record);
+    tls->record = 0;
+    engine->ibuf = tls->scratch;
+}
+
+// What the engine has to say by itself after the handshake, an alert, goes if there is room for it at
+// once; if not, the next call that writes takes it along.
+static int asocket__tls_answer(asocket__tls *tls)
+{
+    br_ssl_engine_context *engine = &tls->client.eng;
+    uint8_t copy[ASOCKET__TLS_SMALL], *bytes;
+    size_t size;
+
+    while ((bytes = br_ssl_engine_sendrec_buf(engine, &size)) != NULL) {
+        ptrdiff_t status = 0;
+
+        if (!tls->goodbye && asocket_room(tls->out) < (ptrdiff_t)size)
+            return 0;
+        memcpy(copy, bytes, size);
+        br_ssl_engine_sendrec_ack(engine, size);
+        asocket__tls_output(engine, tls->scratch, sizeof tls->scratch);
+        tls->answering++;
+        if (!tls->goodbye)
+            status = asocket_write(tls->out, copy, size);
+        tls->answering--;
+        if (status < 0)
+            return asocket__tls_cut(tls, (int)status);
+        if (++tls->idle > ASOCKET__TLS_IDLE_RECORDS)
+            break;
+    }
+    asocket__tls_settle(tls);
+    return 0;
+}
+
+// Gives the engine a record that is in the ring as a whole, to be decrypted there. `size`: header
+// included; of a header that cannot be right, it alone.
+static void asocket__tls_feed(asocket__tls *tls, const char *bytes, size_t size)
+{
+    br_ssl_engine_context *engine = &tls->client.eng;
+    size_t done = 0, room;
+
+    tls->record = size;
+    engine->ibuf = (unsigned char *)(uintptr_t)bytes;
+    while (done < size && br_ssl_engine_recvrec_buf(engine, &room) != NULL) {
+        room = room < size - done ? room : size - done;
+        br_ssl_engine_recvrec_ack(engine, room);
+        done += room;
+    }
+}
+
+// Of records that bring nothing, only a few may come in a row.
+static int asocket__tls_count(asocket__tls *tls, bool useful)
+{
+    size_t size;
+
+    if (useful || br_ssl_engine_recvapp_buf(&tls->client.eng, &size))
+        return 0;
+    if (++tls->idle <= ASOCKET__TLS_IDLE_RECORDS)
+        return 0;
+    (void)asocket__tls_fail(&tls->failure, ASOCKET_TLS_FLOOD, NULL);
+    return asocket__tls_told(tls);
+}
+
+// A window of at least so many bytes. A writer that listens is in there for a moment only.
+static ptrdiff_t asocket__tls_window(asocket__tls *tls, const char **bytes, size_t size)
+{
+    for (;;) {
+        ptrdiff_t count = asocket_peek(tls->in, bytes, size);
+        int status;
+
+        if (count != ASOCKET_EBUSY || !tls->listening)
+            return count;
+        status = asocket_yield(tls->selector);
+        if (status)
+            return status;
+    }
+}
+
+// The next record from below: 0, or why there is none. Waits; while it does the writer may work.
+static int asocket__tls_receive(asocket__tls *tls)
+{
+    br_ssl_engine_context *engine = &tls->client.eng;
+    const char *bytes;
+    ptrdiff_t count = asocket__tls_window(tls, &bytes, 5);
+    size_t size;
+    int type;
+
+    if (count < 0)
+        return asocket__tls_cut(tls, (int)count);
+    type = (uint8_t)bytes[0];
+    if (!tls->records && (type < 20 || type > 23 || bytes[1] != 3))
+        return asocket__tls_no_tls(tls, bytes, (size_t)count);
+    size = 5 + (((size_t)(uint8_t)bytes[3] << 8) | (uint8_t)bytes[4]);
+    if (size > ASOCKET__TLS_RECORD + ASOCKET__TLS_OVERHEAD)
+        size = 5; // the header alone makes the engine say no
+    else
+        count = asocket__tls_window(tls, &bytes, size);
+    if (count < 0)
+        return asocket__tls_cut(tls, (int)count);
+    if (tls->failure.reason) // the writer's, meanwhile
+        return tls->failure.status;
+    tls->records++;
+    asocket__tls_feed(tls, bytes, size);
+    asocket__tls_settle(tls);
+    if (br_ssl_engine_current_state(engine) & BR_SSL_CLOSED && !engine->shutdown_recv)
+        return asocket__tls_ended(tls);
+    if (tls->handshake)
+        return asocket__tls_count(tls, type != 21 && size > 5);
+    return asocket__tls_count(tls, false);
+}
+
+// The handshake's own records, as far as they fit the ring.
+static int asocket__tls_send_flight(asocket__tls *tls)
+{
+    br_ssl_engine_context *engine = &tls->client.eng;
+    uint8_t *bytes;
+    char *window;
+    size_t size;
+    ptrdiff_t room;
+
+    (void)br_ssl_engine_sendrec_buf(engine, &size);
+    room = asocket_reserve(tls->out, &window, size);
+    if (room < 0)
+        return (int)room;
+    bytes = br_ssl_engine_sendrec_buf(engine, &size);
+    memcpy(window, bytes, size);
+    br_ssl_engine_sendrec_ack(engine, size);
+    return asocket_commit(tls->out, size);
+}
+
+// A send that failed because the server has hung up: its reason may have come before that.
+static int asocket__tls_last_words(asocket__tls *tls, int status)
+{
+    tls->listening = true;
+    while (status == ASOCKET_ECONNRESET && !tls->reading && !tls->record && !tls->failure.reason)
+        if (asocket__tls_receive(tls))
+            break;
+    tls->listening = false;
+    return tls->failure.reason ? tls->failure.status : asocket__tls_cut(tls, status);
+}
+
+// Until keys are agreed and the peer is verified: 0, or the failure's status.
+static int asocket__tls_shake(asocket__tls *tls)
+{
+    br_ssl_engine_context *engine = &tls->client.eng;
+
+    for (;;) {
+        unsigned state = br_ssl_engine_current_state(engine);
+        int status;
+
+        if (state & BR_SSL_CLOSED || engine->shutdown_recv)
+            return asocket__tls_ended(tls);
+        if (state & BR_SSL_SENDREC) {
+            status = asocket__tls_send_flight(tls);
+            if (status)
+                return asocket__tls_last_words(tls, status);
+        } else if (state & BR_SSL_SENDAPP) {
+            return 0;
+        } else {
+            status = asocket__tls_receive(tls);
+            if (status)
+                return status;
+        }
+    }
+}
+
+static ptrdiff_t asocket__tls_some(asocket__tls *tls, void *buffer, size_t size)
+{
+    br_ssl_engine_context *engine = &tls->client.eng;
+
+    for (;;) {
+        size_t count;
+        uint8_t *bytes = br_ssl_engine_recvapp_buf(engine, &count);
+        int status;
+
+        if (bytes) {
+            count = count < size ? count : size;
+            memcpy(buffer, bytes, count);
+            br_ssl_engine_recvapp_ack(engine, count);
+            asocket__tls_settle(tls);
+            tls->idle = 0;
+            return (ptrdiff_t)count;
+        }
+        if (tls->failure.reason)
+            return asocket__tls_told(tls);
+        status = asocket__tls_answer(tls);
+        if (status || engine->shutdown_recv)
+            return status ? status : ASOCKET_EOF;
+        if (tls->record) { // the engine waits for room to answer in the middle of a record
+            (void)asocket__tls_fail(&tls->failure, ASOCKET_TLS_FLOOD, NULL);
+            return asocket__tls_told(tls);
+        }
+        status = asocket__tls_receive(tls);
+        if (status)
+            return status;
+    }
+}
+
+static ptrdiff_t asocket__tls_read(void *state, asocket *lower, void *buffer, size_t size)
+{
+    asocket__tls *tls = (asocket__tls *)state;
+    ptrdiff_t count;
+
+    (void)lower;
+    tls->reading = true;
+    count = asocket__tls_some(tls, buffer, size);
+    tls->reading = false;
+    return count;
+}
+
+// Records into a window of the ring below: what waits to be said first, then as much of the bytes as
+// fits. Nothing in here waits. How much of the window is full; *taken of the bytes are in it.
+static size_t asocket__tls_encrypt(asocket__tls *tls, uint8_t *window, size_t room,
+                                   const void *bytes, size_t size, size_t *taken)
+{
+    br_ssl_engine_context *engine = &tls->client.eng;
+    size_t filled = 0, count;
+    uint8_t *at;
+
+    *taken = 0;
+    while ((at = br_ssl_engine_sendrec_buf(engine, &count)) != NULL) { // an alert in the scratch
+        memcpy(window + filled, at, count);
+        filled += count;
+        br_ssl_engine_sendrec_ack(engine, count);
+        asocket__tls_output(engine, tls->scratch, sizeof tls->scratch);
+        if (room - filled < 2 * ASOCKET__TLS_SMALL)
+            return filled;
+    }
+    if (!br_ssl_engine_sendapp_buf(engine, &count))
+        return filled;
+    asocket__tls_output(engine, window + filled, room - filled);
+    at = br_ssl_engine_sendapp_buf(engine, &count);
+    *taken = count < size ? count : size;
+    memcpy(at, bytes, *taken);
+    br_ssl_engine_sendapp_ack(engine, *taken);
+    br_ssl_engine_flush(engine, 0);
+    at = br_ssl_engine_sendrec_buf(engine, &count);
+    if (at != window + filled)
+        memmove(window + filled, at, count);
+    filled += count;
+    br_ssl_engine_sendrec_ack(engine, count);
+    asocket__tls_output(engine, tls->scratch, sizeof tls->scratch);
+    return filled;
+}
+
+// Our side is over: what waits to be said, and close_notify, once.
+static int asocket__tls_goodbye(asocket__tls *tls)
+{
+    size_t size;
+
+    if (tls->goodbye || tls->failure.reason || tls->handshake)
+        return 0;
+    while (br_ssl_engine_sendrec_buf(&tls->client.eng, &size)) {
+        int status = asocket__tls_send_flight(tls);
+
+        if (status)
+            return status;
+    }
+    tls->goodbye = true;
+    if (tls->client.eng.shutdown_recv)
+        return 0; // BearSSL has said it in its answer
+    return asocket__tls_alert(tls, 1, 0);
+}
+
+// Room below for at least one record. A reader that answers is in there for a moment only.
+static ptrdiff_t asocket__tls_reserve(asocket__tls *tls, char **window, size_t size)
+{
+    for (;;) {
+        ptrdiff_t room = asocket_reserve(tls->out, window, size);
+        int status;
+
+        if (room != ASOCKET_EBUSY || !tls->answering)
+            return room;
+        status = asocket_yield(tls->selector);
+        if (status)
+            return status;
+    }
+}
+
+static ptrdiff_t asocket__tls_write(void *state, asocket *lower, const void *bytes, size_t size)
+{
+    asocket__tls *tls = (asocket__tls *)state;
+    size_t most = tls->client.eng.max_frag_len, filled, taken;
+
+    (void)lower;
+    if (!size)
+        return asocket__tls_goodbye(tls);
+    most = (size < most ? size : most) + ASOCKET__TLS_OVERHEAD + 2 * ASOCKET__TLS_SMALL;
+    if (most > ASOCKET__TLS_RECORD + ASOCKET__TLS_OVERHEAD)
+        most = ASOCKET__TLS_RECORD + ASOCKET__TLS_OVERHEAD;
+    for (;;) {
+        ptrdiff_t room;
+        char *window;
+        int status;
+
+        if (tls->failure.reason)
+            return asocket__tls_told(tls);
+        room = asocket__tls_reserve(tls, &window, most);
+        if (room < 0)
+            return asocket__tls_last_words(tls, (int)room);
+        filled = asocket__tls_encrypt(tls, (uint8_t *)window, (size_t)room, bytes, size, &taken);
+        status = asocket_commit(tls->out, filled);
+        asocket__tls_settle(tls);
+        if (taken)
+            return (ptrdiff_t)taken; // also when the commit could not send it: it is in the ring
+        if (status)
+            return asocket__tls_cut(tls, status);
+        if (!filled) {
+            (void)asocket__tls_fail(&tls->failure, ASOCKET_TLS_CLOSED, NULL);
+            return asocket__tls_told(tls);
+        }
+    }
+}
+
+static void asocket__tls_handshake_free(asocket__tls *tls)
+{
+    if (!tls->handshake)
+        return;
+    asocket__tls_validator_free(&tls->handshake->validator);
+    asocket_tls_trust_release(tls->handshake->check.trust);
+    asocket__tls_wipe(tls->handshake, sizeof *tls->handshake);
+    ASOCKET_FREE(tls->handshake);
+    tls->handshake = NULL;
+}
+
+static void asocket__tls_free(asocket__tls *tls)
+{
+    if (tls->busy) { // closed while it shakes hands, which frees it
+        tls->orphan = true;
+        return;
+    }
+    asocket__tls_handshake_free(tls);
+    ASOCKET_FREE(tls->server_name);
+    ASOCKET_FREE(tls->alpn);
+    ASOCKET_FREE(tls->leaf);
+    asocket__tls_wipe(tls, sizeof *tls);
+    ASOCKET_FREE(tls);
+}
+
+static int asocket__tls_close(void *state, asocket *lower)
+{
+    asocket__tls *tls = (asocket__tls *)state;
+    int status = asocket__tls_goodbye(tls);
+
+    (void)lower;
+    asocket__tls_free(tls);
+    return status;
+}
+
+static void asocket__tls_cancel(void *state, asocket *lower)
+{
+    (void)lower;
+    asocket__tls_free((asocket__tls *)state);
+}
+
+static const asocket_transport asocket__tls_transport = {asocket__tls_read, asocket__tls_write,
+                                                         asocket__tls_close, asocket__tls_cancel};
 
 // ------------------------------------------------------------------------------------------------
 // >>tls_public
 // Argument checks, defaults, one call down.
+
+int asocket_tls_error(const asocket_selector *selector, asocket_tls_failure *failure)
+{
+    const asocket__tls_shared *shared =
+        (const asocket__tls_shared *)asocket_attached(selector, &asocket__tls_key);
+
+    if (!selector || !failure)
+        return ASOCKET_EINVAL;
+    if (shared)
+        *failure = shared->last;
+    else
+        memset(failure, 0, sizeof *failure);
+    return 0;
+}
+
+static const asocket__tls *asocket__tls_of(const asocket *secure)
+{
+    return (const asocket__tls *)asocket_layer_state(secure, &asocket__tls_transport);
+}
+
+int asocket_tls_socket_error(const asocket *secure, asocket_tls_failure *failure)
+{
+    const asocket__tls *tls = asocket__tls_of(secure);
+
+    if (!tls || !failure)
+        return ASOCKET_EINVAL;
+    *failure = tls->failure;
+    return 0;
+}
+
+int asocket_tls_info(const asocket *secure, asocket_tls_details *details)
+{
+    const asocket__tls *tls = asocket__tls_of(secure);
+
+    if (!tls || !details)
+        return ASOCKET_EINVAL;
+    memset(details, 0, sizeof *details);
+    details->version = "TLS 1.2";
+    details->cipher_suite = tls->client.eng.session.cipher_suite;
+    details->suite_name = asocket__tls_suite_name(details->cipher_suite);
+    details->group = tls->resumed ? "" : asocket__tls_group_name(tls->client.eng.ecdhe_curve);
+    details->alpn = tls->alpn ? tls->alpn : "";
+    details->server_name = tls->verified && tls->server_name ? tls->server_name : "";
+    details->certificate.der = tls->leaf;
+    details->certificate.size = tls->leaf_size;
+    memcpy(details->pin, tls->pin, sizeof details->pin);
+    details->verified = tls->verified;
+    details->resumed = tls->resumed;
+    return 0;
+}
+
+static char *asocket__tls_copy(const char *text)
+{
+    size_t size = strlen(text) + 1;
+    char *copy = (char *)ASOCKET_MALLOC(size);
+
+    if (copy)
+        memcpy(copy, text, size);
+    return copy;
+}
+
+// The name to verify: the option, or what asocket_connect was given. Without the dot of the root.
+static int asocket__tls_find_name(asocket__tls *tls, asocket *socket,
+                                  const asocket_tls_options *options)
+{
+    const char *name = options->server_name ? options->server_name : asocket_remote_host(socket);
+    asocket_address address;
+    char text[64];
+    size_t length;
+
+    if (!name && !asocket_remote_address(socket, &address) && address.ip.family) {
+        address.ip.zone[0] = 0;
+        if (asocket_ip_format(&address.ip, text, sizeof text) > 0)
+            name = text;
+    }
+    if (!name || !*name)
+        return options->pin_only > 0 || tls->insecure
+                   ? 0
+                   : asocket__tls_fail(&tls->failure, ASOCKET_TLS_NO_NAME, NULL);
+    length = strlen(name);
+    if (length > 254)
+        return asocket__tls_fail(&tls->failure, ASOCKET_TLS_ARGUMENT,
+                                 "server_name: longer than a name can be (RFC 1035)");
+    tls->server_name = asocket__tls_copy(name);
+    if (!tls->server_name)
+        return asocket__tls_fail(&tls->failure, ASOCKET_TLS_NO_MEMORY, NULL);
+    if (length > 1 && name[length - 1] == '.')
+        tls->server_name[length - 1] = 0;
+    return 0;
+}
+
+static int asocket__tls_check_options(asocket__tls *tls, const asocket_tls_options *options)
+{
+    const char *wrong = NULL;
+    size_t i;
+
+    for (i = 0; i < options->alpn_count; i++)
+        if (!options->alpn || !options->alpn[i] || !*options->alpn[i] ||
+            strlen(options->alpn[i]) > 255)
+            wrong = "alpn: a protocol's name has 1 to 255 bytes (RFC 7301, 3.1)";
+    if (options->alpn_count > 32)
+        wrong = "alpn: more than 32 protocols";
+    if (options->alpn_required > 0 && !options->alpn_count)
+        wrong = "alpn_required, but no alpn";
+    if (options->pin_count && !options->pins)
+        wrong = "pin_count, but no pins";
+    if (options->pin_only > 0 && !options->pin_count)
+        wrong = "pin_only, but no pins";
+    if (options->record_size && (options->record_size < 512 || options->record_size > 16384))
+        wrong = "record_size: from 512 to 16,384";
+    if (options->handshake_timeout < ASOCKET_FOREVER)
+        wrong = "handshake_timeout is negative";
+    if (options->sni && strlen(options->sni) > 255)
+        wrong = "sni: longer than 255 bytes";
+    if (options->clock != ASOCKET_TLS_CLOCK_REQUIRED &&
+        options->clock != ASOCKET_TLS_CLOCK_FROM_CHAIN)
+        wrong = "clock: no such value";
+    return wrong ? asocket__tls_fail(&tls->failure, ASOCKET_TLS_ARGUMENT, "%s", wrong) : 0;
+}
+
+// The options with their defaults become what the validator checks.
+static int asocket__tls_find_trust(asocket__tls *tls, const asocket_tls_options *options)
+{
+    asocket__tls_check *check = &tls->handshake->check;
+    bool needed = options->pin_only <= 0 && !tls->insecure;
+
+    check->server_name = tls->server_name;
+    check->pins = options->pins;
+    check->pin_count = options->pin_count;
+    check->chain_certificates =
+        options->chain_certificates ? options->chain_certificates : ASOCKET__TLS_CHAIN_CERTIFICATES;
+    check->chain_bytes = options->chain_bytes ? options->chain_bytes : ASOCKET__TLS_CHAIN_BYTES;
+    check->verify = options->verify;
+    check->now = options->now;
+    check->user = options->user;
+    check->clock = options->clock;
+    check->pin_only = options->pin_only > 0;
+    check->insecure = tls->insecure;
+    if (needed && !options->trust)
+        check->trust = asocket__tls_system_trust(tls->selector, &tls->failure);
+    else if (needed)
+        check->trust = options->trust;
+    if (needed && !check->trust)
+        return asocket__tls_fail(&tls->failure, ASOCKET_TLS_NO_ROOTS, NULL);
+    if (needed && !asocket_tls_trust_count(check->trust))
+        return asocket__tls_fail(&tls->failure, ASOCKET_TLS_NO_ROOTS,
+                                 "trust: there are no certificates in it");
+    asocket_tls_trust_retain(check->trust);
+    return 0;
+}
+
+// Everything that can be wrong before a byte is sent.
+static int asocket__tls_prepare(asocket__tls *tls, asocket *socket,
+                                const asocket_tls_options *options)
+{
+    asocket_address address;
+    int status = asocket__tls_check_options(tls, options);
+
+    if (status)
+        return status;
+    tls->handshake = (asocket__tls_handshake *)ASOCKET_MALLOC(sizeof *tls->handshake);
+    if (!tls->handshake)
+        return asocket__tls_fail(&tls->failure, ASOCKET_TLS_NO_MEMORY, NULL);
+    memset(tls->handshake, 0, sizeof *tls->handshake);
+    tls->allow_truncation = options->allow_truncation > 0;
+    tls->identified = options->identity != NULL;
+    tls->verified = !tls->insecure;
+    status = asocket__tls_find_name(tls, socket, options);
+    if (!status)
+        status = asocket__tls_find_trust(tls, options);
+    if (status)
+        return status;
+    if (options->sessions) {
+        if (asocket_remote_address(socket, &address))
+            address.port = 0;
+        asocket__tls_session_key(&tls->handshake->check, options, address.port,
+                                 tls->handshake->session_key);
+    }
+    return asocket__tls_engine_start(tls, options);
+}
+
+// The channels below become ours. What was read from them in plain text may not have come from
+// the server (RFC 3207, 6; CVE-2011-0411).
+static int asocket__tls_take_over(asocket__tls *tls, asocket *lower)
+{
+    int status = 0;
+
+    tls->in = asocket_open_read_channel(lower);
+    tls->out = asocket_open_write_channel(lower, ASOCKET_AUTO_FLUSH);
+    if (!tls->in || !tls->out)
+        status = asocket_error(tls->selector);
+    else if (asocket_available(tls->in) > 0)
+        status = asocket__tls_fail(&tls->failure, ASOCKET_TLS_PLAINTEXT, NULL);
+    if (!status)
+        status = asocket_flush(tls->out);
+    if (!status)
+        status = asocket_set_capacity(lower, ASOCKET__TLS_RECORD + ASOCKET__TLS_OVERHEAD);
+    if (!status)
+        return 0;
+    if (!tls->failure.reason && status == ASOCKET_EBUSY)
+        (void)asocket__tls_fail(&tls->failure, ASOCKET_TLS_ARGUMENT,
+                                "the socket's channels are in use");
+    return tls->failure.reason ? tls->failure.status : asocket__tls_cut(tls, status);
+}
+
+// What was agreed stays; what only the handshake needed goes.
+static int asocket__tls_complete(asocket__tls *tls, const asocket_tls_options *options)
+{
+    br_ssl_engine_context *engine = &tls->client.eng;
+    asocket__tls_handshake *handshake = tls->handshake;
+    const char *alpn = br_ssl_engine_get_selected_protocol(engine);
+    asocket__tls_session session;
+
+    if (options->alpn_required > 0 && !alpn)
+        return asocket__tls_fail(&tls->failure, ASOCKET_TLS_NO_PROTOCOL,
+                                 "the server selected no application protocol (ALPN)");
+    if (alpn) {
+        tls->alpn = asocket__tls_copy(alpn);
+        if (!tls->alpn)
+            return asocket__tls_fail(&tls->failure, ASOCKET_TLS_NO_MEMORY, NULL);
+    }
+    tls->resumed = handshake->offering && memcmp(handshake->offered, engine->session.master_secret,
+                                                 sizeof handshake->offered) == 0;
+    if (!tls->resumed) {
+        memcpy(tls->pin, handshake->validator.pin, sizeof tls->pin);
+        tls->leaf = asocket__tls_validator_leaf(&handshake->validator, &tls->leaf_size);
+    }
+    if (options->sessions && !tls->resumed && engine->session.session_id_len) {
+        memset(&session, 0, sizeof session);
+        session.parameters = engine->session;
+        memcpy(session.pin, tls->pin, sizeof session.pin);
+        session.trust = handshake->check.trust;
+        session.identity = options->identity;
+        asocket__tls_session_keep(options->sessions, handshake->session_key, &session);
+        asocket__tls_wipe(&session, sizeof session);
+    }
+    asocket__tls_output(engine, tls->scratch, sizeof tls->scratch);
+    engine->x509ctx = NULL;
+    engine->protocol_names = NULL;
+    engine->protocol_names_num = 0;
+    engine->chain = NULL;
+    tls->client.client_auth_vtable = NULL;
+    asocket__tls_handshake_free(tls);
+    return 0;
+}
+
+static int asocket__tls_agree(asocket__tls *tls, asocket *lower, const asocket_tls_options *options)
+{
+    int64_t limit = options->handshake_timeout ? options->handshake_timeout : ASOCKET__TLS_TIMEOUT;
+    int64_t former = 0;
+    int status;
+
+    if (limit != ASOCKET_FOREVER)
+        former = asocket_set_deadline(tls->selector, limit);
+    status = asocket__tls_take_over(tls, lower);
+    if (!status)
+        status = asocket__tls_shake(tls);
+    if (!status)
+        status = asocket__tls_complete(tls, options);
+    if (limit != ASOCKET_FOREVER)
+        asocket_restore_deadline(tls->selector, former);
+    if (status && options->sessions)
+        asocket__tls_session_forget(options->sessions, tls->handshake->session_key);
+    return status;
+}
+
+static asocket *asocket__tls_upgrade(asocket *socket, const asocket_tls_options *options,
+                                     bool insecure)
+{
+    asocket_selector *selector = asocket_selector_of(socket);
+    asocket__tls *tls = selector ? (asocket__tls *)ASOCKET_MALLOC(sizeof *tls) : NULL;
+    asocket_tls_options defaults;
+    asocket *secure;
+    int status;
+
+    if (!tls) {
+        if (selector)
+            (void)asocket_fail(selector, ASOCKET_ENOMEM, "tls", NULL, NULL);
+        (void)asocket_close(socket);
+        return NULL;
+    }
+    memset(tls, 0, sizeof *tls);
+    memset(&defaults, 0, sizeof defaults);
+    tls->selector = selector;
+    tls->insecure = insecure;
+    tls->failure.alert = tls->failure.alert_sent = -1;
+    options = options ? options : &defaults;
+    status = asocket__tls_prepare(tls, socket, options);
+    if (status)
+        (void)asocket__tls_told(tls);
+    secure = status ? NULL : asocket_layer(socket, &asocket__tls_transport, tls);
+    if (!secure) {
+        asocket__tls_free(tls);
+        (void)asocket_close(socket);
+        return NULL;
+    }
+    tls->busy = true;
+    status = asocket__tls_agree(tls, socket, options);
+    tls->busy = false;
+    if (status)
+        (void)asocket__tls_told(tls);
+    if (tls->orphan) { // somebody closed the socket meanwhile
+        asocket__tls_free(tls);
+        return NULL;
+    }
+    if (!status)
+        return secure;
+    (void)asocket_close(secure);
+    return NULL;
+}
+
+asocket *asocket_tls(asocket *socket, const asocket_tls_options *options)
+{
+    return asocket__tls_upgrade(socket, options, false);
+}
+
+#ifdef ASOCKET_TLS_ENABLE_INSECURE
+asocket *asocket_tls_insecure(asocket *socket, const asocket_tls_options *options)
+{
+    return asocket__tls_upgrade(socket, options, true);
+}
+#endif
 
 #endif // ASOCKET_TLS_IMPLEMENTED
 #endif // ASOCKET_TLS_IMPLEMENTATION

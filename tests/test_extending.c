@@ -106,9 +106,11 @@ static void capacity_can_change_while_nothing_is_kept(void)
     const char *bytes;
     static char large[40000];
 
+    is_int(asocket_room(out), 16384, "there is room for the capacity");
     is_status(asocket_set_capacity(b.near, 40000), 0, "a larger capacity");
     is_status(asocket_set_capacity(b.far, 40000), 0, "... on both sides");
     is_int(asocket_write(out, large, sizeof large - 1), sizeof large - 1, "as much fits");
+    is_int(asocket_room(out), 1, "... and there is room for the rest");
     is_status(asocket_set_capacity(b.near, 10), ASOCKET_EBUSY, "not while bytes are kept");
     is_status(asocket_flush(out), 0, "they leave");
     is_int(asocket_peek(in, &bytes, sizeof large - 1), sizeof large - 1,
@@ -120,6 +122,8 @@ static void capacity_can_change_while_nothing_is_kept(void)
     is_status(asocket_set_capacity(NULL, 1), ASOCKET_EINVAL, "no socket");
     asocket_close(b.near);
     is_status(asocket_set_capacity(b.near, 1), ASOCKET_ECLOSED, "a closed one");
+    is_status(asocket_room(out), ASOCKET_ECLOSED, "... has no room");
+    is_status(asocket_room(NULL), ASOCKET_EINVAL, "nor has none");
     asocket_close(b.far);
 }
 
