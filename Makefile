@@ -6,6 +6,7 @@ JOBS ?= 2
 RUN_JOBS ?= 4
 BUILD = build
 HEADER = asocket.h
+TLS_HEADER = asocket_tls.h
 
 help:
 	@echo 'make            the examples, each from one file with a plain cc'
@@ -27,20 +28,24 @@ help:
 
 # --- examples: no flags, as a user would --------------------------------------------------------
 
-EXAMPLES = $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c))
+# Those with TLS want -lbearssl, and are left out where it is not installed.
+BEARSSL := $(if $(wildcard /usr/include/bearssl.h /usr/local/include/bearssl.h),-lbearssl)
+TLS_EXAMPLES := $(shell grep -l asocket_tls.h examples/*.c)
+EXAMPLES = $(patsubst examples/%.c,$(BUILD)/examples/%,\
+	$(filter-out $(if $(BEARSSL),,$(TLS_EXAMPLES)),$(wildcard examples/*.c)))
 
 all: $(EXAMPLES)
 
-$(BUILD)/examples/%: examples/%.c $(HEADER)
+$(BUILD)/examples/%: examples/%.c $(HEADER) $(TLS_HEADER)
 	@mkdir -p $(@D)
-	$(CC) -o $@ $<
+	$(CC) -o $@ $< $(if $(filter $<,$(TLS_EXAMPLES)),-lbearssl)
 
 # --- setup --------------------------------------------------------------------------------------
 
 # Compilers and checkers, the peers that the examples are tried with, and the rivals of the bench.
 PACKAGES = make gcc g++ libc6-dev perl clang libclang-rt-dev valgrind strace binutils \
 	curl netcat-openbsd telnet socat wrk apache2-utils clang-format clang-tidy cppcheck libuv1-dev \
-	dnsmasq-base pkg-config zlib1g-dev libglib2.0-dev redis-server iperf3 nginx-light
+	dnsmasq-base pkg-config zlib1g-dev libglib2.0-dev redis-server iperf3 nginx-light libbearssl-dev openssl
 
 setup:
 	@sh tests/setup.sh $(PACKAGES)
@@ -77,7 +82,7 @@ CONFIGURATIONS = gcc clang asan tsan valgrind gxx clangxx ucontext no_coroutines
 
 TESTS = $(patsubst tests/%.c,%,$(wildcard tests/test_*.c))
 # The same over every backend: run once.
-PURE = test_address test_ring
+PURE = test_address test_ring tls_chains tls_parts
 # Those that are valid C++ too.
 CXX_TESTS = test_address test_arguments
 # Those that do not need coroutines: they start none, or leave that out by themselves.
@@ -89,7 +94,12 @@ tests_of_clangxx = $(CXX_TESTS) exceptions
 tests_of_ucontext = test_coroutines test_stacks test_selector test_callbacks
 tests_of_no_coroutines = $(sort $(PLAIN))
 tests_of_static = test_address
-tests_of = $(or $(tests_of_$(1)),$(TESTS))
+tests_of_kqueue = $(TESTS)
+tests_of_kqueue_netbsd = $(TESTS)
+tests_of = $(or $(tests_of_$(1)),$(TESTS) $(TLS_TESTS))
+
+# tests/tls/test_x.c becomes tls_x.
+TLS_TESTS = $(if $(BEARSSL),$(patsubst tests/tls/test_%.c,tls_%,$(wildcard tests/tls/test_*.c)))
 
 PROGRAMS = $(foreach c,$(CONFIGURATIONS),$(addprefix $(BUILD)/$(c)/,$(call tests_of,$(c))))
 
@@ -103,7 +113,7 @@ why_not = $(shell mkdir -p $(BUILD); \
 why_not_valgrind = command -v valgrind >/dev/null || echo valgrind is missing
 
 USABLE = $(foreach c,$(CONFIGURATIONS),$(if $(call why_not,$(c)),,$(c)))
-SKIPPED = $(foreach c,$(CONFIGURATIONS),$(if $(call why_not,$(c)),'--skipped=$(c): $(call why_not,$(c))'))
+SKIPPED = $(if $(BEARSSL),,'--skipped=TLS: libbearssl-dev is missing') $(foreach c,$(CONFIGURATIONS),$(if $(call why_not,$(c)),'--skipped=$(c): $(call why_not,$(c))'))
 
 # What single tests use besides the library, where it is installed; without it they skip.
 package = $(shell pkg-config --silence-errors $(1) $(2))
@@ -141,6 +151,21 @@ $(addprefix $(BUILD)/kqueue/,$(TESTS)): $(BUILD)/kqueue/kqueue.o
 $(addprefix $(BUILD)/kqueue_netbsd/,$(TESTS)): $(BUILD)/kqueue_netbsd/kqueue.o
 
 $(foreach c,$(filter-out static,$(CONFIGURATIONS)) coverage,$(eval $(call configuration,$(c))))
+
+# TLS: each test has asocket_tls.h to itself, and certificates that are made once.
+define tls_configuration
+$(BUILD)/$(1)/tls_%: tests/tls/test_%.c $(BUILD)/$(1)/implementation.o $(TLS_HEADER) \
+		$(wildcard tests/*.h tests/tls/*.h) | $(BUILD)/tls/made
+	@rm -f $$@
+	$$(show)$($(1)) $(STRICT) -o $$@ $$< $(BUILD)/$(1)/implementation.o -pthread -lbearssl
+endef
+
+$(foreach c,gcc clang asan tsan valgrind ndebug coverage,$(eval $(call tls_configuration,$(c))))
+
+$(BUILD)/tls/made: tests/tls/make_certificates.pl
+	@mkdir -p $(@D)
+	perl $< $(@D) >$(@D)/made.log
+	@touch $@
 
 # C++ alone: exceptions in coroutines of a library that was compiled as C++.
 $(BUILD)/%/exceptions: tests/exceptions.cc $(BUILD)/%/implementation.o $(wildcard tests/*.h)
