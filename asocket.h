@@ -524,7 +524,7 @@ ASOCKET_API void asocket_restore_deadline(asocket_selector *selector, int64_t fo
 enum { ASOCKET_READ = 1, ASOCKET_WRITE = 2 }; // directions and events
 
 // Waits for a descriptor that is not the library's: the events that are ready. It must stay open
-// while the call waits. One waiter per descriptor and event: ASOCKET_EBUSY.
+// while the call waits. ASOCKET_EBUSY: one waiter per descriptor and event; or it is the library's.
 ASOCKET_API int asocket_wait_handle(asocket_selector *selector, asocket_handle handle, int events);
 
 // --- building sockets ----------------------------------------------------------------------------
@@ -10270,6 +10270,20 @@ static asocket *asocket__foreign_find(asocket_selector *selector, asocket_handle
     return NULL;
 }
 
+// Registered twice, one of the two would take the other's events, or end them.
+static bool asocket__foreign_is_ours(const asocket_selector *selector, asocket_handle handle)
+{
+    uint32_t i;
+
+    for (i = 0; i < selector->socket_count; i++) {
+        const asocket *socket = asocket__socket_at(selector, i);
+
+        if (socket->handle == handle && socket->kind != ASOCKET__FOREIGN)
+            return true;
+    }
+    return false;
+}
+
 static asocket *asocket__foreign_open(asocket_selector *selector, asocket_handle handle)
 {
     asocket *foreign = asocket__foreign_find(selector, handle);
@@ -11306,6 +11320,8 @@ int asocket_wait_handle(asocket_selector *selector, asocket_handle handle, int e
     // epoll refuses what is no descriptor, poll calls it ready: ask, so that both answer the same.
     if (!asocket__handle_is_open(handle))
         return asocket__fail(selector, ASOCKET_EINVAL, "wait_handle", "no open descriptor");
+    if (asocket__foreign_is_ours(selector, handle))
+        return asocket__fail(selector, ASOCKET_EBUSY, "wait_handle", "a socket of the library");
     // First of all, for a refusal lets others run, who may wait for the same descriptor.
     status = asocket__wait_begin(selector, ASOCKET_FOREVER, &until);
     if (status)

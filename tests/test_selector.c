@@ -965,6 +965,35 @@ static void wait_for_files(void)
     fclose(file);
 }
 
+/* What the library opened it watches itself. */
+static void wait_for_our_own(void)
+{
+    asocket_read_channel *in;
+    asocket_handle handle;
+    test_pair pair;
+    char text[8];
+    int i;
+
+    if (!test_pair_open(selector, &pair))
+        return;
+    handle = asocket_native_handle(pair.socket);
+    in = asocket_open_read_channel(pair.socket);
+    asocket_set_timeout(pair.socket, 5000);
+    for (i = 0; i < 2; i++) {
+        is_status(asocket_wait_handle(selector, handle, ASOCKET_READ), ASOCKET_EBUSY,
+                  "P13: a socket of the library is refused, %s",
+                  i ? "also when it was waited for" : "also when it is new");
+        is_status(asocket_wait_handle(selector, handle, ASOCKET_WRITE), ASOCKET_EBUSY,
+                  "P13: for whatever event");
+        test_peer_send(pair.peer, "x\n", 2);
+        is_int(asocket_read_line(in, text, sizeof text), 1, "P10: and unharmed");
+        asocket_set_timeout(pair.socket, 5);
+        is_status(asocket_read_line(in, text, sizeof text), ASOCKET_ETIMEDOUT, "P7: it waits");
+        asocket_set_timeout(pair.socket, 5000);
+    }
+    test_pair_close(&pair);
+}
+
 static void two_wait_for_one(void)
 {
     waiter reader, writer, third;
@@ -1407,6 +1436,7 @@ static void test_handles(void)
     wait_for_pipe();
     wait_for_broken_pipe();
     wait_for_files();
+    wait_for_our_own();
     two_wait_for_one();
     numbers_come_back();
     wait_with_two_selectors();
