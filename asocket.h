@@ -780,8 +780,9 @@ ASOCKET_API int asocket_flush(asocket_write_channel *out);
 // is harmless.
 ASOCKET_API int asocket_finish(asocket_write_channel *out);
 
-// Gives up writing: unsent bytes are gone, writes say ASOCKET_ECANCELED. `status`, a negative one,
-// is what a pipe's reader gets after the bytes that were flushed.
+// Gives up writing: unsent bytes are gone, and if there were any the close resets the connection;
+// writes say ASOCKET_ECANCELED. `status`, a negative one, is what a pipe's reader gets after the
+// bytes that were flushed.
 ASOCKET_API int asocket_cancel_write(asocket_write_channel *out, int status);
 
 // How many bytes a write would take without a wait; 0 while another coroutine writes. No system call.
@@ -12606,6 +12607,8 @@ int asocket_cancel_write(asocket_write_channel *out, int status)
         return asocket__out_fail(out, out->status, "cancel_write");
     }
     out->status = ASOCKET_ECANCELED;
+    if (out->socket && out->socket->kind != ASOCKET__DATAGRAM && (out->own.size || out->task))
+        out->socket->hard = 1; // the peer must not take what it got for everything
     out->pending = 0;
     out->reserved = 0;
     if (out->task)

@@ -668,6 +668,20 @@ static void a_writer_inside_is_let_go(int kind)
     asocket_join_all(selector);
 }
 
+static void bytes_given_up_are_no_end(int kind)
+{
+    char bytes[10];
+    both c;
+
+    both_open(selector, &c, kind, 0);
+    asocket_write_string(c.a.out, "lost");
+    is_status(asocket_cancel_write(c.a.out, ASOCKET_EIO), ASOCKET_OK, "writing is given up");
+    asocket_close(c.a.socket);
+    is_status(asocket_read(c.b.in, bytes, sizeof bytes), ASOCKET_ECONNRESET,
+              "... with bytes unsent the close is a reset, and no goodbye");
+    both_close(&c);
+}
+
 static void an_abort_ends_a_long_goodbye(void)
 {
     int64_t start = test_clock();
@@ -1441,6 +1455,7 @@ static void as_without_a_layer(int kind)
     a_reader_inside_is_let_go(kind, shut_reading, ASOCKET_EOF);
     a_reader_inside_is_let_go(kind, give_up_reading, ASOCKET_ECANCELED);
     a_writer_inside_is_let_go(kind);
+    bytes_given_up_are_no_end(kind);
     a_read_that_times_out_can_be_repeated(kind);
     a_cancelled_read_can_be_repeated(kind);
     a_write_that_is_refused_can_be_repeated(kind, 10, ASOCKET_ETIMEDOUT);

@@ -965,6 +965,27 @@ static void test_cancel_write(size_t size)
     is_int(after.buffers, before.buffers, "P5: the unsent bytes are gone");
     test_peer_send(c.peer, "still here", 10);
     is_int(asocket_read_full(c.in, bytes, 10), 10, "P3: reading goes on");
+    asocket_close(c.socket);
+    is_int(test_peer_end(selector, c.peer), -ECONNRESET,
+           "the peer does not take what it got for everything");
+    connection_close(&c);
+}
+
+/* Without a writer that waits: some bytes are in the ring, or none. */
+static void test_cancel_write_unsent(bool unsent)
+{
+    connection c;
+
+    connection_open(&c, 0, 0);
+    asocket_write_string(c.out, "all");
+    asocket_flush(c.out);
+    if (unsent)
+        asocket_write_string(c.out, "but these");
+    is_status(asocket_cancel_write(c.out, ASOCKET_EIO), ASOCKET_OK, "writing is given up");
+    is_status(asocket_finish(c.out), ASOCKET_ECANCELED, "and cannot be finished");
+    asocket_close(c.socket);
+    is_int(test_peer_end(selector, c.peer), unsent ? -ECONNRESET : 0, "the peer sees %s",
+           unsent ? "a reset, for bytes were lost" : "the end, for nothing was lost");
     connection_close(&c);
 }
 
@@ -1225,6 +1246,8 @@ int main(int argc, char **argv)
     test_peer_finishes_first();
     test_shutdown_unopened();
     test_second_writer();
+    test_cancel_write_unsent(true);
+    test_cancel_write_unsent(false);
     for (i = 0; i < 2; i++) {
         test_reset_while_waiting(waiting_sizes[i]);
         test_cancel_write(waiting_sizes[i]);
