@@ -1,0 +1,490 @@
+/* test_pump.c - TLS over sockets: bytes both ways, at once, of every size; how streams end; what a
+   server says out of turn; the upgrade. The server is BearSSL's, in a coroutine. */
+#include "private_tls.h"
+#include "server.h"
+
+static asocket_selector *selector;
+
+static char pattern(size_t at)
+{
+    return (char)(at * 7 + at / 255 + at / 65521);
+}
+
+static uint32_t checksum(uint32_t sum, const char *bytes, size_t size)
+{
+    size_t i;
+
+    for (i = 0; i < size; i++)
+        sum = (sum ^ (uint8_t)bytes[i]) * 16777619u;
+    return sum;
+}
+
+static void say(asocket_write_channel *out, const char *text)
+{
+    asocket_write_string(out, text);
+    asocket_flush(out);
+}
+
+static bool hear(asocket_read_channel *in, const char *text)
+{
+    char line[1000];
+    ptrdiff_t length = asocket_read_line(in, line, sizeof line);
+
+    if (length >= 0 && strcmp(line, text) == 0)
+        return true;
+    diag("got %d \"%s\", expected \"%s\": %s", (int)length, length >= 0 ? line : "", text,
+         asocket_error_message(selector));
+    return false;
+}
+
+/* --- lines, and what was agreed ---------------------------------------------------------------- */
+
+static void lines_go_both_ways(void)
+{
+    server *s = server_open(selector, "plain");
+    asocket_tls_options options = server_options(s);
+    asocket *secure = server_connect(s, &options);
+    asocket_read_channel *in = asocket_open_read_channel(secure);
+    asocket_write_channel *out = asocket_open_write_channel(secure, ASOCKET_AUTO_FLUSH);
+    asocket_tls_details details;
+    asocket_tls_failure failure;
+
+    ok(secure != NULL, "P15: a server with a good certificate is accepted: %s",
+       asocket_error_message(selector));
+    say(out, "one\n");
+    ok(hear(in, "one"), "a line comes back");
+    asocket_printf(out, "two %d\nthree\n", 2);
+    ok(hear(in, "two 2") && hear(in, "three"), "more lines do");
+    is_int(asocket_tls_info(secure, &details), 0, "what was agreed is known");
+    is_str(details.version, "TLS 1.2", "... the version");
+    ok(details.suite_name && strstr(details.suite_name, "ECDHE") != NULL, "... the suite: %s",
+       details.suite_name);
+    ok(*details.group != 0, "... the group: %s", details.group);
+    is_str(details.alpn, "", "... no protocol");
+    is_str(details.server_name, SERVER_NAME, "... the name");
+    ok(details.verified && !details.resumed, "... verified, not resumed");
+    ok(details.certificate.size == s->chain[0].data_len &&
+           !memcmp(details.certificate.der, s->chain[0].data, s->chain[0].data_len),
+       "... the certificate");
+    is_int(asocket_tls_socket_error(secure, &failure), 0, "its failure can be asked for");
+    is_int(failure.reason, ASOCKET_TLS_OK, "... there is none");
+    is_int(asocket_close(secure), 0, "closed");
+    asocket_join_all(selector);
+    ok(s->clean && !s->error, "the server got close_notify");
+    is_int(asocket_tls_info(secure, &details), ASOCKET_EINVAL, "a closed socket has no details");
+    is_int(asocket_tls_info(NULL, &details), ASOCKET_EINVAL, "none neither");
+    server_close(s);
+}
+
+/* --- bytes ------------------------------------------------------------------------------------- */
+
+typedef struct flow {
+    asocket *socket;
+    asocket_write_channel *out;
+    asocket_read_channel *in;
+    size_t size, piece;
+    uint32_t sum;
+    size_t moved;
+    int status;
+} flow;
+
+static void flow_out(asocket_selector *s, void *argument)
+{
+    flow *f = (flow *)argument;
+    char *bytes = (char *)malloc(f->piece);
+    size_t i;
+
+    (void)s;
+    f->sum = 2166136261u;
+    for (f->moved = 0; f->moved < f->size;) {
+        size_t count = f->size - f->moved < f->piece ? f->size - f->moved : f->piece;
+        ptrdiff_t status;
+
+        for (i = 0; i < count; i++)
+            bytes[i] = pattern(f->moved + i);
+        status = asocket_write(f->out, bytes, count);
+        if (status < 0) {
+            f->status = (int)status;
+            break;
+        }
+        f->sum = checksum(f->sum, bytes, count);
+        f->moved += count;
+    }
+    if (!f->status)
+        f->status = asocket_flush(f->out);
+    free(bytes);
+}
+
+static void flow_in(asocket_selector *s, void *argument)
+{
+    flow *f = (flow *)argument;
+    char *bytes = (char *)malloc(f->piece);
+
+    (void)s;
+    f->sum = 2166136261u;
+    for (f->moved = 0; f->moved < f->size;) {
+        size_t count = f->size - f->moved < f->piece ? f->size - f->moved : f->piece;
+        ptrdiff_t status = asocket_read(f->in, bytes, count);
+
+        if (status <= 0) {
+            f->status = (int)status;
+            break;
+        }
+        f->sum = checksum(f->sum, bytes, (size_t)status);
+        f->moved += (size_t)status;
+    }
+    free(bytes);
+}
+
+/* An echo of `size` bytes, with one coroutine that writes and one that reads. */
+static void bytes_are_echoed(size_t size, size_t out_piece, size_t in_piece, size_t record_size,
+                             size_t server_records_of)
+{
+    server *s = server_open(selector, "plain");
+    asocket_tls_options options = server_options(s);
+    asocket *secure;
+    flow out, in;
+
+    s->record_size = server_records_of;
+    options.record_size = record_size;
+    secure = server_connect(s, &options);
+    memset(&out, 0, sizeof out);
+    memset(&in, 0, sizeof in);
+    out.out = asocket_open_write_channel(secure, 0);
+    in.in = asocket_open_read_channel(secure);
+    out.size = in.size = size;
+    out.piece = out_piece;
+    in.piece = in_piece;
+    asocket_launch(selector, flow_out, &out);
+    asocket_launch(selector, flow_in, &in);
+    while (in.moved < size && !in.status && !out.status)
+        asocket_sleep(selector, 1);
+    is_int(in.moved, size,
+           "P12: %d bytes come back, written by %d, read by %d, in records of %d/%d", (int)size,
+           (int)out_piece, (int)in_piece, (int)record_size, (int)server_records_of);
+    ok(in.sum == out.sum && !in.status && !out.status, "... the same ones (%d, %d)", in.status,
+       out.status);
+    asocket_close(secure);
+    asocket_join_all(selector);
+    ok(s->clean, "... to a clean end");
+    server_close(s);
+}
+
+static void bytes_of_all_sizes(void)
+{
+    size_t many = (size_t)(4 << 20) / (size_t)test_slowness();
+
+    bytes_are_echoed(1, 1, 1, 0, 0);
+    bytes_are_echoed(3000, 1, 1, 0, 0);
+    bytes_are_echoed(16384, 16384, 16384, 0, 0);
+    bytes_are_echoed(16385, 16385, 70000, 0, 0);
+    bytes_are_echoed(100000, 16384, 100, 0, 0);
+    bytes_are_echoed(many, 65536, 65536, 0, 0);
+    bytes_are_echoed(many / 4, 1000, 777, 0, 0);
+    bytes_are_echoed(many / 4, 65536, 20000, 512, 0);
+    bytes_are_echoed(many / 4, 30000, 20000, 4096, 1400);
+    bytes_are_echoed(many / 4, 30000, 20000, 0, 4096);
+    bytes_are_echoed(many / 16, 10000, 20000, 0, 1);
+}
+
+/* --- ends -------------------------------------------------------------------------------------- */
+
+static void talk_greeting(server *s)
+{
+    (void)server_say(s, "hello\nlast", 10);
+}
+
+static void a_clean_end_is_an_end(void)
+{
+    server *s = server_open(selector, "plain");
+    asocket_tls_options options = server_options(s);
+    asocket *secure;
+    asocket_read_channel *in;
+    asocket_write_channel *out;
+    char line[20];
+
+    s->talk = talk_greeting;
+    secure = server_connect(s, &options);
+    in = asocket_open_read_channel(secure);
+    out = asocket_open_write_channel(secure, 0);
+    ok(hear(in, "hello"), "a line");
+    is_int(asocket_read_line(in, line, sizeof line), 4, "P1: a last line without terminator");
+    is_status(asocket_read_line(in, line, sizeof line), ASOCKET_EOF,
+              "P1: close_notify is the end of the stream");
+    is_status(asocket_read_line(in, line, sizeof line), ASOCKET_EOF, "... for good");
+    asocket_write_string(out, "too late\n");
+    is_status(asocket_flush(out), ASOCKET_ECONNRESET, "then nothing can be written");
+    ok(strstr(asocket_error_message(selector), "ended TLS") != NULL, "... it says why: %s",
+       asocket_error_message(selector));
+    asocket_close(secure);
+    asocket_join_all(selector);
+    server_close(s);
+}
+
+static void an_end_without_close_notify_is_none(void)
+{
+    server *s = server_open(selector, "plain");
+    asocket_tls_options options = server_options(s);
+    asocket_tls_failure failure;
+    asocket *secure;
+    asocket_read_channel *in;
+    char line[20];
+
+    s->talk = talk_greeting;
+    s->no_close_notify = true;
+    secure = server_connect(s, &options);
+    in = asocket_open_read_channel(secure);
+    ok(hear(in, "hello"), "a line");
+    is_status(asocket_read_line(in, line, sizeof line), ASOCKET_ETLS,
+              "P15: an end without close_notify is truncation");
+    ok(strstr(asocket_error_message(selector), "close_notify") != NULL, "... it says so: %s",
+       asocket_error_message(selector));
+    is_int(asocket_available(in), 4, "... what came before stays readable");
+    is_status(asocket_read(in, line, sizeof line), 4, "... and is read");
+    is_status(asocket_read(in, line, sizeof line), ASOCKET_ETLS, "P15: ... then truncation again");
+    asocket_tls_socket_error(secure, &failure);
+    is_int(failure.reason, ASOCKET_TLS_TRUNCATED, "the socket's failure says it");
+    is_int(failure.step, ASOCKET_TLS_STEP_CLOSE, "... and the step");
+    asocket_tls_error(selector, &failure);
+    is_int(failure.reason, ASOCKET_TLS_TRUNCATED, "so does the selector's");
+    asocket_close(secure);
+    asocket_join_all(selector);
+
+    options.allow_truncation = true;
+    secure = server_connect(s, &options);
+    in = asocket_open_read_channel(secure);
+    ok(hear(in, "hello"), "a line");
+    is_int(asocket_read_line(in, line, sizeof line), 4, "allow_truncation: the last line");
+    is_status(asocket_read_line(in, line, sizeof line), ASOCKET_EOF, "... then the end");
+    asocket_close(secure);
+    asocket_join_all(selector);
+    server_close(s);
+}
+
+static size_t heard_by_server;
+
+static void talk_after_the_end(server *s)
+{
+    static char bytes[16384];
+    size_t count;
+
+    heard_by_server = 0;
+    while ((count = server_hear(s, bytes, sizeof bytes)) > 0)
+        heard_by_server += count;
+    /* BearSSL's server has answered with its own close_notify: there is nothing to come */
+}
+
+static void finish_says_goodbye(void)
+{
+    server *s = server_open(selector, "plain");
+    asocket_tls_options options = server_options(s);
+    asocket *secure;
+    asocket_write_channel *out;
+    asocket_read_channel *in;
+    char byte;
+
+    s->talk = talk_after_the_end;
+    secure = server_connect(s, &options);
+    out = asocket_open_write_channel(secure, 0);
+    in = asocket_open_read_channel(secure);
+    asocket_write_string(out, "all there is");
+    is_status(asocket_finish(out), 0, "P3: our side can be finished");
+    is_status(asocket_read(in, &byte, 1), ASOCKET_EOF, "... the server answers with its end");
+    asocket_join_all(selector);
+    ok(s->clean && heard_by_server == 12, "... after it got it all, and close_notify");
+    is_status(asocket_write(out, "x", 1), ASOCKET_ECLOSED, "... nothing more can be written");
+    asocket_close(secure);
+    server_close(s);
+}
+
+/* The server goes on talking after our close_notify, as OpenSSL's can. */
+static void talk_on_after_finish(server *s)
+{
+    char bytes[100];
+    size_t i;
+    ptrdiff_t got = 0;
+
+    while (got >= 0 && s->context.eng.shutdown_recv == 0) { /* as far as the record */
+        size_t size;
+        uint8_t *to = br_ssl_engine_recvrec_buf(&s->context.eng, &size);
+
+        got = asocket_read(s->in, bytes, 5);
+        if (got == 5 && bytes[0] == 21)
+            break;
+        (void)to;
+        got = asocket_discard(s->in, (size_t)(uint8_t)bytes[4]);
+    }
+    for (i = 0; i < 1000; i++)
+        server_record(s, 23, "0123456789\n", 11);
+    server_record(s, 21, "\1\0", 2);
+    (void)asocket_flush(s->out);
+    s->over = true;
+}
+
+static void a_half_closed_stream_can_be_read(void)
+{
+    server *s = server_open(selector, "plain");
+    asocket_tls_options options = server_options(s);
+    asocket *secure;
+    asocket_write_channel *out;
+    asocket_read_channel *in;
+    int lines = 0;
+    char line[20];
+
+    s->talk = talk_on_after_finish;
+    secure = server_connect(s, &options);
+    out = asocket_open_write_channel(secure, 0);
+    in = asocket_open_read_channel(secure);
+    asocket_finish(out);
+    while (asocket_read_line(in, line, sizeof line) == 10)
+        lines++;
+    is_int(lines, 1000, "P3: after finish the other direction goes on");
+    is_status(asocket_error(selector), ASOCKET_EOF, "... to its end");
+    asocket_close(secure);
+    asocket_join_all(selector);
+    server_close(s);
+}
+
+static void close_does_not_wait_for_the_server(void)
+{
+    server *s = server_open(selector, "plain");
+    asocket_tls_options options = server_options(s);
+    int64_t start = test_clock();
+    asocket *secure;
+
+    s->talk = server_stall; /* never answers close_notify */
+    secure = server_connect(s, &options);
+    asocket_close(secure);
+    is_status(asocket_await_closed(secure), 0, "close does not wait for the server's close_notify");
+    ok(test_took(start, 0, 3000), "... not even in the background");
+    asocket_join_all(selector);
+    server_close(s);
+}
+
+static void talk_much(server *s)
+{
+    static char bytes[300000];
+
+    (void)server_say(s, bytes, sizeof bytes);
+}
+
+static void unread_bytes_do_not_keep_a_socket_open(void)
+{
+    server *s = server_open(selector, "plain");
+    asocket_tls_options options = server_options(s);
+    int64_t start = test_clock();
+    asocket *secure;
+    char byte;
+
+    s->talk = talk_much;
+    secure = server_connect(s, &options);
+    is_int(asocket_read(asocket_open_read_channel(secure), &byte, 1), 1, "a byte of many is read");
+    asocket_close(secure);
+    is_status(asocket_await_closed(secure), 0, "a socket with unread bytes closes");
+    ok(test_took(start, 0, 4000), "... soon");
+    asocket_join_all(selector);
+    server_close(s);
+}
+
+/* --- records that bring nothing ---------------------------------------------------------------- */
+
+static int flood_type;
+
+static void talk_flood(server *s)
+{
+    static const uint8_t hello_request[4] = {0, 0, 0, 0};
+    int i;
+
+    for (i = 0; i < 1000 && !s->over; i++) {
+        if (flood_type == 23)
+            server_record(s, 23, "", 0);
+        else if (flood_type == 21)
+            server_record(s, 21, "\1\x5a", 2); /* warning: user_canceled */
+        else
+            server_record(s, 22, hello_request, 4);
+    }
+    server_record(s, 23, "late\n", 5);
+    (void)asocket_flush(s->out);
+    server_stall(s);
+}
+
+static void floods_are_bounded(int type, const char *what)
+{
+    server *s = server_open(selector, "plain");
+    asocket_tls_options options = server_options(s);
+    asocket_tls_failure failure;
+    asocket *secure;
+    char byte;
+
+    flood_type = type;
+    s->talk = talk_flood;
+    secure = server_connect(s, &options);
+    is_status(asocket_read(asocket_open_read_channel(secure), &byte, 1), ASOCKET_ETLS,
+              "a flood of %s is refused", what);
+    asocket_tls_error(selector, &failure);
+    is_int(failure.reason, ASOCKET_TLS_FLOOD, "... as such: %s", failure.sentence);
+    is_int(failure.step, ASOCKET_TLS_STEP_DATA, "... in its step");
+    asocket_close(secure);
+    asocket_join_all(selector);
+    server_close(s);
+}
+
+static int few;
+
+static void talk_few(server *s)
+{
+    static const uint8_t hello_request[4] = {0, 0, 0, 0};
+    char bytes[10];
+    int i;
+
+    for (i = 0; i < 100; i++) {
+        server_record(s, 23, "", 0);
+        server_record(s, 21, "\1\x5a", 2);
+        if (i % 10 == 0)
+            server_record(s, 22, hello_request, 4);
+        server_record(s, 23, "line\n", 5);
+    }
+    (void)asocket_flush(s->out);
+    few = (int)server_hear(s, bytes, sizeof bytes); /* warnings 100 come before */
+}
+
+static void a_few_empty_records_are_no_flood(void)
+{
+    server *s = server_open(selector, "plain");
+    asocket_tls_options options = server_options(s);
+    asocket *secure;
+    asocket_read_channel *in;
+    asocket_write_channel *out;
+    int i, good = 0;
+
+    s->talk = talk_few;
+    secure = server_connect(s, &options);
+    in = asocket_open_read_channel(secure);
+    out = asocket_open_write_channel(secure, 0);
+    for (i = 0; i < 100; i++)
+        good += hear(in, "line");
+    is_int(good, 100, "empty records, warnings and renegotiations between data do no harm");
+    say(out, "end");
+    asocket_join_all(selector);
+    is_int(s->error, 256 + 100, "a renegotiation is refused by a warning, which BearSSL takes ill");
+    asocket_close(secure);
+    server_close(s);
+}
+
+int main(int argc, char **argv)
+{
+    selector = test_selector(argc, argv);
+    lines_go_both_ways();
+    bytes_of_all_sizes();
+    a_clean_end_is_an_end();
+    an_end_without_close_notify_is_none();
+    finish_says_goodbye();
+    a_half_closed_stream_can_be_read();
+    close_does_not_wait_for_the_server();
+    unread_bytes_do_not_keep_a_socket_open();
+    floods_are_bounded(23, "empty records");
+    floods_are_bounded(21, "warnings");
+    floods_are_bounded(22, "renegotiations");
+    a_few_empty_records_are_no_flood();
+    return test_end(selector);
+}
