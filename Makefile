@@ -16,13 +16,14 @@ help:
 	@echo 'make test-asan  one configuration of: $(CONFIGURATIONS) scripts'
 	@echo 'make faults     each scenario again with each system call and allocation failing'
 	@echo 'make soak       ten million posts from four threads, under ThreadSanitizer (about 10 minutes)'
+	@echo 'make fuzz       the readers of certificates, FUZZ_SECONDS (60) each, with libFuzzer'
 	@echo 'make promises   which tests keep which promise of the manual'
 	@echo 'make bench      figures against other libraries'
 	@echo 'make lint       clang-format, cppcheck, clang-tidy; advice from gcc -fanalyzer'
 	@echo 'make coverage   lines and branches of asocket.h that the tests reach'
 	@echo 'make format     clang-format in place'
 	@echo 'make clean      remove $(BUILD)/'
-.PHONY: help all setup test test-all programs faults soak promises bench lint coverage format clean
+.PHONY: help all setup test test-all programs faults fuzz soak promises bench lint coverage format clean
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL = all
 
@@ -82,7 +83,7 @@ CONFIGURATIONS = gcc clang asan tsan valgrind gxx clangxx ucontext no_coroutines
 
 TESTS = $(patsubst tests/%.c,%,$(wildcard tests/test_*.c))
 # The same over every backend: run once.
-PURE = test_address test_ring tls_chains tls_parts
+PURE = test_address test_ring tls_chains tls_parts tls_trust $(FUZZERS)
 # Those that are valid C++ too.
 CXX_TESTS = test_address test_arguments
 # Those that do not need coroutines: they start none, or leave that out by themselves.
@@ -99,7 +100,9 @@ tests_of_kqueue_netbsd = $(TESTS)
 tests_of = $(or $(tests_of_$(1)),$(TESTS) $(TLS_TESTS))
 
 # tests/tls/test_x.c becomes tls_x.
-TLS_TESTS = $(if $(BEARSSL),$(patsubst tests/tls/test_%.c,tls_%,$(wildcard tests/tls/test_*.c)))
+TLS_TESTS = $(if $(BEARSSL),$(patsubst tests/tls/test_%.c,tls_%,$(wildcard tests/tls/test_*.c)) $(FUZZERS))
+# What the fuzzers found, again.
+FUZZERS = $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c))
 
 PROGRAMS = $(foreach c,$(CONFIGURATIONS),$(addprefix $(BUILD)/$(c)/,$(call tests_of,$(c))))
 
@@ -158,11 +161,16 @@ $(BUILD)/$(1)/tls_%: tests/tls/test_%.c $(BUILD)/$(1)/implementation.o $(TLS_HEA
 		$(wildcard tests/*.h tests/tls/*.h) | $(BUILD)/tls/made
 	@rm -f $$@
 	$$(show)$($(1)) $(STRICT) -o $$@ $$< $(BUILD)/$(1)/implementation.o -pthread -lbearssl
+
+$(BUILD)/$(1)/fuzz_%: tests/fuzz/fuzz_%.c $(BUILD)/$(1)/implementation.o $(TLS_HEADER) \
+		tests/fuzz/fuzz.h tests/tap.h
+	@rm -f $$@
+	$$(show)$($(1)) $(STRICT) -o $$@ $$< $(BUILD)/$(1)/implementation.o -pthread -lbearssl
 endef
 
 $(foreach c,gcc clang asan tsan valgrind ndebug coverage,$(eval $(call tls_configuration,$(c))))
 
-$(BUILD)/tls/made: tests/tls/make_certificates.pl
+$(BUILD)/tls/made: tests/tls/make_certificates.pl tests/tls/chains.tsv
 	@mkdir -p $(@D)
 	perl $< $(@D) >$(@D)/made.log
 	@touch $@
@@ -249,6 +257,22 @@ $(BUILD)/soak/test_posting: tests/test_posting.c tests/implementation.c $(HEADER
 	@rm -f $@
 	$(show)$(tsan) $(STRICT) -DTAP_SECONDS=7200 -o $@ tests/test_posting.c \
 		tests/implementation.c -pthread
+
+# --- fuzz: what reads bytes of strangers; what is worth keeping goes to tests/fuzz/corpus/ ---------
+
+FUZZ_SECONDS ?= 60
+fuzz_options = -max_total_time=$(FUZZ_SECONDS) -max_len=1200 -timeout=10 -print_final_stats=1
+
+fuzz: $(addprefix run-,$(FUZZERS))
+
+run-fuzz_%: $(BUILD)/fuzz/fuzz_%
+	@mkdir -p $(BUILD)/fuzz/new/$*
+	$< $(fuzz_options) -artifact_prefix=$(BUILD)/fuzz/ $(BUILD)/fuzz/new/$* tests/fuzz/corpus/fuzz_$*
+
+$(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h tests/implementation.c $(HEADER) $(TLS_HEADER)
+	@mkdir -p $(@D)
+	$(show)clang -std=c99 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+		$(STRICT) -DFUZZ -o $@ $< tests/implementation.c -pthread -lbearssl
 
 # --- the rest -----------------------------------------------------------------------------------
 

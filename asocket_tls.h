@@ -593,28 +593,31 @@ static bool asocket__tls_span_is(asocket__tls_span span, const char *text, size_
     return asocket__tls_span_size(span) == size && !memcmp(span.at, text, size);
 }
 
-// Takes the next element: its tag and its content. False: none is left, or it is malformed.
+// Takes the next element: its tag and its content. False: none is left, or it is malformed; then
+// nothing is changed.
 static bool asocket__tls_der_next(asocket__tls_span *from, uint8_t *tag, asocket__tls_span *content)
 {
+    const uint8_t *at, *end;
     size_t left = asocket__tls_span_size(*from), length, bytes = 0;
 
     if (left < 2 || (from->at[0] & 0x1F) == 0x1F)
         return false;
-    *tag = from->at[0];
-    length = from->at[1];
-    content->at = from->at + 2;
+    at = from->at + 2;
+    length = at[-1];
     if (length > 0x7F) { // the length's own length, 1 to 4 bytes; it must be needed
         bytes = length & 0x7F;
-        if (bytes < 1 || bytes > 4 || left < 2 + bytes || !content->at[0])
+        if (bytes < 1 || bytes > 4 || left < 2 + bytes || !*at)
             return false;
-        for (length = 0; content->at < from->at + 2 + bytes; content->at++)
-            length = length << 8 | *content->at;
+        for (length = 0, end = at + bytes; at < end; at++)
+            length = length << 8 | *at;
         if (length < 0x80)
             return false;
     }
     if (length > left - 2 - bytes)
         return false;
-    content->end = from->at = content->at + length;
+    *tag = from->at[0];
+    content->at = at;
+    content->end = from->at = at + length;
     return true;
 }
 

@@ -9,18 +9,18 @@
 #define NOW INT64_C(1781524800) /* 2026-06-15 12:00:00 */
 enum { MOST = 24 };             /* certificates */
 
-typedef struct row { /* of chains.tsv */
+struct row { /* of chains.tsv */
     char name[64], host[300], verdict[32], words[200], options[100];
-} row;
+};
 
-typedef struct chain {
+struct chain {
     uint8_t *bytes;
     const uint8_t *certificates[MOST];
     size_t sizes[MOST], count;
     uint8_t pins[4][32];
     size_t pin_count;
     asocket_tls_trust *trust;
-} chain;
+};
 
 static const char *const reasons[] = {"OK",
 #define NAME_OF(name, step, status, text) #name,
@@ -49,7 +49,7 @@ static int hex_digit(uint8_t c)
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
-static bool row_read(char *line, row *out)
+static bool row_read(char *line, struct row *out)
 {
     char *fields[5] = {out->name, out->host, out->verdict, out->words, out->options};
     size_t sizes[5] = {sizeof out->name, sizeof out->host, sizeof out->verdict, sizeof out->words,
@@ -71,14 +71,14 @@ static bool row_read(char *line, row *out)
     return true;
 }
 
-static const char *option(const row *row, const char *name)
+static const char *option(const struct row *row, const char *name)
 {
     const char *at = strstr(row->options, name);
 
     return at ? at + strlen(name) : NULL;
 }
 
-static bool chain_read(const char *name, chain *chain)
+static bool chain_read(const char *name, struct chain *chain)
 {
     char path[128];
     uint8_t *pins;
@@ -107,7 +107,7 @@ static bool chain_read(const char *name, chain *chain)
     return chain->trust && (asocket_tls_trust_add_file(chain->trust, path) > 0 || chain->pin_count);
 }
 
-static void chain_free(chain *chain)
+static void chain_free(struct chain *chain)
 {
     asocket_tls_trust_release(chain->trust);
     free(chain->bytes);
@@ -130,7 +130,7 @@ static int verify(void *user, const asocket_tls_peer *peer)
     return verify_answer;
 }
 
-static asocket__tls_check check_of(const row *row, const chain *chain)
+static asocket__tls_check check_of(const struct row *row, const struct chain *chain)
 {
     const char *text;
     asocket__tls_check check;
@@ -154,7 +154,7 @@ static asocket__tls_check check_of(const row *row, const chain *chain)
 }
 
 /* Pieces of up to `most` bytes each (0: whole). What end_chain answered. */
-static unsigned drive(asocket__tls_validator *validator, const chain *chain, uint32_t most)
+static unsigned drive(asocket__tls_validator *validator, const struct chain *chain, uint32_t most)
 {
     const br_x509_class **engine = &validator->vtable;
     size_t i, at;
@@ -193,8 +193,8 @@ static bool has_words(const char *sentence, const char *words)
 }
 
 /* One run: the reason, after looking at what must go with it. */
-static asocket_tls_reason run(const row *row, const chain *chain, uint32_t most, bool callback,
-                              asocket_tls_failure *failure)
+static asocket_tls_reason run(const struct row *row, const struct chain *chain, uint32_t most,
+                              bool callback, asocket_tls_failure *failure)
 {
     asocket__tls_check check = check_of(row, chain);
     asocket__tls_validator validator;
@@ -223,11 +223,11 @@ static asocket_tls_reason run(const row *row, const chain *chain, uint32_t most,
     return failure->reason;
 }
 
-static void look_at(const row *row)
+static void look_at(const struct row *row)
 {
     asocket_tls_failure failure;
     asocket_tls_reason whole, bytes, pieces;
-    chain chain;
+    struct chain chain;
 
     if (!chain_read(row->name, &chain)) {
         ok(false, "%s can be read: %s", row->name, asocket_tls_trust_message(chain.trust));
@@ -260,8 +260,8 @@ static void look_at(const row *row)
 /* A good chain with one bit of each of its bytes turned over, one at a time: never good. */
 static void test_every_byte(const char *name)
 {
-    row row;
-    chain chain;
+    struct row row;
+    struct chain chain;
     asocket_tls_failure failure;
     size_t i, at, passed = 0, tried = 0, step = test_slowness() > 1 ? 97 : 1;
 
@@ -289,7 +289,7 @@ int main(int argc, char **argv)
 {
     FILE *table = fopen("tests/tls/chains.tsv", "r");
     char line[1024];
-    row row;
+    struct row row;
     int rows = 0;
 
     if (!table)
