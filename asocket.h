@@ -8908,7 +8908,9 @@ static int asocket__out_append(asocket_write_channel *out, const void *bytes, ui
 {
     int status = 0;
 
-    if (!out->ring->data || asocket__ring_free(out->ring) < count)
+    if (!out->ring->data && asocket__ring_attach(out->selector, out->ring, out->capacity))
+        return ASOCKET_ENOMEM;
+    if (asocket__ring_free(out->ring) < count)
         status = asocket__out_room(out, count);
     if (status)
         return status;
