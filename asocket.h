@@ -917,8 +917,8 @@ typedef struct asocket_credentials {
     int64_t process, user, group;
 } asocket_credentials;
 
-// Who is at the other end of a Unix stream, as of when it connected (SO_PEERCRED). ASOCKET_ENOTSUP
-// where the system does not tell.
+// Who is at the other end of a Unix stream, as of when it connected (SO_PEERCRED, getpeereid; the
+// BSDs do not tell the process: -1). ASOCKET_ENOTSUP where the system does not tell at all.
 ASOCKET_API int asocket_peer_credentials(const asocket *socket, asocket_credentials *credentials);
 
 #ifdef __cplusplus
@@ -951,9 +951,20 @@ ASOCKET_API int asocket_peer_credentials(const asocket *socket, asocket_credenti
 #define ASOCKET__EPOLL 0
 #endif
 
+#if defined(__APPLE__)
+#define ASOCKET__APPLE 1
+#else
+#define ASOCKET__APPLE 0
+#endif
+
+#if defined(__FreeBSD__) || defined(__OpenBSD__) || defined(__NetBSD__) || defined(__DragonFly__)
+#define ASOCKET__BSD 1
+#else
+#define ASOCKET__BSD 0
+#endif
+
 // Elsewhere a library may bring it: link with -lkqueue, for example.
-#if defined(__APPLE__) || defined(__FreeBSD__) || defined(__OpenBSD__) || defined(__NetBSD__) || \
-    defined(__DragonFly__) || defined(ASOCKET_KQUEUE)
+#if ASOCKET__APPLE || ASOCKET__BSD || defined(ASOCKET_KQUEUE)
 #define ASOCKET__KQUEUE 1
 #else
 #define ASOCKET__KQUEUE 0
@@ -1201,12 +1212,20 @@ typedef struct sockaddr_un asocket__sockaddr_un;
 #ifndef MAP_NORESERVE
 #define MAP_NORESERVE 0
 #endif
-#ifndef MAP_STACK
-#define MAP_STACK 0
+#ifndef MAP_ANONYMOUS
+#define MAP_ANONYMOUS MAP_ANON
 #endif
-#define ASOCKET__GUARD_INSTALL 102 // MADV_GUARD_INSTALL, Linux 6.13; older headers lack the name
-#define ASOCKET__NO_HUGE_PAGES 15  // MADV_NOHUGEPAGE
-#define ASOCKET__NO_HANDLE     ((asocket_handle)-1)
+#if defined(MAP_STACK) && (ASOCKET__LINUX || defined(__OpenBSD__))
+#define ASOCKET__MAP_STACK MAP_STACK // OpenBSD runs on nothing else
+#else
+#define ASOCKET__MAP_STACK 0 // on FreeBSD such a mapping begins empty and grows
+#endif
+#if defined(INHERIT_ZERO)
+#define ASOCKET__INHERIT_ZERO INHERIT_ZERO // FreeBSD
+#elif defined(MAP_INHERIT_ZERO)
+#define ASOCKET__INHERIT_ZERO MAP_INHERIT_ZERO // OpenBSD, NetBSD
+#endif
+#define ASOCKET__NO_HANDLE ((asocket_handle)-1)
 
 // Sizes and limits, in one place.
 enum {
@@ -1219,8 +1238,9 @@ enum {
     ASOCKET__FREE_SOCKETS = ASOCKET__CHECKS ? 16384 : 0, // more, while stale handles are asserted
     ASOCKET__CHUNK = 64,                                 // sockets allocated together
     ASOCKET__SLAB = 64,                                  // stacks mapped together
-    ASOCKET__SPARE_SLABS = 2,         // empty slabs kept besides a quarter of all
-    ASOCKET__MPROTECT_GUARDS = 16000, // two mappings each; vm.max_map_count is 65,530
+    ASOCKET__SPARE_SLABS = 2, // empty slabs kept besides a quarter of all
+    // Two mappings each; Linux' vm.max_map_count is 65,530.
+    ASOCKET__MPROTECT_GUARDS = ASOCKET__LINUX ? 16000 : INT_MAX,
     ASOCKET__SPARE_BUFFERS = 256,     // free ring buffers kept
     ASOCKET__LARGE_BUFFERS = 4,       // that asocket_copy may use at a time,
     ASOCKET__LARGE_SIZE = 256 * 1024, // and the size of each
@@ -1837,7 +1857,8 @@ struct asocket_selector {
     uint32_t slab_count, slab_capacity, mapped_slabs, empty_slabs, guards;
     int guard_kind;
     asocket_function *layer_end; // see >>layer
-    const uint8_t *alive;        // 0 in a process forked from ours
+    const uint8_t *alive;        // 0 in a process forked from ours; see asocket__alive
+    int process;                 // or ours
     asocket__pool *pool;         // threads that look names up
     asocket__batch *batch;
     asocket__attachment *attachments;
@@ -1939,8 +1960,20 @@ static void *asocket__grow(asocket_selector *selector, void *array, uint32_t *ca
 }
 
 #if ASOCKET__LINUX
+static int asocket__wipe_on_fork(void *page, size_t size)
+{
+    return ASOCKET_SYS(madvise)(page, size, 18); // MADV_WIPEONFORK, Linux 4.14
+}
+#elif defined(ASOCKET__INHERIT_ZERO)
+static int asocket__wipe_on_fork(void *page, size_t size)
+{
+    return ASOCKET_SYS(minherit)(page, size, ASOCKET__INHERIT_ZERO);
+}
+#endif
 
-#define ASOCKET__WIPE_ON_FORK 18 // MADV_WIPEONFORK, Linux 4.14
+#if ASOCKET__LINUX || defined(ASOCKET__INHERIT_ZERO)
+
+#define asocket__alive(selector) (*(selector)->alive != 0)
 
 // A mark that reads 0 in a child. Without one, the child is not told from its parent.
 static void asocket__birth_mark(asocket_selector *selector)
@@ -1952,7 +1985,7 @@ static void asocket__birth_mark(asocket_selector *selector)
     selector->alive = &always;
     if (page == MAP_FAILED)
         return;
-    if (ASOCKET_SYS(madvise)(page, selector->page_size, ASOCKET__WIPE_ON_FORK)) {
+    if (asocket__wipe_on_fork(page, selector->page_size)) {
         (void)ASOCKET_SYS(munmap)(page, selector->page_size);
         return;
     }
@@ -1967,16 +2000,22 @@ static void asocket__birth_unmark(asocket_selector *selector)
         (void)ASOCKET_SYS(munmap)((void *)(uintptr_t)selector->alive, selector->page_size);
 }
 
+#elif ASOCKET__WINDOWS
+
+#define asocket__alive(selector)        ((void)(selector), true)
+#define asocket__birth_mark(selector)   ((void)(selector))
+#define asocket__birth_unmark(selector) ((void)(selector))
+
 #else
 
-static void asocket__birth_mark(asocket_selector *selector)
-{
-    static const uint8_t always = 1;
-
-    selector->alive = &always;
-}
-
+#define asocket__birth_mark(selector)   ((void)((selector)->process = (int)ASOCKET_SYS(getpid)()))
 #define asocket__birth_unmark(selector) ((void)(selector))
+
+// On macOS getpid is no system call.
+static bool asocket__alive(const asocket_selector *selector)
+{
+    return selector->process == (int)ASOCKET_SYS(getpid)();
+}
 
 #endif
 
@@ -2643,7 +2682,7 @@ static void asocket__endpoint_at(asocket__endpoint *endpoint, const char *path, 
 // A path with a NUL byte at its end must fit too, an abstract name needs none.
 static bool asocket__path_fits(const char *path, size_t length)
 {
-    return length <= sizeof((asocket_address *)0)->path - (path[0] != 0);
+    return length <= sizeof((asocket__sockaddr_un *)0)->sun_path - (path[0] != 0);
 }
 
 // A path stays where it is: the endpoint points to it.
@@ -2651,6 +2690,8 @@ static int asocket__endpoint_of(const asocket_address *address, asocket__endpoin
 {
     memset(endpoint, 0, sizeof *endpoint);
     if (address->path_length) {
+        if (!address->path[0] && !ASOCKET__LINUX)
+            return ASOCKET_ENOTSUP; // abstract names are Linux' own
         if (!asocket__path_fits(address->path, address->path_length))
             return ASOCKET_EINVAL;
         asocket__endpoint_at(endpoint, address->path, address->path_length);
@@ -2676,14 +2717,25 @@ typedef union asocket__native {
     asocket__sockaddr_un local;
 } asocket__native;
 
+// macOS and the BSDs keep the length in the address, too, and some of their calls look there.
+#if ASOCKET__APPLE || ASOCKET__BSD
+static socklen_t asocket__native_size(asocket__native *native, size_t size)
+{
+    native->any.sa_len = (uint8_t)size;
+    return (socklen_t)size;
+}
+#else
+#define asocket__native_size(native, size) ((socklen_t)(size))
+#endif
+
 static socklen_t asocket__native_path(const asocket__endpoint *endpoint, asocket__native *native)
 {
     const char *path = asocket__endpoint_path(endpoint);
 
     native->local.sun_family = AF_UNIX;
     memcpy(native->local.sun_path, path, endpoint->scope);
-    return (socklen_t)(offsetof(asocket__sockaddr_un, sun_path) + endpoint->scope +
-                       (endpoint->scope && path[0] != 0));
+    return asocket__native_size(native, offsetof(asocket__sockaddr_un, sun_path) + endpoint->scope +
+                                            (endpoint->scope && path[0] != 0));
 }
 
 static socklen_t asocket__native_of(const asocket__endpoint *endpoint, asocket__native *native)
@@ -2695,13 +2747,13 @@ static socklen_t asocket__native_of(const asocket__endpoint *endpoint, asocket__
         native->ipv4.sin_family = AF_INET;
         native->ipv4.sin_port = htons(endpoint->port);
         memcpy(&native->ipv4.sin_addr, endpoint->bytes, 4);
-        return sizeof native->ipv4;
+        return asocket__native_size(native, sizeof native->ipv4);
     }
     native->ipv6.sin6_family = AF_INET6;
     native->ipv6.sin6_port = htons(endpoint->port);
     native->ipv6.sin6_scope_id = endpoint->scope;
     memcpy(&native->ipv6.sin6_addr, endpoint->bytes, 16);
-    return sizeof native->ipv6;
+    return asocket__native_size(native, sizeof native->ipv6);
 }
 
 static void asocket__endpoint_native(asocket__endpoint *endpoint, const asocket__native *native)
@@ -2747,7 +2799,8 @@ static int asocket__path_parse(asocket_address *address, const char *path)
     return ASOCKET_OK;
 }
 
-// The bytes of a Unix socket's name; trailing NUL bytes of a path are none of it (unix(7)).
+// The bytes of a Unix socket's name; trailing NUL bytes of a path are none of it (unix(7)). Only
+// Linux has names that begin with one; elsewhere a socket without a name may have nothing else.
 static size_t asocket__path_length(const asocket__native *native, size_t size)
 {
     size_t before = offsetof(asocket__sockaddr_un, sun_path);
@@ -2755,7 +2808,8 @@ static size_t asocket__path_length(const asocket__native *native, size_t size)
 
     if (length > sizeof native->local.sun_path) // Linux counts a NUL byte after the longest one
         length = sizeof native->local.sun_path;
-    while (length && native->local.sun_path[0] && !native->local.sun_path[length - 1])
+    while (length && (native->local.sun_path[0] || !ASOCKET__LINUX) &&
+           !native->local.sun_path[length - 1])
         length--;
     return length;
 }
@@ -3690,6 +3744,12 @@ void __tsan_switch_to_fiber(void *fiber, unsigned flags);
 #endif
 
 #if ASOCKET__EXCEPTIONS
+#ifdef _LIBCPPABI_VERSION // has it, but not in its header
+namespace __cxxabiv1
+{
+extern "C" void *__cxa_get_globals(void);
+}
+#endif
 // The first two fields of __cxa_eh_globals, the same in libstdc++ and libc++abi (Itanium C++ ABI).
 typedef struct asocket__caught {
     void *caught;
@@ -4376,7 +4436,7 @@ static int asocket__kqueue_open(asocket_selector *selector)
 // In a child its number is free, or somebody else's.
 static void asocket__kqueue_shut(asocket_selector *selector)
 {
-    if (*selector->alive)
+    if (asocket__alive(selector))
         (void)ASOCKET_SYS(close)(selector->kqueue);
     asocket__poll_close_pipe(selector);
 }
@@ -6040,20 +6100,15 @@ static void asocket__stack_save(const asocket__task *task, asocket__slab *slab, 
 #define asocket__stack_load(task, slab, i) ((void)0)
 #define asocket__stack_save(task, slab, i) ((void)0)
 
-static void *asocket__slab_reserve(size_t size)
-{
-    void *base = ASOCKET_SYS(mmap)(NULL, size, PROT_READ | PROT_WRITE,
-                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+#if ASOCKET__LINUX
 
-    if (base == MAP_FAILED)
-        return NULL;
-    (void)ASOCKET_SYS(madvise)(base, size, ASOCKET__NO_HUGE_PAGES);
-    return base;
-}
+#define ASOCKET__GUARD_INSTALL 102 // MADV_GUARD_INSTALL, Linux 6.13
+#define asocket__small_pages(base, size) \
+    ((void)ASOCKET_SYS(madvise)(base, size, 15)) // MADV_NOHUGEPAGE
 
-static void asocket__slab_return(void *base, size_t size)
+static int asocket__guard_install(char *page, size_t size)
 {
-    (void)ASOCKET_SYS(munmap)(base, size);
+    return ASOCKET_SYS(madvise)(page, size, ASOCKET__GUARD_INSTALL);
 }
 
 // Emulators answer 0 to an madvise they do not know: a real guard makes the kernel refuse to read.
@@ -6071,10 +6126,34 @@ static bool asocket__guard_is_real(const char *page)
 }
 #endif
 
+#else
+
+#define asocket__small_pages(base, size)   ((void)0)
+#define asocket__guard_install(page, size) ((void)(page), (void)(size), -1)
+#define asocket__guard_is_real(page)       (false)
+
+#endif
+
+static void *asocket__slab_reserve(size_t size)
+{
+    void *base =
+        ASOCKET_SYS(mmap)(NULL, size, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | ASOCKET__MAP_STACK, -1, 0);
+
+    if (base == MAP_FAILED)
+        return NULL;
+    asocket__small_pages(base, size);
+    return base;
+}
+
+static void asocket__slab_return(void *base, size_t size)
+{
+    (void)ASOCKET_SYS(munmap)(base, size);
+}
+
 static int asocket__guard_choose(asocket_selector *selector, char *page)
 {
-    if (!ASOCKET_SYS(madvise)(page, selector->guard_size, ASOCKET__GUARD_INSTALL) &&
-        asocket__guard_is_real(page))
+    if (!asocket__guard_install(page, selector->guard_size) && asocket__guard_is_real(page))
         return ASOCKET__GUARD_MADVISE;
     return ASOCKET__GUARD_MPROTECT;
 }
@@ -6085,7 +6164,7 @@ static bool asocket__guard(asocket_selector *selector, char *page)
     if (selector->guard_kind == ASOCKET__GUARD_UNKNOWN)
         selector->guard_kind = asocket__guard_choose(selector, page);
     if (selector->guard_kind == ASOCKET__GUARD_MADVISE &&
-        !ASOCKET_SYS(madvise)(page, selector->guard_size, ASOCKET__GUARD_INSTALL))
+        !asocket__guard_install(page, selector->guard_size))
         return true;
     if (selector->guards >= ASOCKET__MPROTECT_GUARDS ||
         ASOCKET_SYS(mprotect)(page, selector->guard_size, PROT_NONE))
@@ -6470,9 +6549,9 @@ static bool asocket__owned(const asocket_selector *selector)
 // take it over. Nothing is noted otherwise: the note is the owner's.
 static ASOCKET__NOINLINE bool asocket__here(const asocket_selector *selector)
 {
-    if (ASOCKET__LIKELY(asocket__owned(selector) && *selector->alive))
+    if (ASOCKET__LIKELY(asocket__owned(selector) && asocket__alive(selector)))
         return true;
-    if (!*selector->alive) {
+    if (!asocket__alive(selector)) {
         (void)asocket__fail((asocket_selector *)(uintptr_t)selector, ASOCKET_EINVAL, "fork",
                             "the selector belongs to the parent process");
         return false;
@@ -7255,7 +7334,7 @@ static inline bool asocket__wait_plain(const asocket_selector *selector, const a
                                        int64_t timeout)
 {
     return !task->cancelled && task->deadline == ASOCKET_NEVER && timeout <= 0 &&
-           timeout != ASOCKET_NO_WAIT && asocket__owned(selector) && *selector->alive;
+           timeout != ASOCKET_NO_WAIT && asocket__owned(selector) && asocket__alive(selector);
 }
 
 // Waits, within the socket's time-out, until a call in one direction may succeed. Few functions lie
@@ -7331,8 +7410,12 @@ typedef struct asocket__option_row {
 #define ASOCKET__REUSE_PORT 0 // no such thing
 #define ASOCKET__REUSE      (-1)
 #else
+#ifdef SO_REUSEPORT_LB // FreeBSD: among the listeners, as on Linux
+#define ASOCKET__REUSE_PORT SO_REUSEPORT_LB
+#else
 #define ASOCKET__REUSE_PORT SO_REUSEPORT
-#define ASOCKET__REUSE      1
+#endif
+#define ASOCKET__REUSE 1
 #endif
 #ifndef TCP_KEEPIDLE
 #define TCP_KEEPIDLE TCP_KEEPALIVE
@@ -7395,7 +7478,7 @@ static bool asocket__option_place(const asocket__option_row *row, int domain, in
     return *level || *name;
 }
 
-#if ASOCKET__WINDOWS
+#if ASOCKET__WINDOWS || defined(__NetBSD__)
 static int asocket__interface_set(asocket_handle handle, int index)
 {
     uint32_t request = htonl((uint32_t)index); // 0.x.x.x is no address, but an index
@@ -7445,6 +7528,56 @@ static void asocket__option_translate(asocket_handle handle, const asocket__opti
 #define asocket__option_translate(handle, row, name, value) ((void)0)
 #endif
 
+#if ASOCKET__APPLE || ASOCKET__BSD
+
+// Some of them insist on a byte for these two (ip(4)).
+static bool asocket__option_is_byte(int level, int name)
+{
+    return level == IPPROTO_IP && (name == IP_MULTICAST_TTL || name == IP_MULTICAST_LOOP);
+}
+
+static int asocket__option_write(asocket_handle handle, int level, int name, int value)
+{
+    unsigned char byte = (unsigned char)value;
+
+    if (asocket__option_is_byte(level, name))
+        return ASOCKET_SYS(setsockopt)(handle, level, name, &byte, sizeof byte);
+    return ASOCKET_SYS(setsockopt)(handle, level, name, &value, sizeof value);
+}
+
+static int asocket__option_read(asocket_handle handle, int level, int name, int *value)
+{
+    unsigned char byte = 0;
+    socklen_t size = asocket__option_is_byte(level, name) ? sizeof byte : sizeof *value;
+    void *place = asocket__option_is_byte(level, name) ? (void *)&byte : (void *)value;
+    int result = ASOCKET_SYS(getsockopt)(handle, level, name, place, &size);
+
+    if (place == &byte)
+        *value = byte;
+    return result;
+}
+
+// IPv4 peers of a dual-stack socket have the system's defaults: it takes IPv6 options only.
+#define ASOCKET__IPV4_OF_BOTH 0
+
+#else
+
+static int asocket__option_write(asocket_handle handle, int level, int name, int value)
+{
+    return ASOCKET_SYS(setsockopt)(handle, level, name, &value, sizeof value);
+}
+
+static int asocket__option_read(asocket_handle handle, int level, int name, int *value)
+{
+    socklen_t size = sizeof *value;
+
+    return ASOCKET_SYS(getsockopt)(handle, level, name, value, &size);
+}
+
+#define ASOCKET__IPV4_OF_BOTH 1
+
+#endif
+
 static int asocket__option_set(asocket_selector *selector, asocket_handle handle, int domain,
                                const asocket__option_row *row, int value)
 {
@@ -7456,9 +7589,10 @@ static int asocket__option_set(asocket_selector *selector, asocket_handle handle
         return asocket__interface_set(handle, value);
     asocket__option_translate(handle, row, &name, &value);
     selector->statistics.system_calls++;
-    if (ASOCKET_SYS(setsockopt)(handle, level, name, &value, sizeof value))
+    if (asocket__option_write(handle, level, name, value))
         return asocket__status_of(errno);
-    if (domain == AF_INET6 && row->ipv6_name && row->name) // for IPv4 peers of a dual-stack socket
+    // For IPv4 peers of a dual-stack socket.
+    if (ASOCKET__IPV4_OF_BOTH && domain == AF_INET6 && row->ipv6_name && row->name)
         return asocket__option_set(selector, handle, AF_INET, row, value);
     return 0;
 }
@@ -7557,7 +7691,19 @@ static int asocket__builder_apply(const asocket_builder *builder, asocket_handle
 // >>handle
 // Descriptors that never block and are never inherited.
 
-#if ASOCKET__LINUX
+#if ASOCKET__APPLE
+// Not before macOS 11 has send a flag for it. A connection that broke already refuses the option.
+static void asocket__handle_quiet(asocket_handle handle)
+{
+    int on = 1;
+
+    (void)ASOCKET_SYS(setsockopt)(handle, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof on);
+}
+#else
+#define asocket__handle_quiet(handle) ((void)(handle))
+#endif
+
+#if ASOCKET__LINUX || ASOCKET__BSD
 
 static asocket_handle asocket__handle_new(int domain, int type)
 {
@@ -7613,6 +7759,7 @@ static asocket_handle asocket__handle_made(asocket_handle handle)
 
     if (handle < 0)
         return handle;
+    asocket__handle_quiet(handle);
     flags = ASOCKET_SYS(fcntl)(handle, F_GETFL);
     if (flags >= 0 && ASOCKET_SYS(fcntl)(handle, F_SETFL, flags | O_NONBLOCK) >= 0 &&
         ASOCKET_SYS(fcntl)(handle, F_SETFD, FD_CLOEXEC) >= 0)
@@ -7716,6 +7863,7 @@ static int asocket__handle_prepare(asocket_handle handle)
 {
     int flags = ASOCKET_SYS(fcntl)(handle, F_GETFL);
 
+    asocket__handle_quiet(handle);
     if (flags < 0 || ASOCKET_SYS(fcntl)(handle, F_SETFD, FD_CLOEXEC) < 0 ||
         (!(flags & O_NONBLOCK) && ASOCKET_SYS(fcntl)(handle, F_SETFL, flags | O_NONBLOCK) < 0))
         return asocket__status_of(errno);
@@ -9553,10 +9701,12 @@ static ssize_t asocket__handle_receive(asocket *channel, asocket_handle *handle)
 
 #else
 
+// CMSG_SPACE calls a function on NetBSD: the most that it can be.
+#define ASOCKET__CONTROL_SIZE(size) (sizeof(struct cmsghdr) + (size) + 32)
 enum { ASOCKET__HANDLES = 64 }; // descriptors that one message may bring (SCM_MAX_FD is 253)
 typedef union asocket__control {
     uint64_t alignment;
-    char bytes[CMSG_SPACE(ASOCKET__HANDLES * sizeof(int))];
+    char bytes[ASOCKET__CONTROL_SIZE(ASOCKET__HANDLES * sizeof(int))];
 } asocket__control;
 
 #ifndef MSG_CMSG_CLOEXEC
@@ -9567,7 +9717,7 @@ static ssize_t asocket__handle_send(asocket *channel, asocket_handle handle)
 {
     union {
         uint64_t alignment;
-        char bytes[CMSG_SPACE(sizeof(int))];
+        char bytes[ASOCKET__CONTROL_SIZE(sizeof(int))];
     } control;
     struct msghdr message;
     struct cmsghdr *header;
@@ -9581,7 +9731,7 @@ static ssize_t asocket__handle_send(asocket *channel, asocket_handle handle)
     message.msg_iov = &piece;
     message.msg_iovlen = 1;
     message.msg_control = control.bytes;
-    message.msg_controllen = sizeof control.bytes;
+    message.msg_controllen = CMSG_SPACE(sizeof handle);
     header = CMSG_FIRSTHDR(&message);
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
@@ -9631,7 +9781,7 @@ static ssize_t asocket__handle_receive(asocket *channel, asocket_handle *handle)
     message.msg_iov = &piece;
     message.msg_iovlen = 1;
     message.msg_control = control.bytes;
-    message.msg_controllen = sizeof control.bytes;
+    message.msg_controllen = CMSG_SPACE(ASOCKET__HANDLES * sizeof(int));
     channel->selector->statistics.system_calls++;
     asocket__self(channel->selector)->budget--;
     count = ASOCKET_SYS(recvmsg)(channel->handle, &message, MSG_CMSG_CLOEXEC);
@@ -11026,7 +11176,7 @@ void asocket_selector_destroy(asocket_selector *selector)
 {
     int64_t start, until;
 
-    if (selector && !*selector->alive) {
+    if (selector && !asocket__alive(selector)) {
         asocket__selector_orphan(selector);
         return;
     }
@@ -11105,7 +11255,7 @@ asocket_handle asocket_selector_handle(const asocket_selector *selector)
 
 void asocket_stop(asocket_selector *selector)
 {
-    if (!selector || !*selector->alive) // the wake-up would be the parent's
+    if (!selector || !asocket__alive(selector)) // the wake-up would be the parent's
         return;
     ASOCKET__STORE(&selector->stopped, 1);
     asocket__notify(selector);
@@ -11115,7 +11265,7 @@ int asocket_post(asocket_selector *selector, asocket_function *function, void *a
 {
     if (!selector || !function)
         return ASOCKET_EINVAL;
-    if (!*selector->alive && !asocket__here(selector))
+    if (!asocket__alive(selector) && !asocket__here(selector))
         return ASOCKET_EINVAL;
     return asocket__post_push(selector, function, argument);
 }
@@ -11863,7 +12013,6 @@ int asocket_get_option(const asocket *socket, asocket_option option, int *value)
 {
     const asocket__option_row *row;
     int status = asocket__option_check(socket, option, "get_option", &row), level, name;
-    socklen_t size = sizeof *value;
 
     if (status)
         return status;
@@ -11874,7 +12023,7 @@ int asocket_get_option(const asocket *socket, asocket_option option, int *value)
         (row->form == ASOCKET__INTERFACE && socket->domain == AF_INET))
         return asocket__fail_text(socket->selector, ASOCKET_ENOTSUP, "get_option", row->text, NULL);
     asocket__option_translate(asocket__bottom(socket)->handle, row, &name, value);
-    if (ASOCKET_SYS(getsockopt)(asocket__bottom(socket)->handle, level, name, value, &size))
+    if (asocket__option_read(asocket__bottom(socket)->handle, level, name, value))
         return asocket__fail_text(socket->selector, asocket__status_of(errno), "get_option",
                                   row->text, NULL);
     asocket__option_translate(asocket__bottom(socket)->handle, row, &name, value);
@@ -12822,15 +12971,64 @@ int asocket_receive_many(asocket *socket, asocket_datagram *datagrams, size_t co
                : asocket__fail_at(socket->selector, received, 0, "receive_many", &socket->remote);
 }
 
+#ifdef MCAST_JOIN_GROUP
+
 // A membership request is the same for both families (RFC 3678).
-static int asocket__group(asocket *socket, const asocket_ip *group, unsigned interface_index,
-                          int name, const char *operation)
+static int asocket__group_change(asocket *socket, const asocket__endpoint *group,
+                                 unsigned interface_index, bool join)
 {
     struct group_req request;
+    asocket__native native;
+
+    memset(&request, 0, sizeof request);
+    (void)asocket__native_of(group, &native);
+    memcpy(&request.gr_group, &native,
+           sizeof native < sizeof request.gr_group ? sizeof native : sizeof request.gr_group);
+    request.gr_interface = interface_index;
+    return ASOCKET_SYS(setsockopt)(socket->handle, group->family == 4 ? IPPROTO_IP : IPPROTO_IPV6,
+                                   join ? MCAST_JOIN_GROUP : MCAST_LEAVE_GROUP, &request,
+                                   sizeof request);
+}
+
+#else
+
+#ifdef __OpenBSD__
+typedef struct ip_mreqn asocket__group_request;
+#define ASOCKET__GROUP_INTERFACE(request, index) ((void)((request).imr_ifindex = (int)(index)))
+#else // NetBSD: 0.x.x.x is no address, but an index
+typedef struct ip_mreq asocket__group_request;
+#define ASOCKET__GROUP_INTERFACE(request, index) \
+    ((void)((request).imr_interface.s_addr = htonl(index)))
+#endif
+
+static int asocket__group_change(asocket *socket, const asocket__endpoint *group,
+                                 unsigned interface_index, bool join)
+{
+    asocket__group_request ipv4;
+    struct ipv6_mreq ipv6;
+
+    memset(&ipv4, 0, sizeof ipv4);
+    memset(&ipv6, 0, sizeof ipv6);
+    memcpy(&ipv4.imr_multiaddr, group->bytes, sizeof ipv4.imr_multiaddr);
+    ASOCKET__GROUP_INTERFACE(ipv4, interface_index);
+    memcpy(&ipv6.ipv6mr_multiaddr, group->bytes, sizeof ipv6.ipv6mr_multiaddr);
+    ipv6.ipv6mr_interface = interface_index;
+    if (group->family == 4)
+        return ASOCKET_SYS(setsockopt)(socket->handle, IPPROTO_IP,
+                                       join ? IP_ADD_MEMBERSHIP : IP_DROP_MEMBERSHIP, &ipv4,
+                                       sizeof ipv4);
+    return ASOCKET_SYS(setsockopt)(socket->handle, IPPROTO_IPV6,
+                                   join ? IPV6_JOIN_GROUP : IPV6_LEAVE_GROUP, &ipv6, sizeof ipv6);
+}
+
+#endif
+
+static int asocket__group(asocket *socket, const asocket_ip *group, unsigned interface_index,
+                          bool join, const char *operation)
+{
     asocket__endpoint endpoint;
     asocket_address address;
-    asocket__native native;
-    int status = asocket__socket_check(socket, ASOCKET__DATAGRAM, operation), level;
+    int status = asocket__socket_check(socket, ASOCKET__DATAGRAM, operation);
 
     if (status)
         return status;
@@ -12842,13 +13040,8 @@ static int asocket__group(asocket *socket, const asocket_ip *group, unsigned int
     status = asocket__endpoint_of(&address, &endpoint);
     if (status)
         return asocket__fail(socket->selector, status, operation, NULL);
-    memset(&request, 0, sizeof request);
-    (void)asocket__native_of(&endpoint, &native);
-    memcpy(&request.gr_group, &native,
-           sizeof native < sizeof request.gr_group ? sizeof native : sizeof request.gr_group);
-    request.gr_interface = interface_index ? interface_index : endpoint.scope;
-    level = group->family == 4 ? IPPROTO_IP : IPPROTO_IPV6;
-    if (ASOCKET_SYS(setsockopt)(socket->handle, level, name, &request, sizeof request))
+    if (asocket__group_change(socket, &endpoint, interface_index ? interface_index : endpoint.scope,
+                              join))
         return asocket__fail_at(socket->selector, asocket__status_of(errno), errno, operation,
                                 &endpoint);
     return ASOCKET_OK;
@@ -12856,16 +13049,16 @@ static int asocket__group(asocket *socket, const asocket_ip *group, unsigned int
 
 int asocket_join_group(asocket *socket, const asocket_ip *group, unsigned interface_index)
 {
-    return asocket__group(socket, group, interface_index, MCAST_JOIN_GROUP, "join_group");
+    return asocket__group(socket, group, interface_index, true, "join_group");
 }
 
 int asocket_leave_group(asocket *socket, const asocket_ip *group, unsigned interface_index)
 {
-    return asocket__group(socket, group, interface_index, MCAST_LEAVE_GROUP, "leave_group");
+    return asocket__group(socket, group, interface_index, false, "leave_group");
 }
 
 #if ASOCKET__LINUX
-int asocket_peer_credentials(const asocket *socket, asocket_credentials *credentials)
+static int asocket__handle_peer(asocket_handle handle, asocket_credentials *credentials)
 {
     struct asocket__ucred {
         pid_t process;
@@ -12873,6 +13066,50 @@ int asocket_peer_credentials(const asocket *socket, asocket_credentials *credent
         gid_t group;
     } peer;
     socklen_t size = sizeof peer;
+
+    if (ASOCKET_SYS(getsockopt)(handle, SOL_SOCKET, SO_PEERCRED, &peer, &size))
+        return asocket__status_of(errno);
+    credentials->process = peer.process;
+    credentials->user = peer.user;
+    credentials->group = peer.group;
+    return ASOCKET_OK;
+}
+#elif ASOCKET__APPLE || ASOCKET__BSD
+
+#if defined(LOCAL_PEERPID) // macOS
+static int asocket__handle_process(asocket_handle handle, pid_t *process)
+{
+    socklen_t size = sizeof *process;
+
+    return ASOCKET_SYS(getsockopt)(handle, 0, LOCAL_PEERPID, process, &size); // SOL_LOCAL
+}
+#else
+#define asocket__handle_process(handle, process) (-1)
+#endif
+
+static int asocket__handle_peer(asocket_handle handle, asocket_credentials *credentials)
+{
+    pid_t process = -1;
+    uid_t user;
+    gid_t group;
+
+    if (ASOCKET_SYS(getpeereid)(handle, &user, &group))
+        return asocket__status_of(errno);
+    credentials->process = asocket__handle_process(handle, &process) ? -1 : process;
+    credentials->user = user;
+    credentials->group = group;
+    return ASOCKET_OK;
+}
+#else
+static int asocket__handle_peer(asocket_handle handle, asocket_credentials *credentials)
+{
+    (void)handle, (void)credentials;
+    return ASOCKET_ENOTSUP;
+}
+#endif
+
+int asocket_peer_credentials(const asocket *socket, asocket_credentials *credentials)
+{
     int status = asocket__socket_check(socket, ASOCKET__STREAM, "peer_credentials");
 
     if (status)
@@ -12880,22 +13117,9 @@ int asocket_peer_credentials(const asocket *socket, asocket_credentials *credent
     if (!credentials || socket->domain != AF_UNIX)
         return asocket__fail(socket->selector, ASOCKET_EINVAL, "peer_credentials",
                              "no place to store, or no Unix socket");
-    if (ASOCKET_SYS(getsockopt)(socket->handle, SOL_SOCKET, SO_PEERCRED, &peer, &size))
-        return asocket__fail(socket->selector, asocket__status_of(errno), "peer_credentials", NULL);
-    credentials->process = peer.process;
-    credentials->user = peer.user;
-    credentials->group = peer.group;
-    return ASOCKET_OK;
+    status = asocket__handle_peer(socket->handle, credentials);
+    return status ? asocket__fail(socket->selector, status, "peer_credentials", NULL) : ASOCKET_OK;
 }
-#else
-int asocket_peer_credentials(const asocket *socket, asocket_credentials *credentials)
-{
-    int status = asocket__socket_check(socket, ASOCKET__STREAM, "peer_credentials");
-
-    (void)credentials;
-    return status ? status : ASOCKET_ENOTSUP;
-}
-#endif
 
 // Moving sockets
 
