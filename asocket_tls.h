@@ -2680,33 +2680,244 @@ static int asocket__tls_seed(br_ssl_engine_context *engine, const asocket_tls_op
 // Client certificates and keys; and what answers a server that asks for them.
 
 struct asocket_tls_identity {
-    int references; // atomic
-    int type;       // BR_KEYTYPE_RSA or BR_KEYTYPE_EC
+    int references;     // atomic
+    uint8_t *bytes;     // the certificates, one after another
+    uint8_t *key_bytes; // what rsa or ec points into
+    size_t key_size;
+    size_t count;
+    br_x509_certificate *chain;
+    int type; // BR_KEYTYPE_RSA or BR_KEYTYPE_EC
+    br_rsa_private_key rsa;
+    br_ec_private_key ec;
 };
+
+asocket_tls_identity *asocket_tls_identity_retain(asocket_tls_identity *identity)
+{
+    if (identity)
+        (void)__atomic_add_fetch(&identity->references, 1, __ATOMIC_RELAXED);
+    return identity;
+}
+
+void asocket_tls_identity_release(asocket_tls_identity *identity)
+{
+    if (!identity || __atomic_sub_fetch(&identity->references, 1, __ATOMIC_ACQ_REL))
+        return;
+    if (identity->key_bytes)
+        asocket__tls_wipe(identity->key_bytes, identity->key_size);
+    ASOCKET_FREE(identity->key_bytes);
+    ASOCKET_FREE(identity->bytes);
+    ASOCKET_FREE(identity->chain);
+    asocket__tls_wipe(identity, sizeof *identity);
+    ASOCKET_FREE(identity);
+}
+
+// The certificates of a text: how many; they are stored where there is something to store them in.
+static ptrdiff_t asocket__tls_identity_chain(asocket_tls_identity *identity, const uint8_t *text,
+                                             size_t size)
+{
+    size_t at = 0, used = 0, length;
+    ptrdiff_t count = 0;
+    char label[32];
+    int found;
+
+    while ((found = asocket__tls_pem_next(text, size, &at, label, identity->bytes + used,
+                                          &length)) != 0) {
+        if (strcmp(label, "CERTIFICATE") != 0)
+            continue;
+        if (found < 0)
+            return -1;
+        if (identity->chain) {
+            identity->chain[count].data = identity->bytes + used;
+            identity->chain[count].data_len = length;
+        }
+        used += length;
+        count++;
+    }
+    return count;
+}
+
+// An RSAPrivateKey (RFC 8017, A.1.2). BearSSL 0.6 overflows when it decodes a too large one itself.
+static bool asocket__tls_identity_rsa(br_rsa_private_key *key, asocket__tls_span list)
+{
+    asocket__tls_span part[8]; // n, e, d, p, q, dp, dq, iq
+    size_t i;
+
+    for (i = 0; i < 8; i++)
+        if (!asocket__tls_der_positive(&list, &part[i]) ||
+            asocket__tls_span_size(part[i]) > (i < 3 ? 512 : 256))
+            return false;
+    key->n_bitlen = (uint32_t)asocket__tls_span_size(part[0]) * 8;
+    for (i = *part[0].at; !(i & 0x80); i <<= 1)
+        key->n_bitlen--;
+    key->p = (unsigned char *)(uintptr_t)part[3].at;
+    key->plen = asocket__tls_span_size(part[3]);
+    key->q = (unsigned char *)(uintptr_t)part[4].at;
+    key->qlen = asocket__tls_span_size(part[4]);
+    key->dp = (unsigned char *)(uintptr_t)part[5].at;
+    key->dplen = asocket__tls_span_size(part[5]);
+    key->dq = (unsigned char *)(uintptr_t)part[6].at;
+    key->dqlen = asocket__tls_span_size(part[6]);
+    key->iq = (unsigned char *)(uintptr_t)part[7].at;
+    key->iqlen = asocket__tls_span_size(part[7]);
+    return true;
+}
+
+// PKCS#1, SEC 1 (RFC 5915), or one of them in PKCS#8 (RFC 5208). The curve is the certificate's.
+static bool asocket__tls_identity_key(asocket_tls_identity *identity, asocket__tls_span der)
+{
+    asocket__tls_span list, version, skipped, inner;
+
+    if (!asocket__tls_der_take(&der, 0x30, &list) || !asocket__tls_der_take(&list, 0x02, &version))
+        return false;
+    if (asocket__tls_der_take(&list, 0x30, &skipped)) { // PKCS#8
+        if (!asocket__tls_der_take(&list, 0x04, &inner) ||
+            !asocket__tls_der_take(&inner, 0x30, &list) ||
+            !asocket__tls_der_take(&list, 0x02, &version))
+            return false;
+    }
+    if (asocket__tls_der_take(&list, 0x04, &inner)) {
+        identity->type = BR_KEYTYPE_EC;
+        identity->ec.x = (unsigned char *)(uintptr_t)inner.at;
+        identity->ec.xlen = asocket__tls_span_size(inner);
+        return identity->ec.xlen > 0 && identity->ec.xlen <= 66;
+    }
+    identity->type = BR_KEYTYPE_RSA;
+    return asocket__tls_identity_rsa(&identity->rsa, list);
+}
+
+// Whether the key is that of the first certificate: what it signs must be good.
+static bool asocket__tls_identity_fits(asocket_tls_identity *identity)
+{
+    const br_ec_impl *impl = br_ec_get_default();
+    uint8_t signature[512], hash[32], found[32];
+    asocket__tls_x509 x509;
+    size_t size;
+
+    if (asocket__tls_x509_read(&x509, identity->chain[0].data, identity->chain[0].data_len) ||
+        x509.key.key_type != identity->type)
+        return false;
+    memset(hash, 'a', sizeof hash);
+    if (identity->type == BR_KEYTYPE_EC) {
+        identity->ec.curve = x509.key.key.ec.curve;
+        size = br_ecdsa_sign_asn1_get_default()(impl, &br_sha256_vtable, hash, &identity->ec,
+                                                signature);
+        return size && br_ecdsa_vrfy_asn1_get_default()(impl, hash, sizeof hash, &x509.key.key.ec,
+                                                        signature, size);
+    }
+    size = x509.key.key.rsa.nlen;
+    return x509.bits == identity->rsa.n_bitlen && size <= sizeof signature &&
+           br_rsa_pkcs1_sign_get_default()(BR_HASH_OID_SHA256, hash, sizeof hash, &identity->rsa,
+                                           signature) &&
+           br_rsa_pkcs1_vrfy_get_default()(signature, size, BR_HASH_OID_SHA256, sizeof hash,
+                                           &x509.key.key.rsa, found) &&
+           memcmp(hash, found, sizeof hash) == 0;
+}
+
+// The first private key of a text: NULL, or what is wrong with it.
+static const char *asocket__tls_identity_find_key(asocket_tls_identity *identity,
+                                                  const uint8_t *text)
+{
+    asocket__tls_span der;
+    size_t at = 0, length;
+    char label[32];
+    int found;
+
+    while ((found = asocket__tls_pem_next(text, identity->key_size, &at, label, identity->key_bytes,
+                                          &length)) != 0) {
+        if (strcmp(label, "ENCRYPTED PRIVATE KEY") == 0)
+            return "the private key is encrypted: `openssl pkey` can take that off";
+        if (strcmp(label, "PRIVATE KEY") != 0 && strcmp(label, "RSA PRIVATE KEY") != 0 &&
+            strcmp(label, "EC PRIVATE KEY") != 0)
+            continue;
+        der.at = identity->key_bytes;
+        der.end = der.at + length;
+        if (found < 0 || !asocket__tls_identity_key(identity, der))
+            return "the private key is neither RSA up to 4096 bits nor EC, or damaged, or "
+                   "encrypted";
+        return asocket__tls_identity_fits(identity)
+                   ? NULL
+                   : "the private key is not that of the first certificate";
+    }
+    return "there is no private key";
+}
+
+// Reads both texts into an identity that has the memory for it: NULL, or what is wrong.
+static const char *asocket__tls_identity_read(asocket_tls_identity *identity, const uint8_t *chain,
+                                              size_t chain_size, const uint8_t *key)
+{
+    ptrdiff_t count = asocket__tls_identity_chain(identity, chain, chain_size);
+
+    if (count <= 0)
+        return count ? "a certificate is damaged" : "there is no certificate";
+    identity->count = (size_t)count;
+    identity->chain =
+        (br_x509_certificate *)ASOCKET_MALLOC((size_t)count * sizeof *identity->chain);
+    if (!identity->chain)
+        return ""; // of memory
+    (void)asocket__tls_identity_chain(identity, chain, chain_size);
+    return asocket__tls_identity_find_key(identity, key);
+}
 
 asocket_tls_identity *asocket_tls_identity_create(const void *chain, size_t chain_size,
                                                   const void *key, size_t key_size,
                                                   asocket_tls_failure *failure)
 {
-    (void)chain, (void)chain_size, (void)key, (void)key_size, (void)failure;
+    asocket_tls_identity *identity = (asocket_tls_identity *)ASOCKET_MALLOC(sizeof *identity);
+    const char *wrong = "";
+    asocket_tls_failure unheard;
+
+    failure = failure ? failure : &unheard;
+    memset(failure, 0, sizeof *failure);
+    failure->alert = failure->alert_sent = -1;
+    if (identity) {
+        memset(identity, 0, sizeof *identity);
+        identity->references = 1;
+        identity->key_size = key_size;
+        identity->bytes = (uint8_t *)ASOCKET_MALLOC(chain_size + 1);
+        identity->key_bytes = (uint8_t *)ASOCKET_MALLOC(key_size + 1);
+    }
+    if (identity && identity->bytes && identity->key_bytes)
+        wrong = asocket__tls_identity_read(identity, (const uint8_t *)chain, chain_size,
+                                           (const uint8_t *)key);
+    if (!wrong)
+        return identity;
+    if (*wrong)
+        (void)asocket__tls_fail(failure, ASOCKET_TLS_BAD_FILE, "identity: %s", wrong);
+    else
+        (void)asocket__tls_fail(failure, ASOCKET_TLS_NO_MEMORY, NULL);
+    asocket_tls_identity_release(identity);
     return NULL;
 }
 
 asocket_tls_identity *asocket_tls_identity_load(const char *chain_path, const char *key_path,
                                                 asocket_tls_failure *failure)
 {
-    (void)chain_path, (void)key_path, (void)failure;
-    return NULL;
-}
+    uint8_t *chain = NULL, *key = NULL;
+    size_t chain_size = 0, key_size = 0;
+    asocket_tls_identity *identity = NULL;
+    asocket_tls_failure unheard;
+    int status, key_status;
 
-asocket_tls_identity *asocket_tls_identity_retain(asocket_tls_identity *identity)
-{
+    failure = failure ? failure : &unheard;
+    memset(failure, 0, sizeof *failure);
+    failure->alert = failure->alert_sent = -1;
+    status = chain_path ? asocket__tls_read_file(chain_path, &chain, &chain_size) : ASOCKET_EINVAL;
+    key_status = key_path ? asocket__tls_read_file(key_path, &key, &key_size) : ASOCKET_EINVAL;
+    if (!status && !key_status) {
+        identity = asocket_tls_identity_create(chain, chain_size, key, key_size, failure);
+    } else {
+        (void)asocket__tls_fail(failure, ASOCKET_TLS_FILE, "identity: %s: %s",
+                                status     ? chain_path ? chain_path : ""
+                                : key_path ? key_path
+                                           : "",
+                                asocket_strerror(status ? status : key_status));
+        failure->status = status ? status : key_status;
+    }
+    if (key)
+        asocket__tls_wipe(key, key_size);
+    ASOCKET_FREE(chain);
+    ASOCKET_FREE(key);
     return identity;
-}
-
-void asocket_tls_identity_release(asocket_tls_identity *identity)
-{
-    (void)identity;
 }
 
 static asocket__tls_auth *asocket__tls_auth_of(const br_ssl_client_certificate_class **context)
@@ -2771,7 +2982,15 @@ static void asocket__tls_auth_init(asocket__tls_auth *auth, br_ssl_client_contex
 {
     memset(auth, 0, sizeof *auth);
     auth->vtable = &asocket__tls_auth_class;
-    (void)identity;
+    if (identity && identity->type == BR_KEYTYPE_RSA)
+        br_ssl_client_set_single_rsa(client, identity->chain, identity->count, &identity->rsa,
+                                     br_rsa_pkcs1_sign_get_default());
+    else if (identity)
+        br_ssl_client_set_single_ec(client, identity->chain, identity->count, &identity->ec,
+                                    BR_KEYTYPE_SIGN, 0, br_ec_get_default(),
+                                    br_ecdsa_sign_asn1_get_default());
+    auth->inner = identity ? client->client_auth_vtable : NULL;
+    auth->type = identity ? identity->type : 0;
     br_ssl_client_set_client_certificate(client, &auth->vtable);
 }
 
@@ -3191,6 +3410,8 @@ static int asocket__tls_told(asocket__tls *tls)
 
     if (!tls->handshake && failure->step == ASOCKET_TLS_STEP_HANDSHAKE)
         failure->step = ASOCKET_TLS_STEP_DATA;
+    if (tls->handshake && failure->step == ASOCKET_TLS_STEP_DATA)
+        failure->step = ASOCKET_TLS_STEP_HANDSHAKE;
     if (!tls->told && alert >= 0 && tls->out && !tls->goodbye &&
         asocket_room(tls->out) >= ASOCKET__TLS_SMALL) {
         failure->alert_sent = alert;
@@ -3247,7 +3468,7 @@ static int asocket__tls_cut(asocket__tls *tls, int status)
     }
     if (!shaking && reason != ASOCKET_TLS_IO && reason != ASOCKET_TLS_TRUNCATED)
         return status;
-    if (reason == ASOCKET_TLS_EOF_IN_HANDSHAKE && !tls->records)
+    if (reason == ASOCKET_TLS_EOF_IN_HANDSHAKE && !tls->records && asocket_available(tls->in) <= 0)
         (void)asocket__tls_fail(&tls->failure, reason,
                                 "the peer closed without a word of TLS: is this a TLS port?");
     else if (reason == ASOCKET_TLS_IO && !shaking)
@@ -3385,6 +3606,11 @@ static int asocket__tls_receive(asocket__tls *tls)
         count = asocket__tls_window(tls, &bytes, size);
     if (count < 0)
         return asocket__tls_cut(tls, (int)count);
+    if (!tls->records && type == 22 && size > 5 && bytes[5] == 1) {
+        (void)asocket__tls_fail(&tls->failure, ASOCKET_TLS_PROTOCOL,
+                                "the peer is a TLS client as well: it sent a ClientHello");
+        return asocket__tls_told(tls);
+    }
     if (tls->failure.reason) // the writer's, meanwhile
         return tls->failure.status;
     tls->records++;
@@ -3743,7 +3969,7 @@ static int asocket__tls_check_options(asocket__tls *tls, const asocket_tls_optio
     const char *wrong = NULL;
     size_t i;
 
-    for (i = 0; i < options->alpn_count; i++)
+    for (i = 0; i < options->alpn_count && options->alpn_count <= 32; i++)
         if (!options->alpn || !options->alpn[i] || !*options->alpn[i] ||
             strlen(options->alpn[i]) > 255)
             wrong = "alpn: a protocol's name has 1 to 255 bytes (RFC 7301, 3.1)";

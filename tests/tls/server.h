@@ -28,9 +28,11 @@ typedef struct server {
     /* what it shall do with the next connection */
     enum mischief mischief;
     size_t at;
-    bool one_byte_records;  /* in its handshake */
-    bool silent;            /* does not even begin */
-    const char *plain;      /* says this instead of TLS */
+    bool one_byte_records; /* in its handshake */
+    bool silent;           /* does not even begin */
+    const char *plain;     /* says this instead of TLS */
+    const void *raw;       /* sends these bytes after the client's first record, then waits */
+    size_t raw_size;
     const char *alpn;       /* the one protocol it knows */
     unsigned version;       /* 0: TLS 1.2 */
     const uint16_t *suites; /* or NULL: all */
@@ -330,6 +332,13 @@ static inline void server_serve(asocket_selector *selector, void *argument)
         asocket_finish(s->out);
         server_stall(s);
     } else if (s->silent) {
+        server_stall(s);
+    } else if (s->raw) {
+        char byte;
+
+        asocket_read(s->in, &byte, 1);
+        asocket_write(s->out, s->raw, s->raw_size);
+        asocket_flush(s->out);
         server_stall(s);
     } else {
         server_start(s);
