@@ -870,7 +870,8 @@ typedef struct asocket_transport {
     // Bytes into buffer: how many, at least 1; ASOCKET_EOF or 0: the end; or a status.
     ptrdiff_t (*read)(void *state, asocket *lower, void *buffer, size_t size);
     // How many of the bytes were taken, at least 1, or a status. All must be on their way when it
-    // returns. Size 0: the end of the stream.
+    // returns. Size 0: the end of the stream. What it answers ASOCKET_EAGAIN to (ASOCKET_NO_WAIT)
+    // the layer keeps, with auto-flush too, until it is next written to, flushed or closed.
     ptrdiff_t (*write)(void *state, asocket *lower, const void *bytes, size_t size);
     // Says goodbye and frees the state; must not close the lower socket.
     int (*close)(void *state, asocket *lower);
@@ -8022,8 +8023,9 @@ static int asocket__listen(const asocket_builder *builder, const asocket__endpoi
     status = asocket__bind_listen(builder, *made, endpoint);
     if (!status)
         return 0;
+    asocket__fail_at(builder->selector, status, errno, "bind", endpoint);
     asocket__close_unseen(*made);
-    return asocket__fail_at(builder->selector, status, 0, "bind", endpoint);
+    return status;
 }
 
 // Of errors of accept(2): 0 try again at once, ASOCKET_EAGAIN nothing there, ASOCKET_EMFILE out of
@@ -8209,7 +8211,7 @@ static int asocket__connect_local(const asocket_builder *builder, asocket *socke
         return asocket__fail(builder->selector, status ? status : ASOCKET_EINVAL, "connect",
                              "the local address is of another kind");
     status = asocket__bind_to(builder, socket, &local);
-    return status ? asocket__fail_at(builder->selector, status, 0, "bind", &local) : 0;
+    return status ? asocket__fail_at(builder->selector, status, errno, "bind", &local) : 0;
 }
 
 // Starts one attempt: 0 under way or done, else its failure, noted.
@@ -8244,7 +8246,7 @@ static int asocket__connect_start(const asocket_builder *builder, const asocket_
         } else {
             status = asocket__status_of(errno);
         }
-        asocket__fail_at(selector, status, 0, "connect", endpoint);
+        asocket__fail_at(selector, status, errno, "connect", endpoint);
     }
     asocket__close_unseen(*made);
     *made = NULL;
@@ -8260,6 +8262,7 @@ static int asocket__connect_result(asocket *socket)
     socket->selector->statistics.system_calls++;
     if (asocket__handle_error(socket, &error))
         error = errno;
+    errno = error; // the caller notes it
     if (error)
         return asocket__status_of(error);
     if (socket->kind != ASOCKET__STREAM || socket->domain == AF_UNIX)
@@ -8295,7 +8298,8 @@ static asocket *asocket__race_look(asocket__race *race)
             race->attempts[i] = NULL;
             return socket;
         }
-        asocket__fail_at(race->builder->selector, race->status, 0, "connect", &race->endpoints[i]);
+        asocket__fail_at(race->builder->selector, race->status, errno, "connect",
+                         &race->endpoints[i]);
         asocket__race_drop(race, i);
         race->next_at = 0; // a failure lets the next one start at once
     }

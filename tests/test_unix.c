@@ -509,6 +509,30 @@ static void test_nobody_there(void)
        "a directory that is none");
 }
 
+/* What has no status of its own is told by its number. */
+static void test_errors_of_the_system(void)
+{
+    const char *path = path_of("round");
+    asocket_builder builder = unix_builder(0);
+    char number[32], local[120];
+
+    snprintf(number, sizeof number, "errno %d", ELOOP);
+    if (symlink(path, path) < 0)
+        return;
+    ok(refused(asocket_connect(builder, path, 0), ASOCKET_EIO) &&
+           strstr(asocket_error_message(selector), number) != NULL,
+       "a link to itself, for connect: %s", asocket_error_message(selector));
+    ok(refused(asocket_bind(builder, path_of("round/about"), 0), ASOCKET_EIO) &&
+           strstr(asocket_error_message(selector), number) != NULL,
+       "for bind: %s", asocket_error_message(selector));
+    snprintf(local, sizeof local, "unix:%s", path_of("round/about"));
+    ok(asocket_address_parse(&builder.local, local) == ASOCKET_OK &&
+           refused(asocket_connect(builder, path, 0), ASOCKET_EIO) &&
+           strstr(asocket_error_message(selector), number) != NULL,
+       "for the local address: %s", asocket_error_message(selector));
+    unlink(path);
+}
+
 /* In a process of its own, as a user who may not. */
 static int status_as_nobody(const char *path, int backend)
 {
@@ -1244,6 +1268,7 @@ int main(int argc, char **argv)
     test_file_of_another();
     test_file_of_a_client();
     test_nobody_there();
+    test_errors_of_the_system();
     test_permission(test_backend(argc, argv));
     test_nameless();
     test_named_peer();

@@ -291,6 +291,8 @@ static int seam_fault(int function, const char *when, size_t size)
     __atomic_add_fetch(&seam_shared->reached[site->index], 1, __ATOMIC_RELAXED);
     index = __atomic_fetch_add(&seam.calls[function], 1, __ATOMIC_RELAXED);
     bits = seam_fitting(function, when, size);
+    if (!seam.row)
+        __atomic_add_fetch(&seam_shared->clean[site->index], 1, __ATOMIC_RELAXED);
     if (!seam.row && index < SEAM_CALLS)
         seam_shared->fits[function][index] = bits;
     row = seam_second(function, bits);

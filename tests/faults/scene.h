@@ -81,6 +81,10 @@ static bool went(scene *s, const char *call, int64_t result, unsigned may)
     if (s->selector && asocket_error(s->selector) != result)
         seam_complain("%s answered %d, asocket_error %d", call, (int)result,
                       asocket_error(s->selector));
+    if (result == ASOCKET_EIO && !strstr(message, "errno") &&
+        (!strcmp(call, "bind") || !strncmp(call, "connect", 7)))
+        seam_complain("%s failed, but the message does not say with which errno: %s", call,
+                      message);
     if (s->strict)
         seam_complain("%s answered \"%s\" (%s)", call, asocket_strerror((int)result), message);
     return false;

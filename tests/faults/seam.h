@@ -72,6 +72,7 @@ const char *seam_read(const char *path);
 /* What processes that try faults one after the other have in common. */
 typedef struct seam_record {
     uint64_t reached[SEAM_SITES];           /* calls */
+    uint64_t clean[SEAM_SITES];             /* of these, in runs without a fault */
     uint32_t failed[SEAM_SITES][SEAM_ROWS]; /* of these, with which row */
     uint64_t fits[SEAM_COUNT][SEAM_CALLS];  /* of the last clean run, by call: which rows apply */
     long calls[SEAM_COUNT];                 /* of the last clean run */

@@ -406,9 +406,12 @@ static int site_rows(const seam_site *site, int *of)
     return count;
 }
 
-/* Calls that cannot fail. */
+/* Calls that cannot fail, and closes that clean up after a failure: only a second fault, just
+   there, would meet them, and what a close answers changes nothing. */
 static bool site_is_safe(const seam_site *site)
 {
+    if (site->function == SEAM_close)
+        return !shared->record.clean[site->index];
     return site->function == SEAM_free || site->function == SEAM_freeaddrinfo;
 }
 
