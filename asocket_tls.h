@@ -1188,12 +1188,13 @@ static int asocket__tls_trust_take(asocket_tls_trust *trust, const uint8_t *pem,
 {
     size_t at = 0, length, before = trust->count, room = sizeof(asocket__tls_block) + size / 4 * 3;
     asocket__tls_block *block = (asocket__tls_block *)ASOCKET_MALLOC(room + 3);
-    uint8_t *out = (uint8_t *)(block + 1);
     int number = 0, taken = 0, status = 0, found;
+    uint8_t *out;
     char label[32];
 
     if (!block)
         return asocket__tls_trust_say(trust, ASOCKET_ENOMEM, "out of memory");
+    out = (uint8_t *)(block + 1);
     while (!status && (found = asocket__tls_pem_next(pem, size, &at, label, out, &length))) {
         const char *wrong;
 
@@ -1491,19 +1492,20 @@ static int asocket__tls_named_roots(asocket_tls_trust *trust, const char *file,
                                     const char *directories)
 {
     int taken = file ? asocket__tls_trust_file(trust, file, true) : 0;
+    const char *at = directories;
 
     taken = taken > 0 ? taken : 0;
-    while (directories && *directories) {
-        const char *end = strchr(directories, ASOCKET__TLS_LIST);
-        size_t length = end ? (size_t)(end - directories) : strlen(directories);
+    while (at && *at) {
+        const char *end = strchr(at, ASOCKET__TLS_LIST);
+        size_t length = end ? (size_t)(end - at) : strlen(at);
         char path[512];
 
         if (length && length < sizeof path) {
-            memcpy(path, directories, length);
+            memcpy(path, at, length);
             path[length] = 0;
             taken += asocket__tls_trust_directory(trust, path);
         }
-        directories = end ? end + 1 : NULL;
+        at = end ? end + 1 : NULL;
     }
     return taken ? taken
                  : asocket__tls_trust_say(trust, ASOCKET_ENOTFOUND,
