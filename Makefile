@@ -204,9 +204,10 @@ SCRIPTS = $(wildcard tests/*.t)
 CORE = test_coroutines test_reading test_writing test_pipes test_accept test_arguments
 SLOW = test_waits test_posting test_stacks test_close
 quick_of_clang = $(CORE)
-quick_of_asan = $(filter-out $(SLOW),$(TESTS))
-quick_of_tsan = test_coroutines test_selector test_moving test_names
-quick_of_valgrind = test_reading test_writing test_pipes test_arguments
+quick_of_asan = $(filter-out $(SLOW),$(TESTS)) $(TLS_TESTS)
+quick_of_tsan = test_coroutines test_selector test_moving test_names $(filter tls_trust,$(TLS_TESTS))
+quick_of_valgrind = test_reading test_writing test_pipes test_arguments \
+	$(filter tls_trust fuzz_%,$(TLS_TESTS))
 quick_of_ndebug = $(CORE)
 quick_of_kqueue_netbsd = $(CORE) test_selector
 quick_programs_of = $(addprefix $(BUILD)/$(1)/,$(or $(quick_of_$(1)),$(call tests_of,$(1))))
