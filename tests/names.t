@@ -174,7 +174,7 @@ if (!$late_server) {
 $running{$late_server} = 1;
 
 my $log = "$scratch/dnsmasq.log";
-my @dnsmasq = (program('dnsmasq'), qw(--keep-in-foreground --user=root --group=root --no-resolv
+my @dnsmasq = (program('dnsmasq'), qw(--keep-in-foreground --user= --group= --no-resolv
     --conf-file=/dev/null --pid-file= --no-hosts --log-queries --log-facility=- --port=53
     --listen-address=127.0.0.1 --bind-interfaces --local=/example/ --cache-size=0),
     '--server=/slow.test/127.0.0.1#' . $mute->sockport,
