@@ -18,12 +18,14 @@ help:
 	@echo 'make soak       ten million posts from four threads, under ThreadSanitizer (about 10 minutes)'
 	@echo 'make fuzz       the readers of certificates, FUZZ_SECONDS (60) each, with libFuzzer'
 	@echo 'make promises   which tests keep which promise of the manual'
+	@echo 'make features   which tests show which feature (tests/features.tsv)'
 	@echo 'make bench      figures against other libraries'
 	@echo 'make lint       clang-format, cppcheck, clang-tidy; advice from gcc -fanalyzer'
 	@echo 'make coverage   lines and branches of asocket.h that the tests reach'
 	@echo 'make format     clang-format in place'
 	@echo 'make clean      remove $(BUILD)/'
-.PHONY: help all setup test test-all programs faults fuzz soak promises bench lint coverage format clean
+.PHONY: help all setup test test-all programs faults fuzz soak promises features bench lint coverage \
+	format clean
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL = all
 
@@ -280,6 +282,11 @@ $(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h tests/implementation
 promises:
 	@test -d $(BUILD)/tap || $(MAKE) --no-print-directory test-gcc
 	@perl tests/promises.pl $(HEADER) $(BUILD)/tap
+
+features:
+	@test -d $(BUILD)/tap/gcc || $(MAKE) --no-print-directory test-gcc
+	@test -d $(BUILD)/tap/scripts || $(MAKE) --no-print-directory test-scripts
+	@perl tests/features.pl tests/features.tsv $(BUILD)/tap
 
 bench:
 	perl tests/bench/run.pl

@@ -6440,10 +6440,9 @@ static void asocket__resume(asocket_selector *selector, asocket__task *task)
     asocket__stack_give(selector, task);
 }
 
-static void asocket__resume_ready(asocket_selector *selector)
+static void asocket__resume_ready(asocket_selector *selector, uint32_t limit)
 {
     asocket__link batch;
-    uint32_t limit = ASOCKET__RESUMES;
 
     // Those made ready from here on wait for the next turn.
     asocket__list_init(&batch);
@@ -6990,7 +6989,7 @@ static int asocket__post_run(asocket_selector *selector, asocket__post *post)
     return 0;
 }
 
-#define asocket__resume_ready(selector) ((void)(selector))
+#define asocket__resume_ready(selector, limit) ((void)(selector))
 #endif
 
 // Without memory for a coroutine a post stays and is tried again: each runs exactly once.
@@ -7159,7 +7158,7 @@ static void asocket__turn(asocket_selector *selector, int64_t limit)
     if (limit && !asocket__list_empty(&selector->ready) &&
         selector->since_wait < ASOCKET__RESUMES && !selector->serve && !selector->serving &&
         !ASOCKET__LOAD(&selector->posts)) {
-        asocket__resume_ready(selector); // all else can wait that long
+        asocket__resume_ready(selector, ASOCKET__RESUMES); // all else can wait that long
         return;
     }
     asocket__look(selector, limit);
@@ -7169,7 +7168,7 @@ static void asocket__turn(asocket_selector *selector, int64_t limit)
     asocket__posts_run(selector);
     if (selector->serve || selector->serving)
         asocket__serve_sockets(selector);
-    asocket__resume_ready(selector);
+    asocket__resume_ready(selector, ASOCKET__RESUMES);
 }
 
 // True once for every stop.
@@ -11073,9 +11072,11 @@ static void asocket__pipes_free(asocket_selector *selector, asocket__link *list)
     }
 }
 
-// When the time for destroying is over: what is posted by now still runs, once, and no more after.
+// When the time for destroying is over: what is posted by now still runs, once, and no more after;
+// those that are coroutines already come first.
 static void asocket__posts_finish(asocket_selector *selector)
 {
+    asocket__resume_ready(selector, UINT32_MAX);
     asocket__posts_take(selector);
     while (selector->late) {
         asocket__post *post = selector->late;

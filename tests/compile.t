@@ -160,6 +160,32 @@ compiles 'ASOCKET_STATIC: a private copy in each of two files' \
     cc $strict -o "$work/private" "$work/private.c" "$work/private_too.c"
 check 'and they run' "$work/private"
 
+# --- the programs that people copy ----------------------------------------------------------------
+
+mkdir "$work/examples"
+cp asocket.h "$work"
+awk '/^```c/ { inside = 1; next } /^```/ && inside { exit } inside' README.md >"$work/examples/readme.c"
+awk '/^A FIRST PROGRAM/ { wanted = 1 } wanted && /#define ASOCKET_IMPL/ { inside = 1 }
+    inside { sub(/^       /, ""); print } inside && /^}/ && last { exit } /int main/ { last = 1 }' \
+    asocket.h >"$work/examples/manual.c"
+check 'the program of the README compiles as it stands' sh -c \
+    "grep -q asocket_serve '$work/examples/readme.c' &&
+    cc -Wall -Wextra -Werror -o '$work/readme' '$work/examples/readme.c' -pthread"
+check 'the first program of the manual compiles as it stands' sh -c \
+    "grep -q asocket_serve '$work/examples/manual.c' &&
+    cc -Wall -Wextra -Werror -I. -o '$work/manual' '$work/examples/manual.c' -pthread"
+check 'they are the greeter of the examples' sh -c "
+    words() { grep -v '^#' \"\$1\" | sed 's|/[*].*[*]/||' | tr -d ' \\n'; }
+    sed '1,/[*][/]/d' examples/greeter.c >'$work/greeter.c'
+    test \"\$(words '$work/greeter.c')\" = \"\$(words '$work/examples/readme.c')\" &&
+    test \"\$(words '$work/greeter.c')\" = \"\$(words '$work/examples/manual.c')\""
+
+# A program can tell which version it has before it uses what is new.
+printf '#include "asocket.h"\n#if ASOCKET_VERSION < 100 || ASOCKET_VERSION > 999999\n#error\n#endif\n' \
+    >"$work/version.c"
+printf 'extern int last;\nint last;\n' >>"$work/version.c"
+check 'the version is a number that the preprocessor compares' cc $strict -fsyntax-only "$work/version.c"
+
 # --- what it shows to the outside -----------------------------------------------------------------
 
 # Names that another file, or another library, can see; hidden ones stay inside a linked program.

@@ -337,13 +337,16 @@ static void the_loop_goes_on(void)
     question asked = question_of("slow", 0);
     asocket_job job, ticker;
     test_pair pair;
-    int ticks = 0;
+    int ticks = 0, i;
 
     names_hold(true);
     job = asocket_launch(selector, ask, &asked);
     ticker = asocket_launch(selector, tick, &ticks);
     ok(test_pair_open(selector, &pair), "others connect while a lookup is slow");
-    asocket_sleep(selector, 20);
+    for (i = 0; i < 20 && ticks < 5; i++) { /* on a busy machine nobody runs for a while */
+        ticks = 0;
+        asocket_sleep(selector, 20);
+    }
     ok(ticks >= 5 && !asked.answered, "P11: and sleep no longer than they want (%d)", ticks);
     names_hold(false);
     is_status(asocket_join(selector, job), ASOCKET_OK, "until its answer comes");

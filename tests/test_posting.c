@@ -49,6 +49,8 @@ static void *produce(void *argument)
     return NULL;
 }
 
+static int64_t close_timeout; /* of the next selectors */
+
 static void open_office(test_memory *memory, long count)
 {
     asocket_selector_options options;
@@ -57,6 +59,7 @@ static void open_office(test_memory *memory, long count)
     memset(memory, 0, sizeof *memory);
     memset(&options, 0, sizeof options);
     options.backend = backend;
+    options.close_timeout = close_timeout;
     options.allocator = test_allocator(memory);
     office.selector = asocket_selector_create(&options);
     office.each = (uintptr_t)(count / PRODUCERS);
@@ -178,9 +181,12 @@ int main(int argc, char **argv)
     asocket_selector *selector = test_selector(argc, argv);
 
     backend = test_backend(argc, argv);
-    rounds(count / 2, run_meanwhile, "while the selector waits for them");
+    rounds(count / 8 * 3, run_meanwhile, "while the selector waits for them");
     rounds(count / 8, run_at_the_end, "most of them while it is destroyed");
     rounds(count / 8, run_into_the_end, "and threads go on while it is");
+    close_timeout = 1;
+    rounds(count / 8, run_into_the_end, "also when there is no time for that");
+    close_timeout = 0;
     on_one_processor(count / 4);
     return test_end(selector);
 }
