@@ -192,12 +192,14 @@ LIMITS
      up to milliseconds.
    - With epoll, a descriptor that is duplicated or inherited by a fork stays registered after the
      library closed it; such late events are ignored.
+   - With kqueue, what comes behind urgent data (MSG_OOB) may wait until more comes.
    - Names are looked up by getaddrinfo on up to four threads, begun with the first name; addresses
      and "localhost" need none. A lookup cannot be interrupted: one that was given up ends by itself,
      also after the selector.
    - After a fork, calls of the child that would wait answer ASOCKET_EINVAL; asocket_selector_destroy
      there closes descriptors and frees memory, and disturbs nothing of the parent's (Linux 4.14).
-   - A byte channel on a datagram socket cuts datagrams at its capacity.
+   - A byte channel on a datagram socket cuts datagrams at its capacity; asocket_read answers 0 for
+     an empty one.
 
 SWITCHES
    To be defined before the implementation is included; all are off.
@@ -1710,7 +1712,7 @@ struct asocket {
     uint8_t kind, state;
     uint8_t ready;      // directions in which a call may succeed
     uint8_t registered; // directions in which the backend reports a change by itself
-    uint8_t hangup;     // the peer has ended its side: read on to the end of stream
+    uint8_t hangup;     // read on until there is nothing: the peer has ended its side, for example
     uint8_t reset;      // the connection broke: what follows the bytes is no end of stream
     uint8_t deaf;       // reading was shut down before the peer ended its side
     uint8_t served;     // in the selector's list of sockets to serve
@@ -3927,7 +3929,7 @@ static int asocket__epoll_control(asocket_selector *selector, asocket *socket, i
 
     event.events = EPOLLET;
     if (directions & ASOCKET_READ)
-        event.events |= EPOLLIN | EPOLLRDHUP;
+        event.events |= EPOLLIN | EPOLLRDHUP | (socket->kind == ASOCKET__FOREIGN ? 0 : EPOLLPRI);
     if (directions & ASOCKET_WRITE)
         event.events |= EPOLLOUT;
     event.data.u64 = (uint64_t)socket->generation << 32 | socket->index;
@@ -3976,11 +3978,12 @@ static void asocket__epoll_report(asocket_selector *selector, const struct epoll
     if (socket->generation != (uint32_t)(event->data.u64 >> 32))
         return;
     // An error or hang-up ends both directions; the calls themselves will say which error.
-    if (event->events & (EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP))
+    if (event->events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLERR | EPOLLHUP))
         directions |= ASOCKET_READ;
     if (event->events & (EPOLLOUT | EPOLLERR | EPOLLHUP))
         directions |= ASOCKET_WRITE;
-    if (event->events & (EPOLLRDHUP | EPOLLERR | EPOLLHUP))
+    // A receive ends before urgent data (tcp(7)), although there is more.
+    if (event->events & (EPOLLRDHUP | EPOLLERR | EPOLLHUP | EPOLLPRI))
         socket->hangup = 1;
     asocket__socket_signal(socket, directions);
 }
@@ -5013,8 +5016,16 @@ static bool asocket__moves(const asocket *socket)
 
 #define asocket__send_later(socket, bytes, size) ((ptrdiff_t)ASOCKET_EAGAIN)
 #define asocket__send_settled(socket)            (0)
-#define asocket__socket_look(socket, directions) asocket__poll_look((socket)->handle, directions)
 #define asocket__moves(socket)                   (true)
+
+// Datagrams that came with others wait here, not in the kernel.
+static bool asocket__socket_look(const asocket *socket, int directions)
+{
+    const asocket__joined *joined = directions & ASOCKET_READ ? socket->joined : NULL;
+
+    return (joined && (joined->count || joined->status)) ||
+           asocket__poll_look(socket->handle, directions);
+}
 
 #endif
 
@@ -5440,6 +5451,38 @@ static void asocket__in_forget(asocket_read_channel *in)
         asocket__ring_detach(in->selector, in->ring, in->capacity);
 }
 
+#if ASOCKET__LINUX
+
+// A receive ends behind a descriptor that nobody asked for (unix(7)), although there may be more.
+static ssize_t asocket__handle_read(asocket *socket, void *buffer, size_t size)
+{
+    struct msghdr message;
+    struct iovec piece;
+    ssize_t count;
+
+    if (ASOCKET__LIKELY(socket->domain != AF_UNIX))
+        return ASOCKET_SYS(recv)(socket->handle, buffer, size, 0);
+    memset(&message, 0, sizeof message);
+    piece.iov_base = buffer;
+    piece.iov_len = size;
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    count = ASOCKET_SYS(recvmsg)(socket->handle, &message, 0);
+    if (count > 0 && (message.msg_flags & MSG_CTRUNC))
+        socket->hangup = 1;
+    return count;
+}
+
+#else
+
+static ssize_t asocket__handle_read(asocket *socket, void *buffer, size_t size)
+{
+    socket->hangup = (uint8_t)(socket->hangup | (socket->domain == AF_UNIX));
+    return ASOCKET_SYS(recv)(socket->handle, buffer, size, 0);
+}
+
+#endif
+
 // recv: bytes, 0 at the end of the stream, or a status.
 static ptrdiff_t asocket__socket_recv(asocket *socket, void *buffer, size_t size)
 {
@@ -5452,12 +5495,13 @@ static ptrdiff_t asocket__socket_recv(asocket *socket, void *buffer, size_t size
         return ASOCKET_EAGAIN;
     do {
         selector->statistics.system_calls++;
-        count = ASOCKET_SYS(recv)(socket->handle, buffer, size, 0);
+        count = asocket__handle_read(socket, buffer, size);
     } while (count < 0 && errno == EINTR);
+    if (ASOCKET__LIKELY(count >= 0))
+        asocket__self(selector)->budget--; // an empty datagram counts, too
     if (ASOCKET__LIKELY(count > 0)) {
         asocket__socket_received(socket,
                                  (size_t)count == size || socket->kind == ASOCKET__DATAGRAM);
-        asocket__self(selector)->budget--;
         return count;
     }
     if (!(socket->registered & ASOCKET_READ))
@@ -8268,7 +8312,8 @@ static int asocket__connect_result(asocket *socket)
         return 0;
     if (asocket__local_learn(socket))
         return ASOCKET_ECONNRESET;
-    if (asocket__endpoint_equal(&socket->local, &socket->remote))
+    if (asocket__endpoint_equal(&socket->local, &socket->remote) ||
+        (socket->local.port == socket->remote.port && asocket__endpoint_is_any(&socket->remote)))
         return ASOCKET_ECONNREFUSED;
     return 0;
 }
@@ -8387,6 +8432,8 @@ static asocket *asocket__connect_endpoints(const asocket_builder *builder,
     uint32_t i;
 
     memset(&race, 0, sizeof race);
+    asocket__self(selector)->budget--; // what connects at once must not keep the others waiting
+    asocket__breathe(selector);
     race.status = asocket__connect_limit(builder, &limit);
     if (race.status) {
         asocket__fail_at(selector, race.status, 0, "connect", endpoints);
@@ -8671,6 +8718,10 @@ static void asocket__pipe_done(asocket__pipe *pipe)
         return;
     pipe = ASOCKET__OF(asocket__pipe, link, selector->dead_pipes.next);
     asocket__list_remove(&pipe->link);
+    if (pipe->in.task || pipe->out.task) { // woken, but not yet out of its call
+        asocket__list_append(&selector->dead_pipes, &pipe->link);
+        return;
+    }
     selector->dead_pipe_count--;
     asocket__release(selector, pipe, sizeof *pipe);
 }
@@ -9430,8 +9481,11 @@ static ptrdiff_t asocket__file_copy(asocket_write_channel *out, int file, int64_
     do
         count = ASOCKET_SYS(pread)(file, space, room < size ? room : size, offset);
     while (count < 0 && errno == EINTR);
-    if (count < 0)
-        return asocket__status_of(errno);
+    if (count < 0) {
+        status = asocket__status_of(errno);
+        asocket__out_tidy(out);
+        return status;
+    }
     asocket__ring_extend(out->ring, (uint32_t)count);
     status = asocket__out_touch(out);
     return status ? status : count;
@@ -10549,6 +10603,8 @@ const char *asocket_error_message(const asocket_selector *selector)
         asocket__put_text(&writer, ", errno ");
         asocket__put_number(&writer, (unsigned)failure->system, 10);
     }
+    if (writer.length >= writer.size) // its beginning
+        writer.length = writer.size - 1;
     (void)asocket__put_end(&writer);
     return selector->message;
 }
@@ -11489,7 +11545,10 @@ int asocket_wait_handle(asocket_selector *selector, asocket_handle handle, int e
         return asocket__fail(selector, ASOCKET_EINVAL, "wait_handle", "no open descriptor");
     if (asocket__foreign_is_ours(selector, handle))
         return asocket__fail(selector, ASOCKET_EBUSY, "wait_handle", "a socket of the library");
-    // First of all, for a refusal lets others run, who may wait for the same descriptor.
+    // First of all, for both let others run, who may wait for the same descriptor. A plain file is
+    // always ready.
+    asocket__self(selector)->budget--;
+    asocket__breathe(selector);
     status = asocket__wait_begin(selector, ASOCKET_FOREVER, &until);
     if (status)
         return asocket__fail(selector, status, "wait_handle", NULL);
@@ -12253,8 +12312,11 @@ static ASOCKET__NOINLINE ptrdiff_t asocket__line_await(asocket_read_channel *in,
 {
     if (in && line && size && !in->status && !in->task && !in->ring->visible &&
         ASOCKET__HERE(in->selector)) {
-        int status = asocket__in_fill(in, false);
+        int status;
 
+        do // an empty datagram brings nothing
+            status = asocket__in_fill(in, false);
+        while (!status && !in->ring->visible);
         line[0] = 0;
         in->transferred = 0;
         if (status)
@@ -13242,8 +13304,11 @@ int asocket_send_socket(asocket *unix_socket, asocket *socket)
     status = asocket__socket_check(socket, 255 & ~ASOCKET__LAYER, "send_socket");
     if (status)
         return status;
+    socket->pins++; // its memory is not used again meanwhile
     while (!status && count < 0) {
         status = asocket__datagram_wait(unix_socket, ASOCKET__WRITER);
+        if (!status && socket->state != ASOCKET__OPEN)
+            status = ASOCKET_ECLOSED; // meanwhile
         if (status)
             break;
         count = asocket__handle_send(unix_socket, socket->handle);
@@ -13252,6 +13317,7 @@ int asocket_send_socket(asocket *unix_socket, asocket *socket)
         if (status == ASOCKET_EAGAIN && unix_socket->timeout != ASOCKET_NO_WAIT)
             status = 0;
     }
+    socket->pins--;
     if (!status) {
         socket->shared = socket->lent = 1;
         return ASOCKET_OK;
@@ -13357,6 +13423,13 @@ static void asocket__launcher_pass(asocket *from, asocket *to)
         to->launcher->socket = to;
 }
 
+// Somebody else may open them. What the kernel joined still has no bytes of a stream.
+static void asocket__channels_renew(asocket *lower)
+{
+    lower->in.opened = lower->joined ? ASOCKET__BY_MANY : 0;
+    lower->out.opened = 0;
+}
+
 asocket *asocket_layer(asocket *lower, const asocket_transport *transport, void *state)
 {
     int kinds = ASOCKET__STREAM | ASOCKET__DATAGRAM | ASOCKET__LAYER;
@@ -13386,8 +13459,8 @@ asocket *asocket_layer(asocket *lower, const asocket_transport *transport, void 
     layer->local = lower->local;
     layer->remote = lower->remote;
     lower->upper = layer;
-    lower->in.opened = lower->out.opened = 0; // they are the transport's now
-    lower->pins++;                            // its memory stays as long as the layer
+    asocket__channels_renew(lower); // they are the transport's now
+    lower->pins++;                  // its memory stays as long as the layer
     asocket__launcher_pass(lower, layer);
     return layer;
 }
@@ -13413,7 +13486,7 @@ asocket *asocket_detach(asocket *layered)
         return NULL;
     }
     lower = layered->lower;
-    lower->in.opened = lower->out.opened = 0;
+    asocket__channels_renew(lower);
     layered->state = ASOCKET__FLUSHING; // whoever closes it now finds that it is closed
     asocket__close_begin(layered);
     (void)layered->transport->close(layered->layer_state, lower);
@@ -13459,7 +13532,7 @@ int asocket_set_capacity(asocket *socket, size_t capacity)
 
     if (status)
         return status;
-    if (capacity > UINT32_MAX / 4)
+    if (capacity > (size_t)1 << 30)
         return asocket__fail(socket->selector, ASOCKET_EINVAL, "set_capacity", "too large");
     if (socket->in.task || socket->out.task || socket->in.own.data || socket->out.own.data)
         return asocket__fail(socket->selector, ASOCKET_EBUSY, "set_capacity",

@@ -421,6 +421,11 @@ static void test_self_connect(void)
     ok(!asocket_connect(builder, "127.0.0.1", port), "nobody connects to himself");
     is_status(asocket_error(selector), ASOCKET_ECONNREFUSED, "it is refused");
     is_int(open_sockets(), 0, "nothing stays open");
+    close(refuser(&port));
+    builder.local = local_port(port);
+    ok(!asocket_connect(builder, "0.0.0.0", port) &&
+           asocket_error(selector) == ASOCKET_ECONNREFUSED,
+       "nor by the address that means this machine");
     fd = listen_ipv6(&port);
     if (fd < 0) {
         skip(1, "there is no IPv6 here");

@@ -1318,6 +1318,50 @@ static void send_later(asocket_selector *owner, void *argument)
     test_peer_send(((crowd *)argument)->peer, "x", 1);
 }
 
+static void connect_often(asocket_selector *owner, void *argument)
+{
+    asocket_builder udp = asocket_udp(owner);
+    int i;
+
+    for (i = 0; i < 64 * 20; i++)
+        asocket_close(asocket_connect(udp, "127.0.0.1", 9));
+    ((crowd *)argument)->done = true;
+}
+
+static void wait_for_a_file(asocket_selector *owner, void *argument)
+{
+    int fd = open("/proc/self/exe", O_RDONLY), i;
+
+    for (i = 0; i < 64 * 20; i++)
+        asocket_wait_handle(owner, fd, ASOCKET_READ);
+    close(fd);
+    ((crowd *)argument)->done = true;
+}
+
+static void count_yields(asocket_selector *owner, void *argument)
+{
+    for (; !((crowd *)argument)->done; ((crowd *)argument)->operations++)
+        asocket_yield(owner);
+}
+
+/* A datagram socket connects at once, a file is always ready. */
+static void what_is_done_at_once_is_fair(void)
+{
+    static asocket_function *const busy[] = {connect_often, wait_for_a_file};
+    size_t i;
+
+    for (i = 0; i < 2; i++) {
+        crowd all;
+
+        memset(&all, 0, sizeof all);
+        asocket_launch(selector, busy[i], &all);
+        asocket_launch(selector, count_yields, &all);
+        asocket_join_all(selector);
+        ok(all.operations >= 15, "P11: %s lets others run: %d times",
+           i ? "waiting for a file" : "connecting", all.operations);
+    }
+}
+
 static void busy_loops_are_interrupted(void)
 {
     test_pair pair;
@@ -2080,6 +2124,7 @@ static void test_fairness(void)
     descriptors_are_heard();
     stubborn_loops();
     busy_loops_are_interrupted();
+    what_is_done_at_once_is_fair();
 }
 
 static void test_switching(void)

@@ -1097,6 +1097,53 @@ static void test_channels(void)
     asocket_close(unconnected);
 }
 
+typedef struct empties {
+    asocket_read_channel *in;
+    bool lines;
+    ptrdiff_t last;
+    int received;
+    bool done;
+} empties;
+
+static void read_empties(asocket_selector *unused, void *argument)
+{
+    empties *e = (empties *)argument;
+    char line[20];
+
+    (void)unused;
+    do
+        e->last = e->lines ? asocket_read_line(e->in, line, sizeof line)
+                           : asocket_read(e->in, line, sizeof line);
+    while (e->last == 0 && ++e->received);
+    e->done = true;
+}
+
+/* More of them than a stack has room for calls. */
+static void test_channels_empty(bool lines)
+{
+    int peer = peer_on(0), i, turns = 0;
+    asocket *socket = connected_to(peer_port(peer));
+    empties e = {asocket_open_read_channel(socket), lines, 0, 0, false};
+
+    asocket_launch(selector, read_empties, &e);
+    for (i = 0; i < 3000; i++) {
+        peer_send(peer, port_of(socket), "", 0);
+        if (i % 100 == 0)
+            asocket_sleep(selector, 1);
+    }
+    asocket_sleep(selector, 1);
+    for (i = 0; i < 200; i++)
+        peer_send(peer, port_of(socket), "", 0);
+    peer_send(peer, port_of(socket), "hello\n", 6);
+    while (!e.done && turns < 1000 && asocket_poll(selector, 1000) == 0)
+        turns++;
+    ok(e.done && e.last == (lines ? 5 : 6), "P10: a flood of empty datagrams is survived, by %s",
+       lines ? "lines" : "bytes");
+    ok(turns >= 3, "P11: it lets others run: %d turns", turns);
+    close(peer);
+    asocket_close(socket);
+}
+
 static void test_channels_refused(void)
 {
     int port = unused_port(), peer;
@@ -1490,6 +1537,8 @@ int main(int argc, char **argv)
     test_two_coroutines();
     test_fairness();
     test_channels();
+    test_channels_empty(false);
+    test_channels_empty(true);
     test_channels_refused();
     test_channels_given_up();
     test_channels_auto_flush();

@@ -86,12 +86,19 @@ static void a_transport_speaks_for_itself(void)
 
 static void failures_can_be_noted(void)
 {
+    static char sentence[1000];
+
     is_status(asocket_fail(selector, ASOCKET_ENOTSUP, "dance", "tango", "it takes two"),
               ASOCKET_ENOTSUP, "a failure of one's own");
     is_int(asocket_error(selector), ASOCKET_ENOTSUP, "... is the last one");
     is_str(asocket_error_message(selector), "dance tango: it takes two", "... in its words");
     (void)asocket_fail(selector, ASOCKET_EIO, NULL, NULL, NULL);
     is_str(asocket_error_message(selector), ": system error", "... or without any");
+    memset(sentence, 'x', sizeof sentence - 1);
+    (void)asocket_fail(selector, ASOCKET_EIO, "dance", "tango", sentence);
+    ok(!strncmp(asocket_error_message(selector), "dance tango: xxx", 16) &&
+           strlen(asocket_error_message(selector)) > 255,
+       "of a long sentence the beginning is told");
     is_status(asocket_fail(selector, 0, "a", "b", "c"), ASOCKET_EINVAL, "success is no failure");
     is_status(asocket_fail(NULL, ASOCKET_EIO, "a", "b", "c"), ASOCKET_EINVAL, "no selector");
 }
@@ -118,7 +125,9 @@ static void capacity_can_change_while_nothing_is_kept(void)
     is_int(asocket_consume(in, sizeof large - 1), 0, "... and gone");
     is_status(asocket_set_capacity(b.far, 0), 0, "back to the selector's");
     is_int(asocket_peek(in, &bytes, 16385), ASOCKET_EMSGSIZE, "... 16 KiB");
-    is_status(asocket_set_capacity(b.far, SIZE_MAX), ASOCKET_EINVAL, "too large");
+    is_status(asocket_set_capacity(b.far, (size_t)1 << 30), 0, "1 GiB, as a builder allows");
+    is_status(asocket_set_capacity(b.far, ((size_t)1 << 30) + 1), ASOCKET_EINVAL, "too large");
+    is_status(asocket_set_capacity(b.far, SIZE_MAX), ASOCKET_EINVAL, "much too large");
     is_status(asocket_set_capacity(NULL, 1), ASOCKET_EINVAL, "no socket");
     asocket_close(b.near);
     is_status(asocket_set_capacity(b.near, 1), ASOCKET_ECLOSED, "a closed one");

@@ -175,6 +175,9 @@ static void odd_files_have_a_status(void)
     ok(asocket_write_file(l.out, null, 0, 10) < ASOCKET_OK, "a file that may not be read");
     asocket_stats(selector, &after);
     is_int(after.buffers, before.buffers, "P5: no buffer stays behind");
+    asocket_write_file(l.out, directory, 0, ASOCKET_FOREVER);
+    asocket_stats(selector, &after);
+    is_int(after.buffers, before.buffers, "P5: nor after a directory");
     asocket_write_string(l.out, "works");
     is_status(asocket_flush(l.out), ASOCKET_OK, "P7: the channel goes on");
     ok(test_peer_expect(selector, l.pair.peer, "works"), "... without a byte of all that");

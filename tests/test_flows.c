@@ -324,6 +324,35 @@ static void test_few_at_a_time(void)
     close_flow(&f);
 }
 
+static void count_calls(asocket_selector *unused, void *argument)
+{
+    (void)unused;
+    ++*(int *)argument;
+}
+
+/* What came with others waits in the socket; the kernel knows nothing of it. */
+static void test_on_ready(void)
+{
+    int called = 0;
+    flow f;
+
+    if (!open_flow(&f))
+        return;
+    send_cut(f.peer, f.socket, RUN);
+    prepare(SLOT);
+    is_int(asocket_receive_many(f.socket, incoming, 7), 7, "joined: some of a flow");
+    asocket_on_ready(f.socket, ASOCKET_READ, count_calls, &called);
+    asocket_poll(selector, 0);
+    is_int(called, 1, "joined: on_ready knows that there are more");
+    is_int(receive_now(f.socket, &incoming[7]), SIZE, "joined: which come at once");
+    is_int(asocket_receive_many(f.socket, incoming + 8, RUN), RUN - 8, "joined: all of them");
+    ok(are_flows(RUN, RUN), "joined: in order");
+    asocket_on_ready(f.socket, ASOCKET_READ, count_calls, &called);
+    asocket_poll(selector, 0);
+    is_int(called, 1, "joined: then there are none");
+    close_flow(&f);
+}
+
 static void test_one_by_one(void)
 {
     flow f;
@@ -527,6 +556,61 @@ static void test_channel(void)
     asocket_close(f.socket);
 }
 
+static ptrdiff_t no_read(void *state, asocket *lower, void *buffer, size_t size)
+{
+    (void)state, (void)lower, (void)buffer, (void)size;
+    return ASOCKET_EOF;
+}
+
+static ptrdiff_t no_write(void *state, asocket *lower, const void *data, size_t size)
+{
+    (void)state, (void)lower, (void)data;
+    return (ptrdiff_t)size;
+}
+
+static int no_close(void *state, asocket *lower)
+{
+    (void)state, (void)lower;
+    return 0;
+}
+
+static void no_cancel(void *state, asocket *lower)
+{
+    (void)state, (void)lower;
+}
+
+/* Those who build on it may open its channels once more, but for this one. */
+static void test_layer(void)
+{
+    static const asocket_transport transport = {no_read, no_write, no_close, no_cancel};
+    struct sockaddr_in at;
+    socklen_t length = sizeof at;
+    asocket_address address;
+    asocket *layer;
+    flow f;
+
+    if (!open_flow(&f))
+        return;
+    close_flow(&f);
+    memset(&at, 0, sizeof at);
+    at.sin_family = AF_INET;
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    f.peer = socket(AF_INET, SOCK_DGRAM, 0);
+    bind(f.peer, (struct sockaddr *)&at, sizeof at);
+    getsockname(f.peer, (struct sockaddr *)&at, &length);
+    asocket_address_from_native(&address, &at, sizeof at);
+    f.socket = asocket_connect_address(asocket_udp(selector), &address);
+    joins = 0;
+    ok(warm(f.socket, f.peer), "a connected socket has a flow joined");
+    layer = asocket_layer(f.socket, &transport, NULL);
+    ok(!asocket_open_read_channel(f.socket) && asocket_error(selector) == ASOCKET_EBUSY,
+       "a layer's transport opens no read channel on it either");
+    ok(asocket_open_write_channel(f.socket, 0) != NULL, "but one to write");
+    ok(asocket_detach(layer) == f.socket && !asocket_open_read_channel(f.socket),
+       "nor does anybody when the layer is off");
+    close_flow(&f);
+}
+
 /* --- where the socket goes -------------------------------------------------------------------- */
 
 static struct {
@@ -661,6 +745,7 @@ int main(int argc, char **argv)
     selector = test_selector(argc, argv);
     test_many();
     test_few_at_a_time();
+    test_on_ready();
     test_one_by_one();
     test_senders_and_sizes();
     test_empty_one();
@@ -669,6 +754,7 @@ int main(int argc, char **argv)
     test_refused();
     test_no_flow();
     test_channel();
+    test_layer();
     test_hand_over();
     test_share();
     test_adopt();

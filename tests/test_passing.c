@@ -290,8 +290,77 @@ static void wrong_sockets(void)
     test_pair_close(&pair);
 }
 
+/* A receive of bytes ends behind a descriptor (unix(7)), which is dropped. */
+static void bytes_behind_one_are_read(void)
+{
+    char line[16] = "";
+    asocket_read_channel *in;
+    test_pair pair;
+    channel c;
+    int handle;
+
+    if (!channel_open(&c) || !test_pair_open(selector, &pair))
+        return;
+    in = asocket_open_read_channel(c.socket);
+    handle = asocket_native_handle(pair.socket);
+    asocket_set_timeout(c.socket, 1);
+    is_status(asocket_read_line(in, line, sizeof line), ASOCKET_ETIMEDOUT, "no line comes");
+    asocket_set_timeout(c.socket, 2000 * test_slowness());
+    test_peer_send(c.peer, "before", 6);
+    send_handles(c.peer, &handle, 1);
+    test_peer_send(c.peer, "\nafter\n", 7);
+    ok(asocket_read_line(in, line, sizeof line) == 7 && !strcmp(line, "beforex"),
+       "a descriptor among them does not matter");
+    ok(asocket_read_line(in, line, sizeof line) == 5 && !strcmp(line, "after"),
+       "P13: what stands behind it comes");
+    channel_close(&c);
+    test_pair_close(&pair);
+}
+
+typedef struct sending {
+    asocket *through, *socket;
+    int status;
+} sending;
+
+static void send_run(asocket_selector *owner, void *argument)
+{
+    sending *s = (sending *)argument;
+
+    (void)owner;
+    s->status = asocket_send_socket(s->through, s->socket);
+}
+
+static void closed_while_it_waits(void)
+{
+    char bytes[4096];
+    test_pair pair;
+    sending s;
+    channel c;
+
+    if (!channel_open(&c) || !test_pair_open(selector, &pair))
+        return;
+    memset(bytes, 'x', sizeof bytes);
+    while (send(asocket_native_handle(c.socket), bytes, sizeof bytes, MSG_DONTWAIT) > 0) {
+    }
+    s.through = c.socket;
+    s.socket = pair.socket;
+    s.status = 1;
+    asocket_launch(selector, send_run, &s);
+    asocket_sleep(selector, 1);
+    is_int(s.status, 1, "a socket waits for room in a channel");
+    asocket_close(pair.socket);
+    while (recv(c.peer, bytes, sizeof bytes, MSG_DONTWAIT) > 0) {
+    }
+    asocket_join_all(selector);
+    is_status(s.status, ASOCKET_ECLOSED, "P8: one that was closed meanwhile is not sent");
+    channel_close(&c);
+    test_pair_close(&pair);
+}
+
 static void test_receiving(void)
 {
+    bytes_behind_one_are_read();
+    closed_while_it_waits();
     messages_without_are_skipped();
     extra_ones_are_closed();
     no_socket_is_refused();

@@ -444,6 +444,21 @@ static void test_one_end_done(void)
         "P8: a pipe stays while one of its ends is not done, whatever comes and goes meanwhile");
 }
 
+/* Both ends are done while their coroutines have not yet left their calls. */
+static void test_done_inside_a_call(void)
+{
+    pipe_ends p = pipe_of(16);
+    writer w;
+
+    launch_write(&w, &p, "0123456789abcdefg", 17);
+    asocket_cancel_write(p.out, ASOCKET_EIO);
+    asocket_cancel_read(p.in);
+    use_pipes(FINISH, CANCEL_READ, false, 1);
+    settle(selector);
+    ok(w.done && w.result == ASOCKET_ECANCELED,
+       "P8: a pipe stays while a coroutine is inside a call on it");
+}
+
 static void test_many(void)
 {
     enum { COUNT = 2000 };
@@ -828,6 +843,7 @@ int main(int argc, char **argv)
     test_second_writer();
     test_freeing();
     test_one_end_done();
+    test_done_inside_a_call();
     test_many();
     test_model();
     test_reserve_in_motion();

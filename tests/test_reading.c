@@ -1172,9 +1172,37 @@ static void test_shutdown_read_then_close(bool before)
     source_close(&s);
 }
 
+/* A receive ends before urgent data (tcp(7)): fewer bytes than were asked for do not say that there
+   are no more. telnet sends such data when it is interrupted. */
+static void test_urgent(int backend)
+{
+    char line[16] = "";
+    source s;
+
+    source_open(&s, false, 0);
+    asocket_set_timeout(s.socket, 1);
+    is_status(asocket_read_line(s.in, line, sizeof line), ASOCKET_ETIMEDOUT, "no line comes");
+    asocket_set_timeout(s.socket, 2000 * test_slowness());
+    if (backend == ASOCKET_BACKEND_KQUEUE) {
+        skip(2, "kqueue does not tell of urgent data");
+        source_close(&s);
+        return;
+    }
+    test_peer_send(s.peer, "before\n", 7);
+    check(send(s.peer, "!", 1, MSG_OOB) == 1, "urgent data leaves");
+    test_peer_send(s.peer, "after\n", 6);
+    usleep(10000);
+    ok(asocket_read_line(s.in, line, sizeof line) == 6 && !strcmp(line, "before"),
+       "P13: what stands before urgent data comes");
+    ok(asocket_read_line(s.in, line, sizeof line) == 5 && !strcmp(line, "after"),
+       "P10, P13: and what stands behind it");
+    source_close(&s);
+}
+
 int main(int argc, char **argv)
 {
     selector = test_selector(argc, argv);
+    test_urgent(test_backend(argc, argv));
     test_splits();
     test_bytewise();
     test_ends();
