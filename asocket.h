@@ -492,7 +492,8 @@ ASOCKET_API asocket_job asocket_current(const asocket_selector *selector);
 // ASOCKET_EINVAL.
 ASOCKET_API int asocket_join(asocket_selector *selector, asocket_job job);
 
-// Waits until all that the caller launched has ended, and what those left behind.
+// Waits until all that the caller launched has ended, and what those left behind. In a cancelled
+// coroutine, as any wait: ASOCKET_ECANCELED at once while some are left; they end by themselves.
 ASOCKET_API int asocket_join_all(asocket_selector *selector);
 
 // Cancels a coroutine and its children: every call of theirs that would park answers
@@ -1256,6 +1257,7 @@ enum {
     ASOCKET__DESTROY_DRAIN = 1000,  // ms that destroy waits for the peer's end of stream
     ASOCKET__PAUSE_FIRST = 5,       // ms, accept's back-off at the descriptor limit
     ASOCKET__PAUSE_LAST = 1000,
+    ASOCKET__PAUSE_UNIX = 64,    // ms, connect's longest at a full backlog; the first is a 16th
     ASOCKET__RETRY_LAST = 64,    // ms, the longest pause of who sends to a full Unix receiver
     ASOCKET__ATTEMPT_DELAY = 250 // ms between two attempts to connect (RFC 8305, 8)
 };
@@ -1722,8 +1724,8 @@ struct asocket {
     uint8_t vain;       // a layer: directions in which the last try would have had to wait
     uint8_t domain;     // AF_INET, AF_INET6, AF_UNIX
     uint8_t received;   // something was received on it before
-    uint16_t pins;      // coroutines inside a call on it
-    uint32_t position;  // poll: in the array, from 1
+    uint16_t uncut;     // datagrams: of this size and longer the kernel cuts none
+    uint32_t pins;      // coroutines inside a call on it; any number may await its closing
     asocket *lower;     // what a layer stands on
     int64_t timeout;    // ms, as given to asocket_set_timeout
     asocket__notice *notices;
@@ -1745,7 +1747,7 @@ struct asocket {
     } told;
     uint32_t capacity;
     int32_t why_status;
-    uint16_t uncut;          // datagrams: of this size and longer the kernel cuts none
+    uint32_t position;       // poll: in the array, from 1
     int16_t alike;           // received ones that it could have joined, to the next try
     asocket__joined *joined; // while it joins them
 #if ASOCKET__WINDOWS
@@ -8239,6 +8241,7 @@ typedef struct asocket__race {
     asocket **attempts; // as many as endpoints; NULL: not started or failed
     asocket__task *task;
     int64_t next_at; // ns, when the next attempt starts although others run
+    int64_t pause;   // ms, before the next one when a listener's backlog is full
     int status;      // of the last failure
 } asocket__race;
 
@@ -8358,7 +8361,9 @@ static void asocket__race_start(asocket__race *race, int64_t now)
     race->status = asocket__connect_start(race->builder, &race->endpoints[i], &race->attempts[i]);
     if (race->status == ASOCKET_EAGAIN) { // the listener's backlog is full: in a moment again
         race->next--;
-        race->next_at = asocket__later(now, ASOCKET__PAUSE_FIRST);
+        race->next_at = asocket__later(now, race->pause);
+        if (race->pause < ASOCKET__PAUSE_UNIX)
+            race->pause *= 2;
         return;
     }
     if (race->status) {
@@ -8440,6 +8445,7 @@ static asocket *asocket__connect_endpoints(const asocket_builder *builder,
         return NULL;
     }
     race.builder = builder;
+    race.pause = ASOCKET__PAUSE_UNIX / 16;
     race.endpoints = endpoints;
     race.count = count;
     race.task = asocket__self(selector);
@@ -9298,7 +9304,7 @@ static int asocket__copy_all(asocket_read_channel *in, asocket_write_channel *ou
 static void asocket__copy_pin(asocket *socket, int by)
 {
     if (socket)
-        socket->pins = (uint16_t)(socket->pins + by);
+        socket->pins += (uint32_t)by;
 }
 
 // The memory of neither end is used again meanwhile.

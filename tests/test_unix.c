@@ -719,6 +719,7 @@ static void test_full_backlog(void)
 {
     crowd c = crowd_gather();
     asocket_builder builder = unix_builder(0);
+    asocket_statistics before, after;
     asocket *client;
     int64_t start = test_clock();
 
@@ -729,6 +730,12 @@ static void test_full_backlog(void)
     builder.connect_timeout = ASOCKET_NO_WAIT;
     ok(refused(asocket_connect(builder, c.name, 0), ASOCKET_EAGAIN),
        "who does not wait is told so");
+    asocket_stats(selector, &before);
+    builder.connect_timeout = 500;
+    ok(refused(asocket_connect(builder, c.name, 0), ASOCKET_ETIMEDOUT), "P11: who waits for long");
+    asocket_stats(selector, &after);
+    if (!ok(after.system_calls - before.system_calls < 100, "P11: asks less and less often"))
+        diag("%d system calls", (int)(after.system_calls - before.system_calls));
     asocket_launch(selector, accept_soon, c.server);
     builder.connect_timeout = 5000;
     start = test_clock();
