@@ -85,7 +85,7 @@ CONFIGURATIONS = gcc clang asan tsan valgrind gxx clangxx ucontext no_coroutines
 
 TESTS = $(patsubst tests/%.c,%,$(wildcard tests/test_*.c))
 # The same over every backend: run once.
-PURE = test_address test_ring tls_chains tls_parts tls_trust $(FUZZERS)
+PURE = test_address test_ring tls_chains tls_parts tls_trust tls_verified $(FUZZERS)
 # Those that are valid C++ too.
 CXX_TESTS = test_address test_arguments
 # Those that do not need coroutines: they start none, or leave that out by themselves.
@@ -206,7 +206,7 @@ SCRIPTS = $(wildcard tests/*.t)
 CORE = test_coroutines test_reading test_writing test_pipes test_accept test_arguments
 SLOW = test_waits test_posting test_stacks test_close
 quick_of_clang = $(CORE)
-quick_of_asan = $(filter-out $(SLOW),$(TESTS)) $(TLS_TESTS)
+quick_of_asan = $(filter-out $(SLOW),$(TESTS)) $(filter-out tls_verified,$(TLS_TESTS))
 quick_of_tsan = test_coroutines test_selector test_moving test_names $(filter tls_trust,$(TLS_TESTS))
 quick_of_valgrind = test_reading test_writing test_pipes test_arguments \
 	$(filter tls_trust fuzz_%,$(TLS_TESTS))

@@ -2105,7 +2105,7 @@ static bool asocket__tls_search_pins(asocket__tls_search *search, const asocket_
     for (i = 0; i < search->length; i++)
         if (asocket__tls_pinned(check, &search->sent[search->path[i]]))
             return true;
-    memset(&search->failure, 0, sizeof search->failure); // it says more than why others failed
+    search->failure = *search->validator->failure; // it says more than why others failed
     asocket__tls_pin_fail(search->validator, &search->failure);
     return false;
 }
@@ -2212,11 +2212,10 @@ static bool asocket__tls_search_roots(asocket__tls_search *search)
 
     while (asocket__tls_trust_find(search->validator->check->trust, last->issuer, &at, &root)) {
         bool v1 = root.version == 1 && asocket__tls_span_equal(root.issuer, root.subject);
-        asocket_tls_failure failure;
+        asocket_tls_failure failure = *search->validator->failure; // none yet
         char name[48];
 
         root.ca |= v1; // only a root may be as old as that
-        memset(&failure, 0, sizeof failure);
         asocket__tls_common_name(name, root.subject);
         if (asocket__tls_judge_dates(&root, search->now, name, &failure) &&
             asocket__tls_judge_extensions(&root, name, &failure) &&
@@ -2234,7 +2233,7 @@ static bool asocket__tls_search_roots(asocket__tls_search *search)
 static bool asocket__tls_search_fits(asocket__tls_search *search, const asocket__tls_x509 *next)
 {
     const asocket__tls_x509 *last = &search->sent[search->path[search->length - 1]];
-    asocket_tls_failure failure;
+    asocket_tls_failure failure = *search->validator->failure; // none yet
     char name[48];
     size_t i;
 
@@ -2245,7 +2244,6 @@ static bool asocket__tls_search_fits(asocket__tls_search *search, const asocket_
         if (asocket__tls_span_equal(search->sent[search->path[i]].der, next->der))
             return false;
     search->steps--;
-    memset(&failure, 0, sizeof failure);
     asocket__tls_common_name(name, next->subject);
     if (asocket__tls_judge_sent(next, search->now, name, &failure) &&
         asocket__tls_judge_signature(next, name, &failure) &&
@@ -2343,7 +2341,8 @@ static void asocket__tls_validator_verify(asocket__tls_validator *validator,
     memset(&search, 0, sizeof search);
     search.validator = validator;
     search.sent = sent;
-    search.length = 1; // path[0] is the leaf
+    search.failure = *failure; // none yet
+    search.length = 1;         // path[0] is the leaf
     search.tries = ASOCKET__TLS_TRIES;
     search.steps = ASOCKET__TLS_STEPS;
     if (!asocket__tls_validator_clock(check, &search.now, failure) ||

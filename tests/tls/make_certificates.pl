@@ -8,7 +8,7 @@
 # they can be wrong. For each chain NAME the directory gets
 #
 #     NAME.chain       what the server sends: for each certificate 4 bytes of length, then it
-#     NAME.pem         the same for `openssl s_server`
+#     NAME.pem         the same for `openssl s_server`; NAME.rest.pem: without the first
 #     NAME.key         the private key that belongs to the first
 #     NAME.trust.pem   the trusted certificates
 #     NAME.pins        SHA-256 of SubjectPublicKeyInfos, in hexadecimal, if any
@@ -255,6 +255,8 @@ sub chain {
     die "two chains are called $name\n" if $chains{$name}++;
     spew("$directory/$name.chain", join '', map { pack('N', length $_) . $_ } @sent);
     spew("$directory/$name.pem", join '', map { pem($_) } @sent);
+    unlink "$directory/$name.rest.pem";
+    spew("$directory/$name.rest.pem", join '', map { pem($_) } @sent[1 .. $#sent]) if @sent > 1;
     spew("$directory/$name.trust.pem", join '', map { pem($_->{bytes}) } @$trusted);
     spew("$directory/$name.key", slurp(key($more{key} || $sent->[0]{key})))
         if ref $sent->[0] && $sent->[0]{key} !~ /fake/;

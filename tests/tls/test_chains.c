@@ -5,13 +5,9 @@
    With the name of a chain as its second argument it looks at that one alone. */
 #define TAP_SECONDS 300 /* under Valgrind */
 #include "private_tls.h"
+#include "chains.h"
 
-#define NOW INT64_C(1781524800) /* 2026-06-15 12:00:00 */
-enum { MOST = 24 };             /* certificates */
-
-struct row { /* of chains.tsv */
-    char name[64], host[300], verdict[32], words[200], options[100];
-};
+enum { MOST = 24 }; /* certificates */
 
 struct chain {
     uint8_t *bytes;
@@ -21,10 +17,6 @@ struct chain {
     size_t pin_count;
     asocket_tls_trust *trust;
 };
-
-static const char *const reasons[] = {"OK",
-#define NAME_OF(name, step, status, text) #name,
-                                      ASOCKET_TLS_REASONS(NAME_OF)};
 
 static uint32_t random_state = 1;
 
@@ -48,35 +40,6 @@ static int hex_digit(uint8_t c)
 }
 
 /* --- reading ---------------------------------------------------------------------------------- */
-
-static bool row_read(char *line, struct row *out)
-{
-    char *fields[5] = {out->name, out->host, out->verdict, out->words, out->options};
-    size_t sizes[5] = {sizeof out->name, sizeof out->host, sizeof out->verdict, sizeof out->words,
-                       sizeof out->options};
-    size_t i;
-
-    memset(out, 0, sizeof *out);
-    line[strcspn(line, "\n")] = 0;
-    if (!*line || *line == '#')
-        return false;
-    for (i = 0; i < 5 && line; i++) {
-        char *tab = strchr(line, '\t');
-
-        if (tab)
-            *tab = 0;
-        snprintf(fields[i], sizes[i], "%s", line);
-        line = tab ? tab + 1 : NULL;
-    }
-    return true;
-}
-
-static const char *option(const struct row *row, const char *name)
-{
-    const char *at = strstr(row->options, name);
-
-    return at ? at + strlen(name) : NULL;
-}
 
 static bool chain_read(const char *name, struct chain *chain)
 {
@@ -138,7 +101,7 @@ static asocket__tls_check check_of(const struct row *row, const struct chain *ch
     memset(&check, 0, sizeof check);
     check.server_name = row->host;
     check.trust = chain->trust;
-    check.pins = chain->pin_count ? chain->pins : NULL;
+    check.pins = chain->pin_count ? (const uint8_t(*)[32])chain->pins : NULL;
     check.pin_count = chain->pin_count;
     text = option(row, "certificates=");
     check.chain_certificates = text ? (size_t)atoi(text) : ASOCKET__TLS_CHAIN_CERTIFICATES;
@@ -177,21 +140,6 @@ static unsigned drive(asocket__tls_validator *validator, const struct chain *cha
     return (*engine)->end_chain(engine);
 }
 
-static bool has_words(const char *sentence, const char *words)
-{
-    while (*words) {
-        size_t length = strcspn(words, ";");
-        char word[200];
-
-        memcpy(word, words, length);
-        word[length] = 0;
-        if (!strstr(sentence, word))
-            return false;
-        words += length + (words[length] == ';');
-    }
-    return true;
-}
-
 /* One run: the reason, after looking at what must go with it. */
 static asocket_tls_reason run(const struct row *row, const struct chain *chain, uint32_t most,
                               bool callback, asocket_tls_failure *failure)
@@ -205,6 +153,7 @@ static asocket_tls_reason run(const struct row *row, const struct chain *chain, 
     bool has_key;
 
     memset(failure, 0, sizeof *failure);
+    failure->alert = failure->alert_sent = -1;
     check.verify = callback ? verify : NULL;
     asocket__tls_validator_init(&validator, &check, failure);
     error = drive(&validator, chain, most);
@@ -212,7 +161,8 @@ static asocket_tls_reason run(const struct row *row, const struct chain *chain, 
     leaf = asocket__tls_validator_leaf(&validator, &size);
     if (has_key != !error || (error == 0) != (failure->reason == ASOCKET_TLS_OK) ||
         (leaf && (size != chain->sizes[0] || memcmp(leaf, chain->certificates[0], size))) ||
-        !leaf != !has_key || (has_key && !(usages & BR_KEYTYPE_SIGN)) ||
+        !leaf != !has_key || (has_key && !(usages & BR_KEYTYPE_SIGN)) || failure->alert != -1 ||
+        failure->alert_sent != -1 ||
         (failure->reason && (!failure->sentence[0] || strlen(failure->sentence) > 250))) {
         diag("%s: error %u, key %d, leaf %d, sentence \"%s\"", row->name, error, has_key,
              leaf != NULL, failure->sentence);
@@ -287,19 +237,8 @@ static void test_every_byte(const char *name)
 
 int main(int argc, char **argv)
 {
-    FILE *table = fopen("tests/tls/chains.tsv", "r");
-    char line[1024];
-    struct row row;
-    int rows = 0;
+    int rows = rows_each(argc < 3 ? NULL : argv[2], look_at);
 
-    if (!table)
-        skip_all("it runs in the directory of the project");
-    while (fgets(line, sizeof line, table))
-        if (row_read(line, &row) && (argc < 3 || strcmp(argv[2], row.name) == 0)) {
-            look_at(&row);
-            rows++;
-        }
-    fclose(table);
     ok(rows >= (argc < 3 ? 200 : 1), "there were %d chains", rows);
     if (argc < 3) {
         test_every_byte("plain");
