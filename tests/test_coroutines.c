@@ -1159,6 +1159,83 @@ static void floods_are_fair(void)
     test_pair_close(&pair);
 }
 
+/* Many sockets, with more bytes in them than anybody should move in one go. */
+enum { FULL_SOCKETS = 16, FULL_BYTES = 192 * 1024, FULL_READ = 64 * 1024 };
+
+typedef struct glut {
+    test_pair pairs[FULL_SOCKETS];
+    size_t since_tick, most, total;
+    bool done;
+} glut;
+
+static void tick_beside(asocket_selector *owner, void *argument)
+{
+    glut *all = (glut *)argument;
+
+    while (!all->done) {
+        all->since_tick = 0;
+        asocket_yield(owner);
+    }
+}
+
+static void read_glut(asocket_selector *owner, void *argument)
+{
+    static char bytes[FULL_READ];
+    glut *all = (glut *)argument;
+    ptrdiff_t count;
+    int i;
+
+    (void)owner;
+    for (i = 0; i < FULL_SOCKETS; i++) {
+        asocket_read_channel *in = asocket_open_read_channel(all->pairs[i].socket);
+
+        asocket_set_timeout(all->pairs[i].socket, ASOCKET_NO_WAIT);
+        while ((count = asocket_read(in, bytes, sizeof bytes)) > 0) {
+            all->total += (size_t)count;
+            all->since_tick += (size_t)count;
+            if (all->since_tick > all->most)
+                all->most = all->since_tick;
+        }
+    }
+    all->done = true;
+}
+
+/* Fills what the peer can send without anybody reading. */
+static void fill_pair(const test_pair *pair)
+{
+    static const char bytes[FULL_BYTES];
+    size_t sent = 0;
+    ssize_t count;
+
+    while (sent < sizeof bytes &&
+           (count = send(pair->peer, bytes, sizeof bytes - sent, MSG_DONTWAIT | MSG_NOSIGNAL)) > 0)
+        sent += (size_t)count;
+}
+
+static void much_is_many(void)
+{
+    static glut all;
+    int i;
+
+    memset(&all, 0, sizeof all);
+    for (i = 0; i < FULL_SOCKETS; i++) {
+        if (!test_pair_open(selector, &all.pairs[i]))
+            return;
+        fill_pair(&all.pairs[i]);
+    }
+    asocket_sleep(selector, 20);
+    asocket_launch(selector, read_glut, &all);
+    asocket_launch(selector, tick_beside, &all);
+    asocket_run(selector);
+    if (all.total < 2 * 1024 * 1024)
+        skip(1, "the system's buffers are too small for this");
+    else if (!ok(all.most <= (64 + FULL_READ / 16384) * 16384,
+                 "P11: who reads much at a time lets others run after 1 MiB"))
+        diag("%d bytes in between, of %d", (int)all.most, (int)all.total);
+    for (i = 0; i < FULL_SOCKETS; i++)
+        test_pair_close(&all.pairs[i]);
+}
+
 typedef struct
     interruption { /* a reader who never waits rings; how much it reads until that is heard */
     asocket *socket;
@@ -2120,6 +2197,7 @@ static void test_fairness(void)
     yield_outside();
     many_take_turns();
     floods_are_fair();
+    much_is_many();
     accepting_is_fair();
     descriptors_are_heard();
     stubborn_loops();
