@@ -281,7 +281,7 @@ $(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h tests/implementation
 
 promises:
 	@test -d $(BUILD)/tap || $(MAKE) --no-print-directory test-gcc
-	@perl tests/promises.pl $(HEADER) $(BUILD)/tap
+	@perl tests/promises.pl $(HEADER) $(TLS_HEADER) $(BUILD)/tap
 
 features:
 	@test -d $(BUILD)/tap/gcc || $(MAKE) --no-print-directory test-gcc

@@ -30,6 +30,75 @@ CONTENTS
      >>tls_pump        records between the engine and the socket below
      >>tls_public      argument checks, defaults, one call down
    licence
+
+A FIRST PROGRAM
+   It fetches a page over HTTPS. The system's roots and the name given to asocket_connect are what
+   the server is verified against.
+
+       #define ASOCKET_IMPLEMENTATION
+       #define ASOCKET_TLS_IMPLEMENTATION
+       #include "asocket_tls.h"
+       #include <stdio.h>
+
+       int main(void)
+       {
+           asocket_selector *selector = asocket_selector_create(NULL);
+           asocket *socket = asocket_connect(asocket_tcp(selector), "example.org", 443);
+           asocket *secure = asocket_tls(socket, NULL);
+           asocket_read_channel *in = asocket_open_read_channel(secure);
+           asocket_write_channel *out = asocket_open_write_channel(secure, ASOCKET_AUTO_FLUSH);
+           char line[1000];
+
+           asocket_write_string(out, "GET / HTTP/1.0\r\nHost: example.org\r\n\r\n");
+           while (asocket_read_line(in, line, sizeof line) >= 0)
+               puts(line);
+           if (asocket_error(selector) != ASOCKET_EOF)
+               fprintf(stderr, "%s\n", asocket_error_message(selector));
+           asocket_selector_destroy(selector);
+           return 0;
+       }
+
+   Options are fields of a structure that is all zero without them:
+
+       asocket_tls_options options = {0};
+       options.server_name = "example.org";
+
+   A socket that has talked in plain text becomes secure (STARTTLS) by the same call; its channels
+   are opened again on the new socket. asocket_detach takes TLS off again.
+
+PROMISES
+   What TLS adds to those of asocket.h, all of which hold here too.
+
+ *  P15 A name and a chain are verified unless the caller says insecure. The end of the stream without
+        close_notify is ASOCKET_ETLS, truncation, not the end. Every failure says which step failed
+        and, for alerts, which alert. No byte reaches the caller before the peer is verified.
+
+   Of the others, said for TLS:
+   P2  close sends close_notify behind what was written, and does not wait for the server's.
+   P3  finish sends close_notify; what the server still sends can be read. Many servers end their side
+       at once (RFC 5246, 7.2.1).
+   P5  An idle connection owns no buffer: about 5 KiB in all, with the server's certificate. Records
+       are decrypted in the ring where they were received and encrypted in the one from which they
+       leave: a busy direction has 16,413 bytes, whatever the channel's capacity is.
+   P7  The handshake has a time limit of 10 s, beside the caller's own deadline.
+   P12 One coroutine may read while another one writes.
+
+LIMITS
+   - Client only. TLS 1.2 only, which is where BearSSL ends: a server that insists on 1.3 is
+     ASOCKET_TLS_NEEDS_TLS13. ECDHE with AES-GCM or ChaCha20-Poly1305; P-256, P-384, P-521, X25519;
+     PKCS#1 and ECDSA signatures with SHA-256, SHA-384, SHA-512. RSA keys of 2048 to 4096 bits. No
+     RSA-PSS and no Ed25519.
+   - Names: the certificate's subjectAltName only (RFC 9525), DNS names as DNS names and addresses as
+     addresses. A wildcard is a whole leftmost label.
+   - Revocation is not checked (neither CRLs nor OCSP). Chains with name constraints are refused.
+   - Sessions are resumed by their ID; there are no tickets.
+   - A handshake needs 32 KiB of stack, and about 12 KiB of memory beside the chain.
+   - TLS sockets stay with their selector (asocket_hand_over, asocket_send_socket: before asocket_tls).
+
+SWITCHES
+   ASOCKET_STATIC, ASOCKET_ASSERT, ASOCKET_MALLOC with its two companions and ASOCKET_SYS, as in
+   asocket.h; and ASOCKET_TLS_ENABLE_INSECURE, see asocket_tls_insecure. Link with -lbearssl; on
+   Windows also -lbcrypt -lcrypt32, on macOS -framework Security -framework CoreFoundation.
 */
 #ifndef ASOCKET_TLS_H
 #define ASOCKET_TLS_H
