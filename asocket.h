@@ -9427,7 +9427,8 @@ static const asocket *asocket__bottom(const asocket *socket)
 
 #if ASOCKET__LINUX
 
-// sendfile has no MSG_NOSIGNAL: the thread holds SIGPIPE back meanwhile and takes its own one away.
+// sendfile has no MSG_NOSIGNAL: the thread holds SIGPIPE back meanwhile and takes its own one away,
+// which may also come with a count of what was sent before.
 static ssize_t asocket__file_quietly(asocket_handle handle, int file, off_t *from, size_t size)
 {
     sigset_t broken, former, pending;
@@ -9442,7 +9443,7 @@ static ssize_t asocket__file_quietly(asocket_handle handle, int file, off_t *fro
     count = ASOCKET_SYS(sendfile)(handle, file, from, size);
     error = errno;
     memset(&none, 0, sizeof none);
-    if (count < 0 && error == EPIPE && !sigismember(&pending, SIGPIPE))
+    if ((count < 0 ? error == EPIPE : (size_t)count < size) && !sigismember(&pending, SIGPIPE))
         (void)sigtimedwait(&broken, NULL, &none);
     (void)ASOCKET__SIGMASK(SIG_SETMASK, &former, NULL);
     errno = error;
