@@ -193,6 +193,8 @@ static void look_at(const struct row *row)
             "P15: %s for %s: %s", row->name, row->host, row->verdict))
         diag("%s, in single bytes %s: \"%s\", expected \"%s\"", reasons[whole], reasons[bytes],
              failure.sentence, row->words);
+    if (getenv("TEST_WORDS"))
+        diag("%s: %s", row->name, failure.sentence);
     verify_answer = verify_calls = 0;
     pieces = run(row, &chain, 700, true, &failure);
     if (pieces != whole || verify_calls != 1 || verify_saw != (whole ? failure.status : 0) ||
