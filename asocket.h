@@ -1314,7 +1314,7 @@ static int asocket__windows_errno(int error)
         {WSAEWOULDBLOCK, EAGAIN},
         {WSAEINPROGRESS, EINPROGRESS},
         {WSAEALREADY, EALREADY},
-        {WSAENOTSOCK, ENOTSOCK},
+        {WSAENOTSOCK, EBADF},
         {WSAEDESTADDRREQ, EDESTADDRREQ},
         {WSAEMSGSIZE, EMSGSIZE},
         {WSAEPROTOTYPE, EINVAL},
@@ -4603,6 +4603,7 @@ typedef struct asocket__operation {
     asocket *socket;         // NULL: it is closed
     asocket_handle accepted; // by AcceptEx
     uint32_t size;           // of all this
+    uint32_t left;           // bytes to send
     int error;               // errno of the last one
     uint8_t kind, pending;
     uint8_t done; // a connection was accepted and not yet taken
@@ -4689,6 +4690,17 @@ static int asocket__iocp_peek(asocket *socket)
                                              &operation->overlapped, NULL));
 }
 
+static int asocket__iocp_send(asocket *socket, asocket__operation *operation)
+{
+    WSABUF piece;
+
+    piece.len = operation->left;
+    piece.buf = operation->bytes;
+    return asocket__operation_begun(operation,
+                                    !ASOCKET_WINDOWS(WSASend)(socket->handle, &piece, 1, NULL, 0,
+                                                              &operation->overlapped, NULL));
+}
+
 static int asocket__iocp_accept(asocket *server)
 {
     asocket__operation *operation =
@@ -4769,6 +4781,18 @@ static void asocket__iocp_connected(asocket *socket, asocket__operation *operati
     asocket__socket_signal(socket, ASOCKET__BOTH);
 }
 
+// The kernel may have taken a part only: true when the rest is on its way, too.
+static bool asocket__iocp_sent(asocket *socket, asocket__operation *operation, uint32_t count)
+{
+    if (operation->error || count >= operation->left)
+        return false;
+    operation->left -= count;
+    memmove(operation->bytes, operation->bytes + count, operation->left);
+    memset(&operation->overlapped, 0, sizeof operation->overlapped);
+    operation->error = asocket__iocp_send(socket, operation);
+    return !operation->error;
+}
+
 static void asocket__iocp_report(asocket_selector *selector, asocket__operation *operation)
 {
     asocket *socket = operation->socket;
@@ -4787,6 +4811,8 @@ static void asocket__iocp_report(asocket_selector *selector, asocket__operation 
         asocket__iocp_connected(socket, operation);
         return;
     }
+    if (operation->kind == ASOCKET__SEND && asocket__iocp_sent(socket, operation, count))
+        return;
     operation->done = operation->kind == ASOCKET__ACCEPT;
     if (socket->kind == ASOCKET__STREAM && operation->error)
         socket->reset = 1; // the call that follows may be told of an end of stream only
@@ -4904,7 +4930,6 @@ static ptrdiff_t asocket__send_later(asocket *socket, const void *bytes, size_t 
 {
     size_t room = socket->selector->channel_capacity;
     asocket__operation *operation;
-    WSABUF piece;
     int error;
 
     if (socket->kind != ASOCKET__STREAM || asocket__operation_pends(socket, ASOCKET__WRITER) ||
@@ -4914,15 +4939,10 @@ static ptrdiff_t asocket__send_later(asocket *socket, const void *bytes, size_t 
     operation = asocket__operation_of(socket, ASOCKET__WRITER, ASOCKET__SEND, room);
     if (!operation)
         return ASOCKET_EAGAIN;
-    if (size > room)
-        size = room;
-    memcpy(operation->bytes, bytes, size);
-    piece.len = (ULONG)size;
-    piece.buf = operation->bytes;
-    error = asocket__operation_begun(operation,
-                                     !ASOCKET_WINDOWS(WSASend)(socket->handle, &piece, 1, NULL, 0,
-                                                               &operation->overlapped, NULL));
-    return error ? asocket__status_of(error) : (ptrdiff_t)size;
+    operation->left = (uint32_t)(size < room ? size : room);
+    memcpy(operation->bytes, bytes, operation->left);
+    error = asocket__iocp_send(socket, operation);
+    return error ? asocket__status_of(error) : (ptrdiff_t)operation->left;
 }
 
 // Whether all that was sent is out of our hands: 0, ASOCKET_EAGAIN not yet, or why it will not be.
@@ -4995,18 +5015,23 @@ static bool asocket__connects_by_port(asocket *socket)
     return socket->kind == ASOCKET__STREAM && asocket__iocp_attach(socket);
 }
 
-// As far as poll can tell, and the port.
+// As far as the port and poll can tell; `directions` may be a guess so far.
 static bool asocket__socket_look(asocket *socket, int directions)
 {
     asocket_selector *selector = socket->selector;
+    uint8_t before = socket->ready;
+    bool pends = false, ready;
     int side;
 
+    socket->ready = (uint8_t)(before & ~directions);
     if (selector->windows.port)
         (void)asocket__iocp_wait(selector, 0);
     for (side = 0; side < 2; side++)
-        if ((directions & 1 << side) && asocket__operation_pends(socket, side))
-            return (socket->ready & directions) != 0;
-    return (socket->ready & directions) || asocket__poll_look(socket->handle, directions);
+        if (directions & 1 << side)
+            pends = pends || asocket__operation_pends(socket, side);
+    ready = (socket->ready & directions) != 0;
+    socket->ready |= before;
+    return ready || (!pends && asocket__poll_look(socket->handle, directions));
 }
 
 static bool asocket__moves(const asocket *socket)
@@ -6103,7 +6128,7 @@ static size_t asocket__slab_size(const asocket_selector *selector)
 
 static void *asocket__slab_reserve(size_t size)
 {
-    return ASOCKET_WINDOWS(VirtualAlloc)(NULL, size, MEM_RESERVE, PAGE_NOACCESS);
+    return ASOCKET_WINDOWS(VirtualAlloc)(NULL, size, MEM_RESERVE, PAGE_READWRITE);
 }
 
 static void asocket__slab_return(void *base, size_t size)
@@ -7715,7 +7740,8 @@ static int asocket__builder_value(const asocket_builder *builder, const asocket_
     case ASOCKET_OPTION_NO_DELAY: return 1;
     case ASOCKET_OPTION_REUSE_ADDRESS: return listener && !datagrams ? ASOCKET__REUSE : 0;
     case ASOCKET_OPTION_ONLY_IPV6: // systems differ in their default
-        return domain == AF_INET6 && (listener || (kind && datagrams)) ? -1 : 0;
+        return domain == AF_INET6 && (listener || (kind && (datagrams || ASOCKET__WINDOWS))) ? -1
+                                                                                             : 0;
     default: return 0;
     }
 }
@@ -9116,7 +9142,7 @@ static int asocket__out_touch(asocket_write_channel *out)
     status = asocket__out_flush(out, 0);
     if (out->socket && asocket__layer_goes_on(out->socket, status))
         return out->status;
-    return out->status || !out->own.size ? status : 0;
+    return out->status || (!out->own.size && !out->pending) ? status : 0;
 }
 
 static int asocket__out_append(asocket_write_channel *out, const void *bytes, uint32_t count)

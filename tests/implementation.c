@@ -8,6 +8,13 @@ void test_assert_failed(const char *text);
 #define ASOCKET_ASSERT(condition) ((condition) ? (void)0 : test_assert_failed(#condition))
 #endif
 
+#if defined(_WIN32) && !defined(TEST_NOT_STRICT)
+#include <stdbool.h>
+
+#include "windows/strict.h"
+#define ASOCKET_WINDOWS(name) STRICTLY(name)
+#endif
+
 #define ASOCKET_IMPLEMENTATION
 #include "../asocket.h"
 

@@ -177,6 +177,18 @@ static inline int names_pthread_create(pthread_t *thread, const pthread_attr_t *
     return pthread_create(thread, attributes, function, argument);
 }
 
+#ifdef _WIN32
+static inline uintptr_t names_begin(void *security, unsigned stack,
+                                    unsigned(__stdcall *function)(void *), void *argument,
+                                    unsigned flags, unsigned *id)
+{
+    if (resolver.no_threads)
+        return 0;
+    resolver.threads++;
+    return _beginthreadex(security, stack, function, argument, flags, id);
+}
+#endif
+
 static inline void *names_malloc(size_t size)
 {
     names_add(&resolver.blocks, 1);
@@ -192,25 +204,13 @@ static inline void names_free(void *block)
 
 /* --- the library ------------------------------------------------------------------------------ */
 
-#ifndef NDEBUG
-void test_assert_failed(const char *text); /* implementation.c */
-#define ASOCKET_ASSERT(condition) ((condition) ? (void)0 : test_assert_failed(#condition))
-#endif
-
-#define ASOCKET_SYS(name)    name
 #define ASOCKET_MALLOC(size) names_malloc(size)
 #define ASOCKET_REALLOC      realloc
 #define ASOCKET_FREE(block)  names_free(block)
-#define getaddrinfo          names_getaddrinfo
-#define freeaddrinfo         names_freeaddrinfo
-#define pthread_create       names_pthread_create
-#define ASOCKET_STATIC
-#define ASOCKET_IMPLEMENTATION
-#include "../asocket.h"
-#undef getaddrinfo
-#undef freeaddrinfo
-#undef pthread_create
-
-#include "test.h"
+#define SEAM_getaddrinfo     , names_getaddrinfo
+#define SEAM_freeaddrinfo    , names_freeaddrinfo
+#define SEAM_pthread_create  , names_pthread_create
+#define SEAM__beginthreadex  , names_begin
+#include "private.h"
 
 #endif

@@ -12,7 +12,14 @@
 #define SEAM_SECOND_OF(a, b, ...)     b
 #define SEAM_SECOND(...)              SEAM_SECOND_OF(__VA_ARGS__)
 #define SEAM_CHOOSE(replacement, own) SEAM_SECOND(replacement, own, own)
-#define ASOCKET_SYS(name)             SEAM_CHOOSE(SEAM_##name, name)
+#define ASOCKET_SYS(name)             SEAM_CHOOSE(SEAM_##name, ASOCKET__SYSTEM(name))
+
+#ifdef _WIN32
+#include <stdbool.h>
+
+#include "windows/strict.h"
+#define ASOCKET_WINDOWS(name) SEAM_CHOOSE(SEAM_##name, STRICTLY(name))
+#endif
 
 #ifndef NDEBUG
 void test_assert_failed(const char *text); /* tests/implementation.c */

@@ -16,6 +16,12 @@
 #ifndef TAP_H
 #define TAP_H
 
+#ifdef _WIN32
+#include <winsock2.h>
+#include <windows.h>
+#include <fcntl.h>
+#include <io.h>
+#endif
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -44,6 +50,29 @@ static inline void tap_print(FILE *file, const char *format, va_list arguments)
     fputs(text, file);
 }
 
+#ifdef _WIN32
+
+static DWORD WINAPI tap_watch(LPVOID nothing)
+{
+    static const char message[] = "\nnot ok - hung: ended when its time was over\n";
+
+    (void)nothing;
+    Sleep(TAP_SECONDS * 1000);
+    if (_write(1, message, sizeof message - 1) < 0)
+        ExitProcess(3);
+    ExitProcess(2);
+}
+
+__attribute__((constructor)) static void tap_start(void)
+{
+    _setmode(1, _O_BINARY);
+    _setmode(2, _O_BINARY);
+    setvbuf(stdout, NULL, _IONBF, 0); /* there is no line buffering */
+    CloseHandle(CreateThread(NULL, 0, tap_watch, NULL, 0, NULL));
+}
+
+#else
+
 static inline void tap_hung(int signal_number)
 {
     static const char message[] = "\nnot ok - hung: ended when its time was over\n";
@@ -60,6 +89,8 @@ __attribute__((constructor)) static void tap_start(void)
     signal(SIGALRM, tap_hung);
     alarm(TAP_SECONDS);
 }
+
+#endif
 
 /* Says more about what just failed. */
 __attribute__((format(printf, 1, 2))) static inline void diag(const char *format, ...)

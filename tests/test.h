@@ -33,6 +33,9 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <time.h>
+#ifdef _WIN32
+#include <posix_names.h>
+#endif
 
 /* --- asserts of the library (tests/implementation.c) ------------------------------------------ */
 
@@ -71,6 +74,10 @@ static inline void *test_resize(void *user, void *old, size_t old_size, size_t n
         __atomic_sub_fetch(&memory->blocks, 1, __ATOMIC_RELAXED);
         __atomic_sub_fetch(&memory->bytes, block->size, __ATOMIC_RELAXED);
     }
+#ifdef _WIN32
+    if (block)
+        strict_freed(block, sizeof *block + old_size);
+#endif
     if (!new_size) {
         free(block);
         return NULL;
@@ -98,6 +105,28 @@ static inline asocket_allocator test_allocator(test_memory *memory)
 
 /* --- descriptors ------------------------------------------------------------------------------ */
 
+#define TEST_NO_HANDLE ((asocket_handle)-1)
+#ifdef _WIN32
+enum { TEST_WINDOWS = 1 }; /* for what that system does not have: tests skip it */
+#else
+enum { TEST_WINDOWS = 0 };
+#endif
+
+/* What was to be tested is not there: skips so many tests. */
+static inline bool test_skips(bool missing, int count, const char *why)
+{
+    if (missing)
+        skip(count, why);
+    return missing;
+}
+
+#ifdef _WIN32
+/* Sockets, that is: the library's and the test's own. */
+static inline int test_open_descriptors(void)
+{
+    return (int)strict_sockets + 3; /* as elsewhere: 0 means that nobody has looked */
+}
+#else
 /* How many are open. */
 static inline int test_open_descriptors(void)
 {
@@ -113,6 +142,7 @@ static inline int test_open_descriptors(void)
     closedir(directory);
     return count;
 }
+#endif
 
 /* --- the selector of a test ------------------------------------------------------------------- */
 
@@ -133,7 +163,7 @@ static inline int test_backend(int argc, char **argv)
     for (i = 0; argc > 1 && i < sizeof backends / sizeof *backends; i++)
         if (strcmp(argv[1], backends[i].name) == 0)
             return backends[i].backend;
-    return ASOCKET_BACKEND_EPOLL;
+    return ASOCKET_BACKEND_DEFAULT;
 }
 
 /* A selector with these options, of which the allocator becomes the one that counts. Skips the
@@ -175,6 +205,9 @@ static inline int test_end(asocket_selector *selector)
     is_int(test_selector_memory.wrong_sizes, 0, "the allocator is told the right sizes");
     if (!is_int(test_take_asserts(), 0, "no assert failed"))
         diag("the last one: %s", test_assert_text);
+#ifdef _WIN32
+    is_int(strict_faults, 0, "Windows takes it all");
+#endif
     return done_testing();
 }
 
