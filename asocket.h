@@ -3931,7 +3931,8 @@ static int asocket__epoll_control(asocket_selector *selector, asocket *socket, i
 
     event.events = EPOLLET;
     if (directions & ASOCKET_READ)
-        event.events |= EPOLLIN | EPOLLRDHUP | (socket->kind == ASOCKET__FOREIGN ? 0 : EPOLLPRI);
+        event.events |=
+            EPOLLIN | EPOLLRDHUP | (socket->kind == ASOCKET__FOREIGN ? 0U : (uint32_t)EPOLLPRI);
     if (directions & ASOCKET_WRITE)
         event.events |= EPOLLOUT;
     event.data.u64 = (uint64_t)socket->generation << 32 | socket->index;

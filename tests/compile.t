@@ -206,6 +206,9 @@ none 'every name that it sees begins with asocket_' < <(grep -v '^asocket_[a-z]'
 none 'ASOCKET_STATIC: it sees nothing' < <(visible "$work/static.o")
 none 'P6: there are no global variables' < <(nm "$work/library.o" | grep -i ' [bdc] ' | grep -v last)
 
+check 'a program that uses it has no executable stack' sh -c \
+    "readelf -lW '$work/readme' | grep 'GNU_STACK' | grep -q ' RW '"
+
 # The seam: what comes from the system is called through ASOCKET_SYS, or is pure.
 grep -o 'ASOCKET_SYS([a-z_0-9]*)' asocket.h | sed 's/.*(//; s/)//' | sort -u >"$work/seam"
 pure='mem(chr|cmp|cpy|move|set|rchr)|str(chr|cmp|len|ncmp|nlen)|v?snprintf|pthread_(self|equal)'
