@@ -27,17 +27,18 @@ my %laxer = (
     'it does not look at the key usage of a server, nor whether it is an authority' =>
         [qw(usage_encipher usage_agree usage_certs leaf_is_ca)],
     'at its lowest security level it takes small keys, SHA-1 and MD5' =>
-        [qw(key_rsa1024 key_rsa2040 int_rsa1024 root_rsa1024 int_sha1 leaf_ec_sha1 leaf_rsa_sha1
+        [qw(key_rsa1024 key_rsa2040 key_rsa2047 int_rsa1024 root_rsa1024 int_sha1 leaf_ec_sha1 leaf_rsa_sha1
             leaf_rsa_md5 cross_only_sha1)],
     'it supports what BearSSL does not' =>
-        [qw(key_rsa8192 key_ed25519 key_koblitz int_ed25519 leaf_rsa_pss eku_critical
+        [qw(key_rsa8192 key_ed25519 key_koblitz int_ed25519 leaf_rsa_pss leaf_ec_sha224 eku_critical
             critical_policies critical_qualifier)],
     'it understands name constraints, and they are kept' =>
         [qw(constraints_on_leaf constraints_critical constraints_plain root_constrained
             cross_only_constrained)],
     'to it names are the same in other encodings' => [qw(name_reencoded)],
     'it is laxer with the form' =>
-        [qw(twice_unknown int_twice version_4 version_2 key_even boolean_odd extensions_empty
+        [qw(twice_unknown int_twice version_4 version_2 key_even key_exponent_even key_exponent_one key_exponent_zero
+            key_exponent_below key_exponent_large key_below boolean_odd extensions_empty
             trailing_bytes length_indefinite length_not_shortest)],
     'it does not read all that is sent' => [qw(garbage_behind empty_behind)],
     'it has other limits' => [qw(eleven too_large)]);

@@ -108,13 +108,16 @@ sub key { # its file; made when it is first asked for, and kept between runs
     return $file;
 }
 
+sub rsa {
+    my ($modulus, $exponent) = @_;
+    return seq(seq(oid('1.2.840.113549.1.1.1'), tlv(5, '')),
+        bits(seq(integer($modulus), integer($exponent))));
+}
+
 sub spki {
     my ($name) = @_;
-    if ($name =~ /^fake(\d+)/) { # a modulus that nobody has the factors of
-        my $modulus = "\0" . "\xC5" x ($1 / 8);
-        return seq(seq(oid('1.2.840.113549.1.1.1'), tlv(5, '')),
-            bits(seq(integer($modulus), integer("\1\0\1"))));
-    }
+    # A modulus that nobody has the factors of.
+    return rsa("\0" . "\xC5" x ($1 / 8), "\1\0\1") if $name =~ /^fake(\d+)/;
     return $spki{$name} //= openssl('pkey -pubout -outform DER -in ' . key($name));
 }
 
@@ -125,7 +128,8 @@ my %algorithm = (
     'rsa-sha256' => '1.2.840.113549.1.1.11', 'rsa-sha384' => '1.2.840.113549.1.1.12',
     'rsa-sha512' => '1.2.840.113549.1.1.13', 'ec-sha1'    => '1.2.840.10045.4.1',
     'ec-sha256'  => '1.2.840.10045.4.3.2',   'ec-sha384'  => '1.2.840.10045.4.3.3',
-    'ec-sha512'  => '1.2.840.10045.4.3.4',   'ed25519'    => '1.3.101.112',
+    'ec-sha512'  => '1.2.840.10045.4.3.4',   'ec-sha224'  => '1.2.840.10045.4.3.1',
+      'ed25519'    => '1.3.101.112',
     'rsa-pss'    => '1.2.840.113549.1.1.10');
 
 sub algorithm_of {
@@ -443,6 +447,7 @@ chain('pin_only', [leaf(by => '', san => undef, eku => undef, to => '2021-01-01'
     pins => [pin('leaf')]);
 chain('pin_only_rsa', [leaf(by => '', key => 'rsa2048')], [], pins => [pin('rsa2048')]);
 chain('pin_only_wrong', [$good, $int], [$root], pins => [pin('intermediate'), pin('root')]);
+chain('pin_only_ed25519', [leaf(by => '', key => 'ed25519')], [], pins => [pin('ed25519')]);
 chain('pin_only_weak', [leaf(by => '', key => 'rsa1024')], [], pins => [pin('rsa1024')]);
 
 # --- wrong ----------------------------------------------------------------------------------------
@@ -454,7 +459,8 @@ plain('early_by_a_second', from => '2026-06-15 12:00:01');
 plain('never', from => '2030-01-01', to => '2025-01-01');
 plain('clock_1970');
 plain('clock_unknown');
-plain('clock_from_chain');
+plain('clock_from_chain', from => '2025-01-01', to => '2025-02-01');
+plain('clock_from_chain_apart', from => '2010-01-01', to => '2012-01-01');
 plain('clock_from_chain_wrong', san => ['dns:other.test']);
 middle('int_expired', to => '2022-02-03');
 middle('int_early', from => '2031-02-03');
@@ -463,6 +469,7 @@ above('root_early', from => '2032-03-04');
 
 plain('name_other', san => ['dns:example.test', 'dns:mail.example.test']);
 plain('name_common_only', san => undef);
+plain('name_many', san => [map { "dns:number$_.example.test" } 1 .. 20]);
 plain('name_common_and_other', subject => "CN=$host", san => ['dns:other.test']);
 plain('name_mail_only', san => ['mail:www.example.test', 'uri:www.example.test']);
 plain('name_empty_list', san => []);
@@ -535,15 +542,21 @@ plain('key_koblitz', key => 'koblitz');
 plain('key_explicit', key => 'explicit');
 plain('key_dsa', change => sub {
     $_[0]{spki} = seq(seq(oid('1.2.840.10040.4.1')), bits(integer("\1" x 128))) });
-plain('key_even', change => sub {
-    $_[0]{spki} = seq(seq(oid('1.2.840.113549.1.1.1'), tlv(5, '')),
-        bits(seq(integer("\0" . "\xC4" x 256), integer("\2")))) });
+my $odd = "\0" . "\xC5" x 256;
+my %strange = (even => ["\0" . "\xC4" x 256, "\3"], exponent_even => [$odd, "\2"],
+    exponent_one => [$odd, "\1"], exponent_zero => [$odd, "\0"], exponent_below => [$odd, "\xFF"],
+    exponent_large => [$odd, "\1" x 9], below => ["\xC5" x 256, "\3"],
+    rsa2047 => ["\x45" x 256, "\3"]);
+for my $name (sort keys %strange) {
+    plain("key_$name", change => sub { $_[0]{spki} = rsa(@{$strange{$name}}) });
+}
 plain('key_empty', change => sub {
     $_[0]{spki} = seq(seq(oid('1.2.840.113549.1.1.1'), tlv(5, '')), bits('')) });
 middle('int_rsa1024', key => 'rsa1024');
 middle('int_ed25519', key => 'ed25519');
 middle('int_sha1', hash => 'sha1');
 plain('leaf_ec_sha1', hash => 'sha1');
+plain('leaf_ec_sha224', hash => 'sha224');
 for my $hash (qw(md5 sha1 pss)) {
     $ca{rsa} = {subject => 'CN=RSA Root', key => 'rsa2048'};
     chain("leaf_rsa_$hash", [leaf(by => 'rsa', hash => $hash)], [authority(by => '',

@@ -644,7 +644,14 @@ static void test_printed_dates(void)
 
 /* --- a chain through the validator, for what follows ------------------------------------------ */
 
-static asocket_tls_reason validate(asocket_tls_trust *trust, const uint8_t *chain, size_t size)
+static int agree(void *user, const asocket_tls_peer *peer)
+{
+    (void)user, (void)peer;
+    return 0;
+}
+
+static asocket_tls_reason validate(asocket_tls_trust *trust, const char *name, const uint8_t *chain,
+                                   size_t size)
 {
     asocket__tls_validator validator;
     asocket__tls_check check;
@@ -655,8 +662,9 @@ static asocket_tls_reason validate(asocket_tls_trust *trust, const uint8_t *chai
 
     memset(&failure, 0, sizeof failure);
     memset(&check, 0, sizeof check);
-    check.server_name = "www.example.test";
+    check.server_name = name;
     check.trust = trust;
+    check.verify = agree;
     check.chain_certificates = 10;
     check.chain_bytes = 65536;
     asocket__tls_validator_init(&validator, &check, &failure);
@@ -695,6 +703,8 @@ static void test_scarcity(void)
             wrong +=
                 asocket_tls_trust_count(trust) != (files > 0 ? 3u : 0u) + (texts > 0 ? 1u : 0u);
             wrong += files < 0 && texts < 0;
+            files = asocket_tls_trust_add_der(trust, chain + 4, 256u * chain[2] + chain[3]);
+            wrong += files != 1 && files != ASOCKET_ENOMEM;
         }
         ended = allocations < at;
         stores++;
@@ -709,13 +719,16 @@ static void test_scarcity(void)
 
         allocations = 0;
         fail_at = at;
-        reason = validate(trust, chain, size);
+        reason = validate(trust, "www.example.test", chain, size);
         ended = allocations < at;
         wrong += reason != (ended ? ASOCKET_TLS_OK : ASOCKET_TLS_NO_MEMORY);
         stores++;
     }
     fail_at = 0;
     ok(!wrong && ended && stores > 3, "P15: %d times no memory for a chain: it is refused", stores);
+    is_int(validate(trust, NULL, chain, size), ASOCKET_TLS_NO_NAME, "P15: no name to verify");
+    is_int(validate(NULL, "www.example.test", chain, size), ASOCKET_TLS_NO_NAME,
+           "P15: no trust to verify with");
     asocket_tls_trust_release(trust);
     free(root);
     free(chain);
@@ -739,7 +752,7 @@ static void *work(void *argument)
     for (i = 0; i < 10; i++) {
         asocket_tls_trust *mine = asocket_tls_trust_retain(self->trust);
 
-        self->good += validate(mine, self->chain, self->size) == ASOCKET_TLS_OK;
+        self->good += validate(mine, "www.example.test", self->chain, self->size) == ASOCKET_TLS_OK;
         asocket_tls_trust_release(mine);
     }
     asocket_tls_trust_release(self->trust);
