@@ -534,11 +534,20 @@ sub run_compiler {
     defined output_of(300, $cc, '-Os', '-c', $source, '-o', "$build/small.o")
         or return broken('the implementation does not compile at -Os: ' . complaint());
     my $sizes = output_of(10, 'size', '-A', "$build/small.o") // '';
-    $results{text} += $1 while $sizes =~ /^\.(?:text|rodata)\S*\s+(\d+)/mg;
-    $results{unwind} = $1 if $sizes =~ /^\.eh_frame\s+(\d+)/m;
+    $results{text} += $1 while $sizes =~ /^\.text\S*\s+(\d+)/mg;
+    $results{constants} += $1 while $sizes =~ /^\.rodata\S*\s+(\d+)/mg;
+    $results{carried} = carried_by_greeter();
     printf "\nThe implementation: cc -O2 -c %.2f s of CPU; at -Os %s\n", $results{compile},
-        $results{text} ? sprintf('%.1f KiB of code and constants', $results{text} / 1024)
-        : 'not measured: no size(1)';
+        $results{text} ? sprintf('%.1f KiB of text and %.1f KiB of constants', $results{text} / 1024,
+            $results{constants} / 1024) : 'not measured: no size(1)';
+}
+
+# What a program that calls a part of it carries: the rest is dropped by the compiler.
+sub carried_by_greeter {
+    defined output_of(300, $cc, '-Os', '-DASOCKET_STATIC', '-w', "$root/examples/greeter.c", '-o',
+        "$build/greeter") or return;
+    my $sizes = output_of(10, 'size', '-A', "$build/greeter") // '';
+    return $sizes =~ /^\.text\s+(\d+)/m ? $1 : undef;
 }
 
 sub cores {
@@ -664,7 +673,8 @@ sub judge {
     at_most('cc -O2 -c of the implementation, s', 2, 0, '%.2f', $results{compile});
     at_most('its text at -Os, KiB', 40, 0, '%.1f',
         defined $results{text} ? $results{text} / 1024 : undef,
-        $results{unwind} ? sprintf('(and unwind tables: %.1f KiB)', $results{unwind} / 1024) : '');
+        $results{carried}
+        ? sprintf('(examples/greeter.c with ASOCKET_STATIC: %.1f)', $results{carried} / 1024) : '');
     judge_limit();
     judge_datagrams($_) for grep { figure($_, 'udp16', 'ratio') } 1, 2;
     judge_threads();
