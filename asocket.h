@@ -3995,15 +3995,17 @@ static void asocket__epoll_report(asocket_selector *selector, const struct epoll
 static int asocket__epoll_sleep(asocket_selector *selector, struct epoll_event *events,
                                 int64_t timeout)
 {
-    struct timespec time;
+    struct {
+        int64_t seconds, nanoseconds; // the kernel's, also where the C library's are shorter
+    } time;
 
     if (timeout > 0 && !selector->epoll.no_pwait2) {
         int count;
 
-        time.tv_sec = (time_t)(timeout / INT64_C(1000000000));
-        time.tv_nsec = (long)(timeout % INT64_C(1000000000));
+        time.seconds = timeout / INT64_C(1000000000);
+        time.nanoseconds = timeout % INT64_C(1000000000);
         count = (int)ASOCKET_SYS(syscall)(441L, (long)selector->epoll.handle, events,
-                                          (long)ASOCKET__EVENTS, &time, NULL, (size_t)0);
+                                          (long)ASOCKET__EVENTS, (void *)&time, NULL, (size_t)0);
         if (count >= 0 || errno == EINTR)
             return count;
         selector->epoll.no_pwait2 = true; // ENOSYS; EPERM and others where a filter forbids it
