@@ -406,8 +406,10 @@ int main(int argc, char **argv)
     if (slow()) {
         skip(10, crowded);
     } else {
-        overflow_in_a_crowd_stops(100000);
-        crowd_of(100000);
+        int count = sizeof(void *) < 8 ? 10000 : 100000; /* 128 KiB of address space each */
+
+        overflow_in_a_crowd_stops(count);
+        crowd_of(count);
         no_memory_for_stacks();
     }
     return test_end(selector);
