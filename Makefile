@@ -17,6 +17,7 @@ help:
 	@echo 'make faults     each scenario again with each system call and allocation failing'
 	@echo 'make soak       ten million posts from four threads, under ThreadSanitizer (about 10 minutes)'
 	@echo 'make fuzz       the readers of certificates, FUZZ_SECONDS (60) each, with libFuzzer'
+	@echo 'make test-systems other compilers, dialects, C libraries and processors (15 minutes)'
 	@echo 'make promises   which tests keep which promise of the manual'
 	@echo 'make features   which tests show which feature (tests/features.tsv)'
 	@echo 'make bench      figures against other libraries'
@@ -180,7 +181,9 @@ $(BUILD)/tls/made: tests/tls/make_certificates.pl tests/tls/chains.tsv
 # C++ alone: exceptions in coroutines of a library that was compiled as C++.
 $(BUILD)/%/exceptions: tests/exceptions.cc $(BUILD)/%/implementation.o $(wildcard tests/*.h)
 	@rm -f $@
-	$(show)$($*) $(STRICT) -o $@ $< -x none $(BUILD)/$*/implementation.o -pthread
+	$(show)$($*) $(STRICT) -o $@ $< -x none $(BUILD)/$*/implementation.o $(link_of_$*) -pthread
+
+include tests/systems/systems.mk
 
 # The whole library private to the file that uses it.
 $(BUILD)/static/test_%: tests/test_%.c tests/implementation.c $(HEADER) $(wildcard tests/*.h)
@@ -190,7 +193,7 @@ $(BUILD)/static/test_%: tests/test_%.c tests/implementation.c $(HEADER) $(wildca
 
 # --- test ---------------------------------------------------------------------------------------
 
-RUN = perl tests/run.pl --jobs=$(RUN_JOBS) $(PURE:%=--pure=%)
+RUN = perl tests/run.pl --jobs=$(RUN_JOBS) $(PURE:%=--pure=%) $(EMULATORS)
 
 # What does not compile is one failure and does not keep the rest from running.
 define build_and_run

@@ -1193,7 +1193,9 @@ typedef struct asocket__sockaddr_un { // afunix.h came with Windows 10
     unsigned short sun_family;
     char sun_path[108];
 } asocket__sockaddr_un;
+typedef int64_t asocket__offset; // in a file
 #else
+typedef off_t asocket__offset;
 #if ASOCKET__THREADS
 typedef pthread_mutex_t asocket__mutex;
 typedef pthread_cond_t asocket__condition;
@@ -9481,9 +9483,11 @@ static ssize_t asocket__file_quietly(asocket_handle handle, int file, off_t *fro
 
 static ptrdiff_t asocket__file_send(asocket *socket, int file, int64_t offset, size_t size)
 {
-    off_t from = (off_t)offset;
+    asocket__offset from = (asocket__offset)offset;
     ssize_t count;
 
+    if (from != offset)
+        return ASOCKET_ENOTSUP;
     if (!(socket->ready & ASOCKET_WRITE))
         return ASOCKET_EAGAIN;
     do {
@@ -9513,6 +9517,7 @@ static ptrdiff_t asocket__file_send(asocket *socket, int file, int64_t offset, s
 static ptrdiff_t asocket__file_copy(asocket_write_channel *out, int file, int64_t offset,
                                     size_t size)
 {
+    asocket__offset from = (asocket__offset)offset;
     int status = asocket__out_room(out, 1);
     char *space;
     uint32_t room;
@@ -9520,9 +9525,11 @@ static ptrdiff_t asocket__file_copy(asocket_write_channel *out, int file, int64_
 
     if (status)
         return status;
+    if (from != offset)
+        return ASOCKET_ENOTSUP; // behind what this program's C library can number
     room = asocket__ring_space(out->ring, &space);
     do
-        count = ASOCKET_SYS(pread)(file, space, room < size ? room : size, offset);
+        count = ASOCKET_SYS(pread)(file, space, room < size ? room : size, from);
     while (count < 0 && errno == EINTR);
     if (count < 0) {
         status = asocket__status_of(errno);
@@ -12778,7 +12785,7 @@ ptrdiff_t asocket_room(const asocket_write_channel *out)
         return asocket__out_fail(out, out->status, "room");
     if (out->task)
         return 0;
-    return out->ring->data ? asocket__ring_free(out->ring) : out->capacity;
+    return (ptrdiff_t)(out->ring->data ? asocket__ring_free(out->ring) : out->capacity);
 }
 
 ptrdiff_t asocket_reserve(asocket_write_channel *out, char **bytes, size_t minimum)

@@ -2,7 +2,8 @@
 # run.pl - runs test programs over every backend, through the library behind `prove`.
 #
 #   perl tests/run.pl [--jobs=2] [--total=FILE] [--skipped='tsan: clang is missing']...
-#                     [--pure=test_x]... [--script=tests/x.t]... build/gcc/test_x build/asan/test_x ...
+#                     [--pure=test_x]... [--script=tests/x.t]... [--emulator=aarch64=qemu-aarch64]...
+#                     build/gcc/test_x build/asan/test_x ...
 #
 # The same for one configuration by hand: prove --exec '' build/gcc/test_* :: epoll
 #
@@ -17,9 +18,10 @@ use Getopt::Long;
 use TAP::Harness;
 use File::Path qw(remove_tree);
 
-my ($jobs, $total, @skipped, @scripts, @pure) = (2, undef);
+my ($jobs, $total, @skipped, @scripts, @pure, %emulator) = (2, undef);
 GetOptions('jobs=i' => \$jobs, 'total=s' => \$total, 'skipped=s' => \@skipped,
-           'script=s' => \@scripts, 'pure=s' => \@pure) or exit 2;
+           'script=s' => \@scripts, 'pure=s' => \@pure,
+           'emulator=s' => \%emulator) or exit 2;
 
 my @backends = $^O eq 'linux' ? qw(epoll poll) : $^O eq 'MSWin32' ? qw(iocp) : qw(kqueue poll);
 my %backends_of = (kqueue => ['kqueue'], kqueue_netbsd => ['kqueue']);
@@ -30,6 +32,13 @@ my %wrapper = (valgrind => [qw(valgrind --quiet --error-exitcode=99 --leak-check
                                --show-leak-kinds=definite
                                --errors-for-leak-kinds=definite)]);
 my %slowness = (valgrind => 20, tsan => 8, asan => 3, faults => 3, kqueue_netbsd => 3);
+
+# An emulator may hang where the system would not.
+for my $configuration (keys %emulator) {
+    $wrapper{$configuration} = [qw(env TEST_EMULATED=1 timeout --kill-after=5 200),
+                                split(" ", $emulator{$configuration})];
+    $slowness{$configuration} = 4;
+}
 
 $ENV{ASAN_OPTIONS}  //= 'detect_stack_use_after_return=1:strict_string_checks=1';
 $ENV{UBSAN_OPTIONS} //= 'print_stacktrace=1';

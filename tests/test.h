@@ -251,6 +251,12 @@ static inline int test_slowness(void)
     return value > 0 ? value : 1;
 }
 
+/* Whether an emulator of processes runs it, which stands between it and the system: TEST_EMULATED. */
+static inline bool test_emulated(void)
+{
+    return getenv("TEST_EMULATED") != NULL;
+}
+
 /* Whether what began at `start` (test_clock) took at least so many milliseconds, to the
    nanosecond, and at most so many; the latter with allowance for a busy machine. */
 static inline bool test_took(int64_t start, int64_t at_least, int64_t at_most)

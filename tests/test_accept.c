@@ -136,7 +136,8 @@ static int backlog_of(asocket *server)
     struct tcp_info info;
     socklen_t length = sizeof info;
 
-    if (getsockopt(asocket_native_handle(server), IPPROTO_TCP, TCP_INFO, &info, &length) == 0)
+    if (getsockopt(asocket_native_handle(server), IPPROTO_TCP, TCP_INFO, &info, &length) == 0 &&
+        length > offsetof(struct tcp_info, tcpi_sacked))
         return (int)info.tcpi_sacked; /* of a listener: the most that it queues */
 #else
     (void)server;

@@ -368,6 +368,8 @@ static void test_broadcast(void)
     asocket_close(loud);
 }
 
+static const char *emulated = "the emulator knows no interfaces of groups";
+
 /* Whether a message to a group comes back on this interface. */
 static bool carries_groups(const char *any, const asocket_ip *group, unsigned interface)
 {
@@ -389,10 +391,13 @@ static bool carries_groups(const char *any, const asocket_ip *group, unsigned in
 /* "lo", which has no groups of IPv6 on every system, or another one; 0: none. */
 static unsigned group_interface(const char *any, const asocket_ip *group)
 {
-    struct if_nameindex *all = if_nameindex();
+    struct if_nameindex *all = NULL;
     unsigned found = if_nametoindex("lo");
     size_t i;
 
+    if (test_emulated())
+        return 0;
+    all = if_nameindex();
     if (!carries_groups(any, group, found))
         found = 0;
     for (i = 0; all && all[i].if_index && !found; i++)
@@ -1302,9 +1307,12 @@ static void test_options(void)
                value == rows[i].value,
            "%s is set and asked", rows[i].name);
     }
-    is_int(
-        asocket_set_option(socket, ASOCKET_OPTION_MULTICAST_INTERFACE, (int)if_nametoindex("lo")),
-        0, "multicast_interface is set");
+    value = (int)if_nametoindex("lo");
+    if (test_emulated())
+        skip(1, emulated);
+    else
+        is_int(asocket_set_option(socket, ASOCKET_OPTION_MULTICAST_INTERFACE, value), 0,
+               "multicast_interface is set");
     ok(asocket_set_option(socket, ASOCKET_OPTION_RECEIVE_BUFFER, 30000) == ASOCKET_OK &&
            asocket_get_option(socket, ASOCKET_OPTION_RECEIVE_BUFFER, &value) == ASOCKET_OK &&
            value >= 30000,
@@ -1470,8 +1478,11 @@ static void test_wrong_targets(void)
     is_status(asocket_join_group(socket, &group, 1), ASOCKET_EINVAL,
               "an IPv6 group of an IPv4 socket");
     group = asocket_ipv4(239, 255, 77, 4);
-    is_status(asocket_join_group(socket, &group, 99999), ASOCKET_EADDRNOTAVAIL,
-              "an interface that is none");
+    if (test_emulated())
+        skip(1, emulated);
+    else
+        is_status(asocket_join_group(socket, &group, 99999), ASOCKET_EADDRNOTAVAIL,
+                  "an interface that is none");
     asocket_close(socket);
 }
 
