@@ -83,6 +83,22 @@ PROMISES
    P7  The handshake has a time limit of 10 s, beside the caller's own deadline.
    P12 One coroutine may read while another one writes.
 
+WHAT IS VERIFIED
+   Before BearSSL verifies the signatures, and beside what it looks at itself:
+   - The chain is put in order. Certificates that do not belong to it are passed over, and when
+     several ways lead up, one that ends at a trusted root is found (40 signatures at most).
+   - Each certificate on the way: dates, form (DER, no extension twice), key, signature, no critical
+     extension that is not known. Each authority: that it is one, for certificates, for servers, with
+     no more authorities below it than it allows. The root, too. The server's: that it is no
+     authority, may sign, is for servers (extended key usage), and has the name.
+   - A certificate that is among the trusted itself needs no issuer, but name and dates count:
+     that of a device that signs its own, for example.
+   - Pins: one must be that of the server's key, or of an authority on the way. With pin_only nothing
+     but the server's key counts, neither name nor dates.
+   - Without a clock nothing is trusted, unless clock says to take the time from the chain.
+   The system's roots are the file or directory of the usual places, Windows' ROOT store without what
+   is disallowed, the macOS keychain; what SSL_CERT_FILE and SSL_CERT_DIR name counts instead of it.
+
 LIMITS
    - Client only. TLS 1.2 only, which is where BearSSL ends: a server that insists on 1.3 is
      ASOCKET_TLS_NEEDS_TLS13. ECDHE with AES-GCM or ChaCha20-Poly1305; P-256, P-384, P-521, X25519;
@@ -211,8 +227,9 @@ ASOCKET_API int asocket_tls_trust_add_pem(asocket_tls_trust *trust, const void *
 ASOCKET_API int asocket_tls_trust_add_der(asocket_tls_trust *trust, const void *der, size_t size);
 ASOCKET_API int asocket_tls_trust_add_file(asocket_tls_trust *trust, const char *path);
 
-// The system's roots. SSL_CERT_FILE and SSL_CERT_DIR come first (OpenSSL's); bad certificates among
-// them are skipped. None at all: ASOCKET_ENOTFOUND. Reads files: it may block the thread, 1 ms.
+// The system's roots, or, if one of them is set, what SSL_CERT_FILE and SSL_CERT_DIR name (a file, and
+// a list of directories, as for OpenSSL). Bad certificates among them are skipped. None at all:
+// ASOCKET_ENOTFOUND. Reads files: it blocks the thread for less than 1 ms.
 ASOCKET_API int asocket_tls_trust_add_system(asocket_tls_trust *trust);
 
 ASOCKET_API size_t asocket_tls_trust_count(const asocket_tls_trust *trust);
