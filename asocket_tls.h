@@ -934,14 +934,12 @@ static bool asocket__tls_read_purposes(asocket__tls_x509 *x509, asocket__tls_spa
     return list.at == list.end;
 }
 
-// Those that BearSSL passes over or understands, whether critical or not.
+// Those that may be critical though nobody here looks at them: identifiers of keys, places of CRLs,
+// policies.
 static bool asocket__tls_extension_known(asocket__tls_span oid)
 {
-    static const char numbers[] = {35, 14, 18, 9, 31, 46, 32}; // of 2.5.29
-    return (asocket__tls_span_size(oid) == 3 && oid.at[0] == 0x55 && oid.at[1] == 0x1D &&
-            memchr(numbers, oid.at[2], sizeof numbers)) ||
-           ASOCKET__TLS_IS(oid, "\x2B\x06\x01\x05\x05\x07\x01\x01") ||
-           ASOCKET__TLS_IS(oid, "\x2B\x06\x01\x05\x05\x07\x01\x0B");
+    return ASOCKET__TLS_IS(oid, "\x55\x1D\x0E") || ASOCKET__TLS_IS(oid, "\x55\x1D\x23") ||
+           ASOCKET__TLS_IS(oid, "\x55\x1D\x1F") || ASOCKET__TLS_IS(oid, "\x55\x1D\x20");
 }
 
 static bool asocket__tls_read_extension(asocket__tls_x509 *x509, asocket__tls_span oid,

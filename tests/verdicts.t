@@ -16,7 +16,8 @@ my %stricter = (
         [qw(cross_client cross_critical cross_forged cross_no_basic cross_no_ca cross_no_certs
             cross_other_key cross_unknown key_rollover circle_left)],
     'anyExtendedKeyUsage is not enough for it' => [qw(eku_any int_eku_any)],
-    'the last second is too late for it'       => [qw(last_second)]);
+    'the last second is too late for it'       => [qw(last_second)],
+    'it wants to know what is critical'        => [qw(critical_known)]);
 
 # We refuse, OpenSSL takes.
 my %laxer = (

@@ -390,6 +390,9 @@ plain('basic_none', basic => '');
 plain('unknown_extension', more => [extension('1.2.3.4', 'anything')]);
 plain('policy', more => [extension('2.5.29.32', seq(seq(oid('2.23.140.1.2.1'))))]);
 plain('policy_critical', more => [extension('2.5.29.32', seq(seq(oid('2.23.140.1.2.1'))), 1)]);
+plain('critical_known', more => [extension('2.5.29.14', tlv(4, 'key'), 1),
+    extension('2.5.29.35', seq(tlv(0x80, 'key')), 1),
+    extension('2.5.29.31', seq(seq(tlv(0xA0, tlv(0xA0, tlv(0x86, 'http://x.test/crl'))))), 1)]);
 plain('unique_ids', change => sub { $_[0]{unique} = tlv(0x81, "\0\1") });
 plain('serial_large', change => sub { $_[0]{serial} = integer("\x7F" x 20) });
 plain('key_p384', key => 'p384');
@@ -584,6 +587,8 @@ plain('twice_names', more => [san(['dns:evil.test'])]);
 plain('twice_basic', more => [constraints(1)]);
 plain('twice_unknown', more => [$unknown, $unknown]);
 plain('critical_unknown', more => [extension('1.2.3.4', tlv(5, ''), 1)]);
+plain('critical_info', more => [extension('1.3.6.1.5.5.7.1.1', seq(seq(oid('1.3.6.1.5.5.7.48.1'),
+    tlv(0x86, 'http://x.test/'))), 1)]);
 plain('critical_policies', more => [extension('2.5.29.36', seq(tlv(0x80, "\0")), 1)]);
 plain('critical_qualifier', more => [extension('2.5.29.32', seq(seq(oid('2.23.140.1.2.1'),
     seq(seq(oid('1.3.6.1.5.5.7.2.2'), seq())))), 1)]);

@@ -76,6 +76,22 @@ static void chain_free(struct chain *chain)
     free(chain->bytes);
 }
 
+/* All but the first the other way round. */
+static void chain_reverse(struct chain *chain)
+{
+    size_t low = 1, high = chain->count;
+
+    for (; low + 1 < high; low++) {
+        const uint8_t *bytes = chain->certificates[low];
+        size_t size = chain->sizes[low];
+
+        chain->certificates[low] = chain->certificates[--high];
+        chain->sizes[low] = chain->sizes[high];
+        chain->certificates[high] = bytes;
+        chain->sizes[high] = size;
+    }
+}
+
 /* --- driving ---------------------------------------------------------------------------------- */
 
 static int verify_answer, verify_calls, verify_saw;
@@ -195,6 +211,12 @@ static void look_at(const struct row *row)
              failure.sentence, row->words);
     if (getenv("TEST_WORDS"))
         diag("%s: %s", row->name, failure.sentence);
+    chain_reverse(&chain);
+    pieces = run(row, &chain, 0, false, &failure);
+    if ((pieces == ASOCKET_TLS_OK) != (whole == ASOCKET_TLS_OK))
+        ok(false, "P15: %s: the order behind the first does not matter: %s", row->name,
+           failure.sentence);
+    chain_reverse(&chain);
     verify_answer = verify_calls = 0;
     pieces = run(row, &chain, 700, true, &failure);
     if (pieces != whole || verify_calls != 1 || verify_saw != (whole ? failure.status : 0) ||
