@@ -814,6 +814,82 @@ static void play_options(scene *s)
     }
 }
 
+static void answer_once(asocket_selector *selector, void *argument)
+{
+    asocket_read_channel *in = asocket_open_read_channel((asocket *)argument);
+    asocket_write_channel *out =
+        asocket_open_write_channel((asocket *)argument, ASOCKET_AUTO_FLUSH);
+    char line[100];
+
+    (void)asocket_set_deadline(selector, SCENE_TIME / 2);
+    if (asocket_read_line(in, line, sizeof line) >= 0)
+        (void)asocket_printf(out, "%s\n", line);
+}
+
+static void part_launch_answers(scene *s)
+{
+    asocket_job job;
+
+    s->peer = asocket_accept(s->server);
+    if (!got(s, "accept", s->peer != NULL, MAY_ACCEPT))
+        return;
+    job = asocket_launch_socket(s->selector, answer_once, s->peer);
+    if (!got(s, "launch_socket", job != 0, MAY_LAUNCH))
+        right(asocket_is_closed(s->peer), "a socket whose launch failed is open");
+}
+
+/* Sockets that belong to coroutines, by address; another capacity. */
+static void play_launch(scene *s)
+{
+    asocket_address address = asocket_address_of(here_ip(), 0);
+
+    s->server = keep(s, asocket_bind_address(tcp(s), &address));
+    if (!got(s, "bind_address", s->server != NULL, MAY_BIND) ||
+        !went(s, "local_address", asocket_local_address(s->server, &address), MAY_ADDRESS) ||
+        !go(s, part_launch_answers))
+        return;
+    s->client = keep(s, asocket_connect_address(tcp(s), &address));
+    if (!got(s, "connect_address", s->client != NULL, MAY_CONNECT) ||
+        !went(s, "set_capacity", asocket_set_capacity(s->client, 9000), MAY(ENOMEM)))
+        return;
+    s->client_in = asocket_open_read_channel(s->client);
+    s->client_out = asocket_open_write_channel(s->client, 0);
+    if (wrote(s, s->client_out, "hello\n") &&
+        went(s, "flush", asocket_flush(s->client_out), MAY_WRITE) &&
+        reads(s, s->client_in, "hello"))
+        ends(s, s->client_in);
+}
+
+static void release_counted(void *value)
+{
+    --*(int *)value;
+}
+
+/* Something that lives as long as the selector. */
+static void play_attach(scene *s)
+{
+    static const char keys[2] = "k";
+    static int kept;
+    asocket_selector *selector = scene_selector(s);
+    int i, made;
+
+    if (!selector)
+        return;
+    s->selector = selector;
+    for (i = made = kept = 0; i < 2; i++) {
+        int status = asocket_attach(selector, &keys[i], &kept, release_counted);
+
+        if (went(s, "attach", status, MAY_LAUNCH))
+            made++;
+        right((asocket_attached(selector, &keys[i]) == &kept) == (status == 0),
+              "what was attached is not found");
+    }
+    kept = made;
+    s->selector = NULL;
+    asocket_selector_destroy(selector);
+    right(kept == 0, "not all that was attached was released, once");
+}
+
 static void part_never_ends(scene *s)
 {
     (void)asocket_set_deadline(s->selector, ASOCKET_FOREVER);
@@ -1345,6 +1421,8 @@ static const struct scenario {
     {"ready", play_ready, false, false, "callbacks from on_ready", NULL},
     {"adopt", play_adopt, false, false, "adopted descriptors", NULL},
     {"options", play_options, false, false, "options, dual stack, zones", NULL},
+    {"launch", play_launch, false, false, "a socket that is a coroutine's, by address", NULL},
+    {"attach", play_attach, true, false, "attached to a selector", NULL},
     {"udp", play_udp, false, false, "UDP", NULL},
     {"udp-many", play_udp_many, false, false, "UDP, many at a time", NULL},
     {"unix", play_unix, false, false, "Unix streams, a path left by a dead server", NULL},
