@@ -1312,6 +1312,7 @@ static void plain_cancel(void *state, asocket *lower)
 static void play_layer(scene *s)
 {
     static const asocket_transport transport = {plain_read, plain_write, plain_close, plain_cancel};
+    asocket_write_channel *out;
     asocket *layer, *lower;
     int i;
 
@@ -1323,7 +1324,8 @@ static void play_layer(scene *s)
             return;
         if (wrote(s, s->client_out, "hello\n"))
             (void)reads(s, asocket_open_read_channel(layer), "hello");
-        if (wrote(s, asocket_open_write_channel(layer, ASOCKET_AUTO_FLUSH), "hello\n"))
+        out = asocket_open_write_channel(layer, ASOCKET_AUTO_FLUSH);
+        if (wrote(s, out, "hello\n") && went(s, "flush", asocket_flush(out), MAY_WRITE))
             (void)reads(s, s->client_in, "hello");
         lower = i ? NULL : asocket_detach(layer);
         if (!i && !got(s, "detach", lower != NULL, MAY_WRITE | MAY(EBUSY)))
@@ -1395,45 +1397,48 @@ static const struct scenario {
     bool own, real_time; /* makes its selector itself; another thread has a part */
     const char *text;
     scene_part *after; /* runs before it is looked what was left behind */
+    bool prompt;       /* one after the other: no part waits for another one that gave up */
 } scenarios[] = {
-    {"create", play_create, true, false, "a selector comes and goes", NULL},
-    {"echo", play_echo, false, false, "listen, connect, accept, echo outside coroutines", NULL},
-    {"coroutines", play_coroutines, false, false, "server and client as coroutines", NULL},
-    {"serve", play_serve, false, false, "serving three clients", NULL},
-    {"half-close", play_half_close, false, false, "half-close", NULL},
-    {"cancel", play_cancel, false, false, "cancel in every wait", NULL},
-    {"deadline", play_deadline, false, false, "time-outs and deadlines", NULL},
-    {"close", play_close_pending, false, false, "close with bytes to send", NULL},
-    {"abort", play_abort, false, false, "abort", NULL},
-    {"large", play_large, false, false, "a large write for a slow reader", NULL},
-    {"small", play_small, false, false, "small writes for a slow reader", NULL},
-    {"copy", play_copy, false, false, "copy from connection to connection", NULL},
-    {"pipe", play_pipe, false, false, "pipes between coroutines", NULL},
-    {"printf", play_printf, false, false, "lines longer than the channel", NULL},
-    {"frames", play_frames, false, false, "numbers and delimiters in pieces", NULL},
-    {"post", play_post, false, false, "posts of the same thread, and stop", posts_after},
-    {"thread", play_thread, false, true, "posts of another thread", posts_after},
-    {"any", play_any, false, false, "connect_any, the first address refuses", NULL},
+    {"create", play_create, true, false, "a selector comes and goes", NULL, false},
+    {"echo", play_echo, false, false, "listen, connect, accept, echo outside coroutines", NULL,
+     true},
+    {"coroutines", play_coroutines, false, false, "server and client as coroutines", NULL, false},
+    {"serve", play_serve, false, false, "serving three clients", NULL, false},
+    {"half-close", play_half_close, false, false, "half-close", NULL, false},
+    {"cancel", play_cancel, false, false, "cancel in every wait", NULL, false},
+    {"deadline", play_deadline, false, false, "time-outs and deadlines", NULL, false},
+    {"close", play_close_pending, false, false, "close with bytes to send", NULL, false},
+    {"abort", play_abort, false, false, "abort", NULL, false},
+    {"large", play_large, false, false, "a large write for a slow reader", NULL, false},
+    {"small", play_small, false, false, "small writes for a slow reader", NULL, false},
+    {"copy", play_copy, false, false, "copy from connection to connection", NULL, false},
+    {"pipe", play_pipe, false, false, "pipes between coroutines", NULL, false},
+    {"printf", play_printf, false, false, "lines longer than the channel", NULL, false},
+    {"frames", play_frames, false, false, "numbers and delimiters in pieces", NULL, false},
+    {"post", play_post, false, false, "posts of the same thread, and stop", posts_after, false},
+    {"thread", play_thread, false, true, "posts of another thread", posts_after, false},
+    {"any", play_any, false, false, "connect_any, the first address refuses", NULL, true},
     {"refused", play_refused, false, false, "connects that are refused, bound, not waited for",
-     NULL},
-    {"handle", play_handle, false, false, "waiting for descriptors of others", NULL},
-    {"many", play_many, false, false, "80 coroutines", NULL},
-    {"ready", play_ready, false, false, "callbacks from on_ready", NULL},
-    {"adopt", play_adopt, false, false, "adopted descriptors", NULL},
-    {"options", play_options, false, false, "options, dual stack, zones", NULL},
-    {"launch", play_launch, false, false, "a socket that is a coroutine's, by address", NULL},
-    {"attach", play_attach, true, false, "attached to a selector", NULL},
-    {"udp", play_udp, false, false, "UDP", NULL},
-    {"udp-many", play_udp_many, false, false, "UDP, many at a time", NULL},
-    {"unix", play_unix, false, false, "Unix streams, a path left by a dead server", NULL},
-    {"unix-datagram", play_unix_datagram, false, false, "Unix datagrams", NULL},
-    {"resolve", play_resolve, false, true, "names that are looked up", NULL},
-    {"move", play_move, false, false, "sockets to another selector", NULL},
-    {"pass", play_pass, false, false, "sockets through a Unix socket", NULL},
-    {"fork", play_fork, false, false, "a forked child", NULL},
-    {"layer", play_layer, false, false, "layers, detached and closed", NULL},
-    {"file", play_file, false, false, "files to connections and pipes", NULL},
-    {"destroy", play_destroy, true, false, "destroy in the midst of everything", NULL},
+     NULL, true},
+    {"handle", play_handle, false, false, "waiting for descriptors of others", NULL, false},
+    {"many", play_many, false, false, "80 coroutines", NULL, false},
+    {"ready", play_ready, false, false, "callbacks from on_ready", NULL, true},
+    {"adopt", play_adopt, false, false, "adopted descriptors", NULL, true},
+    {"options", play_options, false, false, "options, dual stack, zones", NULL, true},
+    {"launch", play_launch, false, false, "a socket that is a coroutine's, by address", NULL,
+     false},
+    {"attach", play_attach, true, false, "attached to a selector", NULL, false},
+    {"udp", play_udp, false, false, "UDP", NULL, true},
+    {"udp-many", play_udp_many, false, false, "UDP, many at a time", NULL, true},
+    {"unix", play_unix, false, false, "Unix streams, a path left by a dead server", NULL, true},
+    {"unix-datagram", play_unix_datagram, false, false, "Unix datagrams", NULL, true},
+    {"resolve", play_resolve, false, true, "names that are looked up", NULL, false},
+    {"move", play_move, false, false, "sockets to another selector", NULL, false},
+    {"pass", play_pass, false, false, "sockets through a Unix socket", NULL, true},
+    {"fork", play_fork, false, false, "a forked child", NULL, true},
+    {"layer", play_layer, false, false, "layers, detached and closed", NULL, true},
+    {"file", play_file, false, false, "files to connections and pipes", NULL, false},
+    {"destroy", play_destroy, true, false, "destroy in the midst of everything", NULL, false},
 };
 enum { SCENARIO_COUNT = sizeof scenarios / sizeof *scenarios };
 

@@ -25,6 +25,7 @@ struct scene {
     asocket_selector *selector;
     int backend;
     bool strict; /* nothing fails here: whoever is told that something did, complains */
+    bool prompt; /* whatever fails is told at once: nobody waits until the deadline */
     asocket *server, *client, *peer;
     asocket_read_channel *client_in, *peer_in;
     asocket_write_channel *client_out, *peer_out;
@@ -81,6 +82,8 @@ static bool went(scene *s, const char *call, int64_t result, unsigned may)
     if (s->selector && asocket_error(s->selector) != result)
         seam_complain("%s answered %d, asocket_error %d", call, (int)result,
                       asocket_error(s->selector));
+    if (result == ASOCKET_ETIMEDOUT && s->prompt)
+        seam_complain("%s waited until the deadline for what had failed", call);
     if (result == ASOCKET_EIO && !strstr(message, "errno") &&
         (!strcmp(call, "bind") || !strncmp(call, "connect", 7)))
         seam_complain("%s failed, but the message does not say with which errno: %s", call,

@@ -103,7 +103,7 @@ static void scene_settle(scene *s)
                   (int)asocket_next_timeout(s->selector));
 }
 
-static void scene_play(scene *s, bool strict)
+static void scene_play(scene *s, bool strict, bool prompt)
 {
     asocket_selector *selector = s->selector;
 
@@ -111,10 +111,27 @@ static void scene_play(scene *s, bool strict)
     s->selector = selector;
     s->backend = backend;
     s->strict = strict;
+    s->prompt = prompt && scenario->prompt;
     if (selector)
         (void)asocket_set_deadline(selector, SCENE_TIME);
     scenario->play(s);
     scene_end(s);
+}
+
+/* Whether the deadline may be the first to notice: the fault says so itself, or keeps the loop from
+   being told anything, or is one that is waited for to end; or there is another one. */
+static bool may_time_out(const run *r)
+{
+    const seam_row *row = r->row;
+
+    if (!row || r->mode >= MODE_THEN)
+        return row != NULL;
+    if (row->fault == ETIMEDOUT || row->fault == SEAM_STORED - ETIMEDOUT)
+        return true;
+    return r->mode == MODE_ON &&
+           (row->function == SEAM_epoll_wait || row->function == SEAM_syscall ||
+            row->function == SEAM_ppoll || row->seen == SEAM_SEEN_ONCE_NOT ||
+            row->fault == EAGAIN || row->fault == ENOTCONN);
 }
 
 /* The scenario with a fault, and once more without. */
@@ -126,12 +143,14 @@ static void scene_twice(scene *s, const run *r)
         s->selector = scene_selector(s);
     seam_start(r->row, r->index, r->mode == MODE_ON,
                r->mode < MODE_THEN ? 0 : r->mode - MODE_THEN + 1);
-    scene_play(s, (seen == SEAM_UNSEEN && r->mode < MODE_THEN) ||
-                      (seen == SEAM_SEEN_ONCE_NOT && r->mode == MODE_ONCE));
+    scene_play(s,
+               (seen == SEAM_UNSEEN && r->mode < MODE_THEN) ||
+                   (seen == SEAM_SEEN_ONCE_NOT && r->mode == MODE_ONCE),
+               !may_time_out(r));
     seam_stop();
     seam_stage = "afterwards: ";
     scene_settle(s);
-    scene_play(s, true);
+    scene_play(s, true, true);
     scene_settle(s);
     asocket_selector_destroy(s->selector);
 }
