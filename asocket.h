@@ -195,7 +195,7 @@ LIMITS
    - With kqueue, what comes behind urgent data (MSG_OOB) may wait until more comes.
    - Names are looked up by getaddrinfo on up to four threads, begun with the first name; addresses
      and "localhost" need none. A lookup cannot be interrupted: one that was given up ends by itself,
-     also after the selector.
+     also after the selector; up to twelve more threads then do the work of those that it holds.
    - After a fork, calls of the child that would wait answer ASOCKET_EINVAL; asocket_selector_destroy
      there closes descriptors and frees memory, and disturbs nothing of the parent's (Linux 4.14).
    - A byte channel on a datagram socket cuts datagrams at its capacity; asocket_read answers 0 for
@@ -1235,7 +1235,8 @@ typedef struct sockaddr_un asocket__sockaddr_un;
 
 // Sizes and limits, in one place.
 enum {
-    ASOCKET__LOOKUP_THREADS = 4, // most, for names
+    ASOCKET__LOOKUP_THREADS = 4, // most, for names that somebody waits for,
+    ASOCKET__LOOKUP_MOST = 16,   // and with those that hold lookups which were given up
     ASOCKET__LOOKUP_RESULTS = 32,
     ASOCKET__BUDGET = 64,       // system calls that succeed at once before a coroutine yields
     ASOCKET__RESUMES = 256,     // coroutines resumed between two looks at the descriptors
@@ -6840,6 +6841,8 @@ static void *asocket__pool_thread(void *argument)
             lives = asocket__pool_answer(pool);
             continue;
         }
+        if (pool->idle >= ASOCKET__LOOKUP_THREADS)
+            break;
         pool->idle++;
         asocket__pool_sleep(pool);
         pool->idle--;
@@ -6911,6 +6914,27 @@ static asocket__pool *asocket__pool_of(asocket_selector *selector)
     return pool;
 }
 
+// A lookup that was given up holds its thread until the system is done with it; others shall not have
+// to wait for that.
+static bool asocket__pool_may_grow(const asocket__pool *pool)
+{
+    const asocket__link *all = &pool->selector->lookups, *link;
+    int most = ASOCKET__LOOKUP_THREADS;
+
+    for (link = all->next; link != all && most < ASOCKET__LOOKUP_MOST; link = link->next)
+        most += !ASOCKET__OF(asocket__lookup, link, link)->users;
+    return pool->threads < most;
+}
+
+// Nobody waits for one of the lookups any more: those in the queue may have another thread.
+static void asocket__pool_relieve(asocket__pool *pool)
+{
+    asocket__lock(&pool->lock);
+    if (pool->first && !pool->idle && asocket__pool_may_grow(pool))
+        (void)asocket__pool_grow(pool);
+    asocket__unlock(&pool->lock);
+}
+
 // Puts a lookup at the end of the queue, with a thread to come for it: 0, or ASOCKET_ENOMEM.
 static int asocket__pool_ask(asocket__pool *pool, asocket__lookup *lookup)
 {
@@ -6920,7 +6944,7 @@ static int asocket__pool_ask(asocket__pool *pool, asocket__lookup *lookup)
     asocket__lock(&pool->lock);
     for (; *end; end = &(*end)->next)
         before++; // each of them has an idle thread that was told, but does not run yet
-    if (pool->idle <= before && pool->threads < ASOCKET__LOOKUP_THREADS)
+    if (pool->idle <= before && asocket__pool_may_grow(pool))
         status = asocket__pool_grow(pool);
     if (status && pool->threads)
         status = 0; // one of the others will
@@ -8597,7 +8621,8 @@ static int asocket__host_lookup(asocket_selector *selector, const char *host,
     lookup->users++;
     while (!lookup->done && !status)
         status = asocket__wait_in(selector, &lookup->waiters, ASOCKET_FOREVER);
-    lookup->users--;
+    if (!--lookup->users && !lookup->done)
+        asocket__pool_relieve(selector->pool);
     if (lookup->done && !status)
         status = lookup->status;
     *count = status ? 0 : lookup->count; // before that it is its thread's

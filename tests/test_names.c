@@ -444,6 +444,43 @@ static void deadline_ends_a_lookup(void)
     ok(until_blocks(blocks), "nothing of it is left");
 }
 
+/* Names that nobody answers hold the threads of the system's resolver for long. */
+static void given_up_ones_are_in_nobodys_way(void)
+{
+    static char hosts[20][16];
+    question asked[20], fast = question_of("one.example", 5000), late = fast;
+    long blocks = names_blocks();
+    int i, timed_out = 0;
+
+    names_hold(true);
+    for (i = 0; i < 4; i++) {
+        snprintf(hosts[i], sizeof hosts[i], "slow%d.example", i);
+        asked[i] = question_of(hosts[i], 40);
+        asocket_launch(selector, ask, &asked[i]);
+    }
+    asocket_launch(selector, ask, &late); /* in the queue when they are given up */
+    asocket_join_all(selector);
+    for (i = 0; i < 4; i++)
+        timed_out += asked[i].status == ASOCKET_ETIMEDOUT;
+    is_int(timed_out, 4, "P7: four slow lookups are given up");
+    is_int(late.status, 1, "who came behind them is answered while they still hold their threads");
+    asocket_join(selector, asocket_launch(selector, ask, &fast));
+    is_int(fast.status, 1, "so is who comes then");
+    for (i = 4; i < 20; i++) {
+        snprintf(hosts[i], sizeof hosts[i], "slow%d.example", i);
+        asked[i] = question_of(hosts[i], 20);
+        asocket_join(selector, asocket_launch(selector, ask, &asked[i]));
+    }
+    ok(names_running() <= 16, "P5: in 16 threads at most (%ld)", names_running());
+    names_hold(false);
+    for (i = 0; i < 5000 && names_blocks() > blocks; i++)
+        asocket_sleep(selector, 1);
+    is_int(names_blocks(), blocks, "nothing of them is left");
+    fast.status = 0;
+    asocket_join(selector, asocket_launch(selector, ask, &fast));
+    is_int(fast.status, 1, "and all goes on");
+}
+
 static void one_of_two_gives_up(void)
 {
     question first = question_of("slow", 20), second = question_of("slow", 0);
@@ -524,6 +561,7 @@ static void outside_of_coroutines(void)
 static void test_abandoned(void)
 {
     deadline_ends_a_lookup();
+    given_up_ones_are_in_nobodys_way();
     one_of_two_gives_up();
     cancel_ends_a_lookup();
     answers_meet_deadlines();
