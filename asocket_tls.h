@@ -2569,8 +2569,8 @@ static void asocket__tls_validator_begin(const br_x509_class **engine, uint32_t 
     if (!validator->ends)
         validator->ends =
             (size_t *)ASOCKET_MALLOC(check->chain_certificates * sizeof *validator->ends);
-    if (!validator->failure->reason && needed > validator->capacity) {
-        size_t capacity = needed > validator->capacity * 2 ? needed : validator->capacity * 2;
+    if (!validator->failure->reason && needed >= validator->capacity) {
+        size_t capacity = needed >= validator->capacity * 2 ? needed + 1 : validator->capacity * 2;
         uint8_t *chain = (uint8_t *)ASOCKET_REALLOC(validator->chain, capacity);
 
         if (chain) {
@@ -2578,7 +2578,7 @@ static void asocket__tls_validator_begin(const br_x509_class **engine, uint32_t 
             validator->capacity = capacity;
         }
     }
-    if (!validator->ends || (!validator->failure->reason && needed > validator->capacity))
+    if (!validator->ends || (!validator->failure->reason && needed >= validator->capacity))
         (void)asocket__tls_fail(validator->failure, ASOCKET_TLS_NO_MEMORY, NULL);
 }
 
