@@ -870,7 +870,8 @@ ASOCKET_API asocket *asocket_receive_socket(asocket *unix_socket);
 // What stands between a socket and the layer above it. Its functions are called in the coroutine
 // that reads, writes or closes the layer, and may wait on the lower socket's channels.
 typedef struct asocket_transport {
-    // Bytes into buffer: how many, at least 1; ASOCKET_EOF or 0: the end; or a status.
+    // Bytes into buffer: how many, at least 1; ASOCKET_EOF or 0: the end; or a status. A count that
+    // cannot be, here and below, is ASOCKET_EIO.
     ptrdiff_t (*read)(void *state, asocket *lower, void *buffer, size_t size);
     // How many of the bytes were taken, at least 1, or a status. All must be on their way when it
     // returns. Size 0: the end of the stream. What it answers ASOCKET_EAGAIN to (ASOCKET_NO_WAIT)
@@ -885,7 +886,8 @@ typedef struct asocket_transport {
 // A socket on a socket, which it owns from now on: only the transport uses that one, closing the
 // layer closes both. The lower one's channels may be opened once more, by the transport. The layer's
 // channels, time-outs, addresses and the coroutine launched with it are as those of any socket.
-// NULL: ASOCKET_EINVAL, ENOMEM; the lower one is unchanged.
+// NULL: ASOCKET_EINVAL, ENOMEM, EBUSY while somebody is inside a call on the lower one, which is
+// unchanged then.
 ASOCKET_API asocket *asocket_layer(asocket *lower, const asocket_transport *transport, void *state);
 
 // Takes a layer off again: flushes it (waits), ends it by close of its transport, and gives the lower
@@ -2491,18 +2493,26 @@ static bool asocket__ip_read(asocket__text *text, asocket_ip *ip)
     return asocket__ipv6_read(text, ip->bytes) && asocket__zone_read(text, ip->zone);
 }
 
+// Whoever copies a longer name into it may leave out its end.
+static bool asocket__zone_ends(const asocket_ip *ip)
+{
+    return memchr(ip->zone, 0, sizeof ip->zone) != NULL;
+}
+
 static bool asocket__ip_same(const asocket_ip *a, const asocket_ip *b)
 {
     if (a->family != b->family)
         return false;
     if (a->family == 4)
         return !memcmp(a->bytes, b->bytes, 4); // of a constant size: no call
-    return a->family != 6 || (!memcmp(a->bytes, b->bytes, 16) && !strcmp(a->zone, b->zone));
+    return a->family != 6 ||
+           (!memcmp(a->bytes, b->bytes, 16) && !strncmp(a->zone, b->zone, sizeof a->zone));
 }
 
 static bool asocket__address_same(const asocket_address *a, const asocket_address *b)
 {
     return a->port == b->port && a->path_length == b->path_length &&
+           a->path_length <= sizeof a->path &&
            (!a->path_length || !memcmp(a->path, b->path, a->path_length)) &&
            asocket__ip_same(&a->ip, &b->ip);
 }
@@ -2705,7 +2715,7 @@ static int asocket__endpoint_of(const asocket_address *address, asocket__endpoin
         asocket__endpoint_at(endpoint, address->path, address->path_length);
         return 0;
     }
-    if ((address->ip.family != 4 && address->ip.family != 6))
+    if ((address->ip.family != 4 && address->ip.family != 6) || !asocket__zone_ends(&address->ip))
         return ASOCKET_EINVAL;
     endpoint->family = address->ip.family;
     endpoint->port = address->port;
@@ -5444,6 +5454,8 @@ static ptrdiff_t asocket__layer_recv(asocket *socket, void *buffer, size_t size)
     socket->in.task = asocket__self(socket->selector);
     socket->pins++;
     count = socket->transport->read(socket->layer_state, socket->lower, buffer, size);
+    if (count > 0 && (size_t)count > size)
+        count = ASOCKET_EIO; // what it claims cannot be
     asocket__layer_tried(socket, ASOCKET_READ, count);
     socket->pins--;
     socket->in.task = inside;
@@ -5460,6 +5472,8 @@ static ptrdiff_t asocket__layer_send(asocket *socket, const void *bytes, size_t 
     socket->out.task = asocket__self(socket->selector);
     socket->pins++;
     count = socket->transport->write(socket->layer_state, socket->lower, bytes, size);
+    if (count >= 0 && size && (!count || (size_t)count > size))
+        count = ASOCKET_EIO;
     asocket__layer_tried(socket, ASOCKET_WRITE, count);
     socket->pins--;
     socket->out.task = inside;
@@ -9095,6 +9109,8 @@ static int asocket__out_drain(asocket_write_channel *out, int flags)
         if (status != ASOCKET_EAGAIN || out->pipe)
             return status == ASOCKET_EAGAIN ? 0 : status;
         status = asocket__out_wait(out);
+        if (status && !out->status && !out->own.size && !asocket__send_settled(out->socket))
+            return 0; // it left while others ran
         if (status)
             return status;
     }
@@ -10758,7 +10774,7 @@ int asocket_ip_format(const asocket_ip *ip, char *buffer, size_t size)
 {
     asocket__writer writer = asocket__writer_on(buffer, size);
 
-    if (!ip || !buffer || (ip->family != 4 && ip->family != 6)) {
+    if (!ip || !buffer || (ip->family != 4 && ip->family != 6) || !asocket__zone_ends(ip)) {
         if (writer.size)
             buffer[0] = 0;
         return ASOCKET_EINVAL;
@@ -10959,7 +10975,7 @@ int asocket_address_format(const asocket_address *address, char *buffer, size_t 
 
     if (!address || !buffer ||
         (!address->path_length && address->ip.family != 4 && address->ip.family != 6) ||
-        address->path_length > sizeof address->path) {
+        address->path_length > sizeof address->path || !asocket__zone_ends(&address->ip)) {
         if (writer.size)
             buffer[0] = 0;
         return ASOCKET_EINVAL;
@@ -13516,6 +13532,11 @@ asocket *asocket_layer(asocket *lower, const asocket_transport *transport, void 
         !transport->cancel || lower->upper) {
         (void)asocket__fail(lower->selector, ASOCKET_EINVAL, "layer",
                             "a transport has four functions, a socket one layer above it");
+        return NULL;
+    }
+    if (lower->in.task || lower->out.task) {
+        (void)asocket__fail(lower->selector, ASOCKET_EBUSY, "layer",
+                            "another coroutine is inside a call on the socket");
         return NULL;
     }
     layer = asocket__socket_new(lower->selector);

@@ -318,10 +318,32 @@ static void test_zero_runs(void)
 
 /* --- zones ------------------------------------------------------------------------------------ */
 
+/* Filled by hand to the last byte: nothing reads on behind it. */
+static void check_endless(void)
+{
+    asocket_address address = address_of("[fe80::1]:80");
+    struct sockaddr_in6 native;
+    asocket_ip ip, same;
+    char text[160];
+
+    memset(address.ip.zone, 'x', sizeof address.ip.zone);
+    ip = same = address.ip;
+    ok(asocket_ip_equal(&ip, &same), "a zone without an end is compared");
+    is_status(asocket_ip_format(&ip, text, sizeof text), ASOCKET_EINVAL, "it is not printed");
+    is_status(asocket_address_format(&address, text, sizeof text), ASOCKET_EINVAL,
+              "nor in an address");
+    is_status(asocket_address_to_native(&address, &native, sizeof native), ASOCKET_EINVAL,
+              "nor given to the system");
+    memset(&address, 0, sizeof address);
+    address.path_length = UINT16_MAX;
+    ok(!asocket_address_equal(&address, &address), "a path longer than paths are equals none");
+}
+
 static void test_zones(void)
 {
     asocket_ip ip, other;
 
+    check_endless();
     is_status(asocket_ip_parse(&ip, "fe80::1%123456789012345"), ASOCKET_OK,
               "a zone of 15 bytes is kept");
     is_str(ip.zone, "123456789012345", "and kept whole");

@@ -84,6 +84,71 @@ static void a_transport_speaks_for_itself(void)
     asocket_close(b.far);
 }
 
+/* --- a transport that claims what cannot be ---------------------------------------------------- */
+
+static ptrdiff_t too_many_read(void *state, asocket *lower, void *buffer, size_t size)
+{
+    (void)state, (void)lower, (void)buffer;
+    return (ptrdiff_t)size + 1000;
+}
+
+static ptrdiff_t odd_write(void *state, asocket *lower, const void *bytes, size_t size)
+{
+    (void)lower, (void)bytes;
+    return *(int *)state ? (ptrdiff_t)size + *(int *)state : 0;
+}
+
+static const asocket_transport lying = {too_many_read, odd_write, ignoring_close, ignoring_cancel};
+
+static void claims_are_checked(int more)
+{
+    static char large[40000];
+    both b = connected("127.0.0.1");
+    asocket *layer = asocket_layer(b.near, &lying, &more);
+    asocket_read_channel *in = asocket_open_read_channel(layer);
+    asocket_write_channel *out = asocket_open_write_channel(layer, 0);
+
+    is_status(asocket_read(in, large, 1), ASOCKET_EIO, "more bytes than there was room for");
+    asocket_write_string(out, "some");
+    is_status(asocket_flush(out), ASOCKET_EIO, "%s bytes taken", more ? "more" : "no");
+    asocket_close(layer);
+    asocket_close(b.far);
+    b = connected("127.0.0.1");
+    layer = asocket_layer(b.near, &lying, &more);
+    is_status(asocket_write(asocket_open_write_channel(layer, 0), large, sizeof large), ASOCKET_EIO,
+              "... of many");
+    is_status(asocket_read(asocket_open_read_channel(layer), large, sizeof large), ASOCKET_EIO,
+              "... nor read");
+    asocket_close(layer);
+    asocket_close(b.far);
+}
+
+#ifndef ASOCKET_NO_COROUTINES
+static void read_one(asocket_selector *owner, void *argument)
+{
+    char byte;
+
+    (void)owner;
+    asocket_read((asocket_read_channel *)argument, &byte, 1);
+}
+
+static void no_layer_under_a_reader(void)
+{
+    both b = connected("127.0.0.1");
+    int more = 0;
+
+    asocket_launch(selector, read_one, asocket_open_read_channel(b.near));
+    asocket_sleep(selector, 1);
+    ok(!asocket_layer(b.near, &lying, &more) && asocket_error(selector) == ASOCKET_EBUSY,
+       "P12: no layer comes between a socket and who reads from it");
+    asocket_close(b.near);
+    asocket_join_all(selector);
+    asocket_close(b.far);
+}
+#else
+#define no_layer_under_a_reader() ((void)0)
+#endif
+
 static void failures_can_be_noted(void)
 {
     static char sentence[1000];
@@ -228,6 +293,9 @@ int main(int argc, char **argv)
 {
     selector = test_selector(argc, argv);
     a_transport_speaks_for_itself();
+    claims_are_checked(0);
+    claims_are_checked(1);
+    no_layer_under_a_reader();
     failures_can_be_noted();
     capacity_can_change_while_nothing_is_kept();
     windows_are_whole_wherever_they_begin();
