@@ -20,12 +20,12 @@ help:
 	@echo 'make test-systems other compilers, dialects, C libraries and processors (15 minutes)'
 	@echo 'make promises   which tests keep which promise of the manual'
 	@echo 'make features   which tests show which feature (tests/features.tsv)'
-	@echo 'make bench      figures against other libraries'
+	@echo 'make bench      figures against other libraries; bench-tls: against BearSSL by hand and OpenSSL'
 	@echo 'make lint       clang-format, cppcheck, clang-tidy; advice from gcc -fanalyzer'
 	@echo 'make coverage   lines and branches of asocket.h that the tests reach'
 	@echo 'make format     clang-format in place'
 	@echo 'make clean      remove $(BUILD)/'
-.PHONY: help all setup test test-all programs faults fuzz soak promises features bench lint coverage \
+.PHONY: help all setup test test-all programs faults fuzz soak promises features bench bench-tls lint coverage \
 	format clean
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL = all
@@ -49,7 +49,8 @@ $(BUILD)/examples/%: examples/%.c $(HEADER) $(TLS_HEADER)
 # Compilers and checkers, the peers that the examples are tried with, and the rivals of the bench.
 PACKAGES = make gcc g++ libc6-dev perl clang libclang-rt-dev valgrind strace binutils \
 	curl netcat-openbsd telnet socat wrk apache2-utils clang-format clang-tidy cppcheck libuv1-dev \
-	dnsmasq-base pkg-config zlib1g-dev libglib2.0-dev redis-server iperf3 nginx-light libbearssl-dev openssl
+	dnsmasq-base pkg-config zlib1g-dev libglib2.0-dev redis-server iperf3 nginx-light libbearssl-dev openssl \
+	libssl-dev gnutls-bin stunnel4 mosquitto opensmtpd golang-go default-jdk-headless postgresql
 
 setup:
 	@sh tests/setup.sh $(PACKAGES)
@@ -293,6 +294,11 @@ features:
 
 bench:
 	perl tests/bench/run.pl
+
+bench-tls:
+	@sh tests/bench/tls_certificates.sh $(BUILD)/bench/tls_certificates
+	$(CC) -O2 -o $(BUILD)/bench/tls tests/bench/tls.c -lbearssl -lssl -lcrypto
+	$(BUILD)/bench/tls $(BUILD)/bench/tls_certificates
 
 SOURCES = $(HEADER) $(wildcard examples/*.c tests/*.[ch] tests/*/*.[ch])
 

@@ -3113,7 +3113,7 @@ struct asocket_tls_sessions {
 
 asocket_tls_sessions *asocket_tls_sessions_create(size_t capacity)
 {
-    size_t count = capacity ? capacity : ASOCKET__TLS_SESSIONS, size;
+    size_t count = capacity ? capacity : (size_t)ASOCKET__TLS_SESSIONS, size;
     asocket_tls_sessions *sessions;
 
     if (count > SIZE_MAX / sizeof *sessions->entries - 1)
@@ -3278,7 +3278,7 @@ static void asocket__tls_engine_buffers(asocket__tls *tls, size_t record_size)
                                    tls->handshake->flight, ASOCKET__TLS_FLIGHT);
     engine->ibuf = tls->scratch; // not the same memory: that would mean half duplex
     engine->log_max_frag_len = 14;
-    engine->max_frag_len = (uint16_t)(record_size ? record_size : ASOCKET__TLS_RECORD);
+    engine->max_frag_len = (uint16_t)(record_size ? record_size : (size_t)ASOCKET__TLS_RECORD);
 }
 
 static int asocket__tls_engine_start(asocket__tls *tls, const asocket_tls_options *options)
