@@ -25,7 +25,7 @@ help:
 	@echo 'make coverage   lines and branches of asocket.h that the tests reach'
 	@echo 'make format     clang-format in place'
 	@echo 'make clean      remove $(BUILD)/'
-.PHONY: help all setup test test-all programs faults fuzz soak promises features bench bench-tls lint coverage \
+.PHONY: help all setup setup-servers test test-all programs faults fuzz soak promises features bench bench-tls lint coverage \
 	format clean
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL = all
@@ -50,10 +50,14 @@ $(BUILD)/examples/%: examples/%.c $(HEADER) $(TLS_HEADER)
 PACKAGES = make gcc g++ libc6-dev perl clang libclang-rt-dev valgrind strace binutils \
 	curl netcat-openbsd telnet socat wrk apache2-utils clang-format clang-tidy cppcheck libuv1-dev \
 	dnsmasq-base pkg-config zlib1g-dev libglib2.0-dev redis-server iperf3 nginx-light libbearssl-dev openssl \
-	libssl-dev gnutls-bin stunnel4 mosquitto opensmtpd golang-go default-jdk-headless postgresql
+	libssl-dev gnutls-bin stunnel4 mosquitto exim4-daemon-light
 
 setup:
 	@sh tests/setup.sh $(PACKAGES)
+
+# More servers for tests/tls/interop.t: half a gigabyte of them.
+setup-servers: setup
+	@sh tests/setup.sh golang-go default-jdk-headless postgresql
 
 # --- configurations: each is a compiler with its flags ------------------------------------------
 #
@@ -205,6 +209,7 @@ endef
 
 programs_of = $(addprefix $(BUILD)/$(1)/,$(call tests_of,$(1)))
 SCRIPTS = $(wildcard tests/*.t)
+TLS_SCRIPTS = $(wildcard tests/tls/*.t)
 
 # Of each configuration what says most about it, in under 3 minutes; test-all has all of each.
 CORE = test_coroutines test_reading test_writing test_pipes test_accept test_arguments
@@ -224,10 +229,10 @@ test:
 
 test-all:
 	$(call build_and_run,$(foreach c,$(USABLE),$(call programs_of,$(c))) $(QUICK_FAULTS),\
-		--total=$(BUILD)/test.total $(SKIPPED) $(SCRIPTS:%=--script=%))
+		--total=$(BUILD)/test.total $(SKIPPED) $(SCRIPTS:%=--script=%) $(if $(BEARSSL),$(TLS_SCRIPTS:%=--script=%)))
 
 test-scripts:
-	$(RUN) $(SCRIPTS:%=--script=%)
+	$(RUN) $(SCRIPTS:%=--script=%) $(if $(BEARSSL),$(TLS_SCRIPTS:%=--script=%))
 
 test-%:
 	$(call build_and_run,$(call programs_of,$*),)

@@ -3407,7 +3407,7 @@ static int asocket__tls_explain_alert(asocket__tls *tls, int alert)
     if (shaking && (alert == 40 || alert == 71))
         return asocket__tls_fail(failure, ASOCKET_TLS_REFUSED,
                                  "the server accepts none of our cipher suites, curves and "
-                                 "signatures, or not this name (alert %d, %s)",
+                                 "signatures, or wants TLS 1.3, or has no such name (alert %d, %s)",
                                  alert, name);
     if (shaking && alert == 120)
         return asocket__tls_fail(failure, ASOCKET_TLS_NO_PROTOCOL, NULL);
@@ -4099,9 +4099,11 @@ static int asocket__tls_find_trust(asocket__tls *tls, const asocket_tls_options 
     check->server_name = tls->server_name;
     check->pins = options->pins;
     check->pin_count = options->pin_count;
-    check->chain_certificates =
-        options->chain_certificates ? options->chain_certificates : ASOCKET__TLS_CHAIN_CERTIFICATES;
-    check->chain_bytes = options->chain_bytes ? options->chain_bytes : ASOCKET__TLS_CHAIN_BYTES;
+    check->chain_certificates = options->chain_certificates
+                                    ? options->chain_certificates
+                                    : (size_t)ASOCKET__TLS_CHAIN_CERTIFICATES;
+    check->chain_bytes =
+        options->chain_bytes ? options->chain_bytes : (size_t)ASOCKET__TLS_CHAIN_BYTES;
     check->verify = options->verify;
     check->now = options->now;
     check->user = options->user;
@@ -4218,7 +4220,8 @@ static int asocket__tls_complete(asocket__tls *tls, const asocket_tls_options *o
 
 static int asocket__tls_agree(asocket__tls *tls, asocket *lower, const asocket_tls_options *options)
 {
-    int64_t limit = options->handshake_timeout ? options->handshake_timeout : ASOCKET__TLS_TIMEOUT;
+    int64_t limit =
+        options->handshake_timeout ? options->handshake_timeout : (int64_t)ASOCKET__TLS_TIMEOUT;
     int64_t former = 0;
     int status;
 
