@@ -1267,6 +1267,35 @@ static const char *asocket__tls_trust_keep(asocket_tls_trust *trust, const uint8
     return wrong;
 }
 
+// Keeps the block for those that were added from it since there were `before`; none: frees it.
+static void asocket__tls_trust_block(asocket_tls_trust *trust, asocket__tls_block *block,
+                                     size_t before)
+{
+    if (trust->count == before) {
+        ASOCKET_FREE(block);
+        return;
+    }
+    block->next = trust->blocks;
+    trust->blocks = block;
+}
+
+// Adds a certificate: 1, or a status.
+static int asocket__tls_trust_der(asocket_tls_trust *trust, const void *der, size_t size)
+{
+    asocket__tls_block *block = (asocket__tls_block *)ASOCKET_MALLOC(sizeof *block + size);
+    size_t before = trust->count;
+    const char *wrong;
+
+    if (!block || !asocket__tls_trust_room(trust)) {
+        ASOCKET_FREE(block);
+        return asocket__tls_trust_say(trust, ASOCKET_ENOMEM, "out of memory");
+    }
+    memcpy(block + 1, der, size);
+    wrong = asocket__tls_trust_keep(trust, (const uint8_t *)(block + 1), size);
+    asocket__tls_trust_block(trust, block, before);
+    return wrong ? asocket__tls_trust_say(trust, ASOCKET_EINVAL, "%s", wrong) : 1;
+}
+
 // Adds the certificates of a text; bad ones are passed over if `lenient`, else nothing is added. How
 // many there were, or a status.
 static int asocket__tls_trust_take(asocket_tls_trust *trust, const uint8_t *pem, size_t size,
@@ -1300,12 +1329,7 @@ static int asocket__tls_trust_take(asocket_tls_trust *trust, const uint8_t *pem,
     }
     if (status)
         trust->count = before;
-    if (trust->count == before) {
-        ASOCKET_FREE(block);
-    } else {
-        block->next = trust->blocks;
-        trust->blocks = block;
-    }
+    asocket__tls_trust_block(trust, block, before);
     return status  ? status
            : taken ? taken
                    : asocket__tls_trust_say(trust, ASOCKET_EINVAL, "there is no certificate in it");
@@ -1316,7 +1340,7 @@ static int asocket__tls_trust_take(asocket_tls_trust *trust, const uint8_t *pem,
 // A whole file, with a NUL behind it: 0 and *bytes is the caller's to free, or a status.
 static int asocket__tls_read_file(const char *path, uint8_t **bytes, size_t *size)
 {
-    FILE *file = ASOCKET_SYS(fopen)(path, "rb");
+    FILE *file = ASOCKET_SYS(fopen)(path, ASOCKET__TLS_WINDOWS ? "rb" : "rbe"); // not inherited
     size_t capacity = 0, have = 0, count = 1;
     int status = errno == EACCES || errno == EPERM ? ASOCKET_EACCES : ASOCKET_ENOTFOUND;
 
@@ -1394,8 +1418,8 @@ static int asocket__tls_system_roots(asocket_tls_trust *trust)
                       : NULL;
         if (found)
             (void)ASOCKET_SYS(CertFreeCertificateContext)(found);
-        else if (asocket_tls_trust_add_der(trust, certificate->pbCertEncoded,
-                                           certificate->cbCertEncoded) > 0)
+        else if (asocket__tls_trust_der(trust, certificate->pbCertEncoded,
+                                        certificate->cbCertEncoded) > 0)
             taken++;
     }
     if (store)
@@ -1536,8 +1560,8 @@ static int asocket__tls_apple_take(asocket_tls_trust *trust, CFArrayRef list, bo
                              : ASOCKET_SYS(SecCertificateCopyData)(one);
 
         if (data) {
-            taken += asocket_tls_trust_add_der(trust, CFDataGetBytePtr(data),
-                                               (size_t)CFDataGetLength(data)) > 0;
+            taken += asocket__tls_trust_der(trust, CFDataGetBytePtr(data),
+                                            (size_t)CFDataGetLength(data)) > 0;
             CFRelease(data);
         }
     }
@@ -1631,26 +1655,8 @@ int asocket_tls_trust_add_pem(asocket_tls_trust *trust, const void *pem, size_t 
 
 int asocket_tls_trust_add_der(asocket_tls_trust *trust, const void *der, size_t size)
 {
-    size_t before = trust ? trust->count : 0;
-    asocket__tls_block *block;
-    const char *wrong;
-
-    if (!asocket__tls_trust_open(trust, der))
-        return ASOCKET_EINVAL;
-    block = (asocket__tls_block *)ASOCKET_MALLOC(sizeof *block + size);
-    if (!block || !asocket__tls_trust_room(trust)) {
-        ASOCKET_FREE(block);
-        return asocket__tls_trust_say(trust, ASOCKET_ENOMEM, "out of memory");
-    }
-    memcpy(block + 1, der, size);
-    wrong = asocket__tls_trust_keep(trust, (const uint8_t *)(block + 1), size);
-    if (trust->count == before) {
-        ASOCKET_FREE(block);
-    } else {
-        block->next = trust->blocks;
-        trust->blocks = block;
-    }
-    return wrong ? asocket__tls_trust_say(trust, ASOCKET_EINVAL, "%s", wrong) : 1;
+    return asocket__tls_trust_open(trust, der) ? asocket__tls_trust_der(trust, der, size)
+                                               : ASOCKET_EINVAL;
 }
 
 int asocket_tls_trust_add_file(asocket_tls_trust *trust, const char *path)

@@ -433,6 +433,9 @@ static void test_names(void)
          false}, /* only as xn-- */
         {"a b.test", "a b.test", false},
         {"1.test", "1.test", true},
+        {"azAZ09-_.tez", "AZaz09-_.TEZ", true},
+        {"a.test", "a.tes4", false},
+        {"a`.test", "a@.test", false},
         {"127.1", "127.1", false},
         {"1.2.3", "1.2.3", false},
         {"*.2.3", "1.2.3", false},
