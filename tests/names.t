@@ -17,7 +17,7 @@ use POSIX qw(:sys_wait_h);
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-use constant { PATIENCE => 20, WHOLE_PATIENCE => 170 };
+use constant { PATIENCE => 20, WHOLE_PATIENCE => 300 };
 
 chdir "$FindBin::Bin/.." or die "no top level: $!";
 $SIG{PIPE} = 'IGNORE';
