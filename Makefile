@@ -55,7 +55,7 @@ PACKAGES = make gcc g++ libc6-dev perl clang libclang-rt-dev valgrind strace bin
 setup:
 	@sh tests/setup.sh $(PACKAGES)
 
-# More servers for tests/tls/interop.t: half a gigabyte of them.
+# More servers for tests/tls/tls_servers.t: half a gigabyte of them.
 setup-servers: setup
 	@sh tests/setup.sh golang-go default-jdk-headless postgresql
 

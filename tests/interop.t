@@ -33,7 +33,7 @@ my $test_pid = $$;
 my $scratch = tempdir(CLEANUP => 1);
 my %running;    # processes started here, by pid
 my @examples = sort map { m{([^/]+)\.c$} } glob 'examples/*.c';
-@examples = grep { content("examples/$_.c") !~ /asocket_tls\.h/ } @examples;    # see tls/interop.t
+@examples = grep { content("examples/$_.c") !~ /asocket_tls\.h/ } @examples;    # see tls/tls_servers.t
 
 # --- processes ------------------------------------------------------------------------------------
 

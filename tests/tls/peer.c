@@ -1,4 +1,4 @@
-/* peer.c - a client for interop.t, told by its arguments what to do:
+/* peer.c - a client for tls_servers.t, told by its arguments what to do:
 
    peer host port roots=FILE name=NAME times=N resume=1 alpn=A,B suite=HEX certificate=FILE key=FILE
         postgres=1                     asks for TLS as PostgreSQL does

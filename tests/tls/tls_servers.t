@@ -1,8 +1,8 @@
 #!/usr/bin/env perl
-# interop.t - asocket_tls.h and its examples against servers that other people wrote: openssl's, GnuTLS's,
+# tls_servers.t - asocket_tls.h and its examples against servers that other people wrote: openssl's, GnuTLS's,
 # Go's, Java's, Python's, nginx, stunnel, mosquitto, exim, PostgreSQL.
 #
-#     prove tests/tls/interop.t
+#     prove tests/tls/tls_servers.t
 #
 # A server that is not installed is skipped. Every wait is bounded. 127.0.0.1 only.
 use strict;
