@@ -796,7 +796,7 @@ static bool asocket__tls_der_positive(asocket__tls_span *from, asocket__tls_span
         return false;
     if (!*value->at)
         value->at++;
-    return value->at < value->end && (*value->at & 0x80 || *value->at);
+    return value->at < value->end && *value->at;
 }
 
 static bool asocket__tls_read_rsa(asocket__tls_x509 *x509, asocket__tls_span bits)
@@ -2338,9 +2338,13 @@ static bool asocket__tls_search_fits(asocket__tls_search *search, const asocket_
     if (search->length == ASOCKET__TLS_PATH || !search->steps ||
         !asocket__tls_span_equal(next->subject, last->issuer))
         return false;
-    for (i = 0; i < search->length; i++)
-        if (asocket__tls_span_equal(search->sent[search->path[i]].der, next->der))
+    for (i = 0; i < search->length; i++) { // nobody twice (RFC 4158, 2.4.2)
+        const asocket__tls_x509 *one = &search->sent[search->path[i]];
+
+        if (asocket__tls_span_equal(one->subject, next->subject) &&
+            asocket__tls_span_equal(one->spki, next->spki))
             return false;
+    }
     search->steps--;
     asocket__tls_common_name(name, next->subject);
     if (asocket__tls_judge_sent(next, search->now, name, &failure) &&

@@ -2,7 +2,9 @@
 #ifndef TEST_CHAINS_H
 #define TEST_CHAINS_H
 
-#define NOW INT64_C(1781524800) /* 2026-06-15 12:00:00, when all of it is looked at */
+#define CHAINS "tests/tls/chains.tsv"
+#define RANDOM CERTIFICATES "random.tsv"
+#define NOW    INT64_C(1781524800) /* 2026-06-15 12:00:00, when all of it is looked at */
 
 struct row { /* of chains.tsv */
     char name[64], host[300], verdict[32], words[200], options[100];
@@ -56,10 +58,10 @@ static inline bool has_words(const char *sentence, const char *words)
     return true;
 }
 
-/* Calls `look` for each row of the table, or the one of this name: how many there were. */
-static inline int rows_each(const char *name, void (*look)(const struct row *row))
+/* Calls `look` for each row of a table, or the one of this name: how many there were. */
+static inline int rows_each(const char *path, const char *name, void (*look)(const struct row *row))
 {
-    FILE *table = fopen("tests/tls/chains.tsv", "r");
+    FILE *table = fopen(path, "r");
     char line[1024];
     struct row row;
     int rows = 0;

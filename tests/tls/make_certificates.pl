@@ -13,6 +13,8 @@
 #     NAME.trust.pem   the trusted certificates
 #     NAME.pins        SHA-256 of SubjectPublicKeyInfos, in hexadecimal, if any
 #
+# and random.tsv, with the verdicts of those that are made up at random.
+#
 # All dates are fixed: good from 2020 to 2049, looked at as if it were 2026-06-15.
 use strict;
 use warnings;
@@ -624,6 +626,51 @@ chain('ten', [$good, $int, ($int) x 8], [$root]);
 chain('eleven', [$good, $int, ($int) x 9], [$root]);
 plain('large', san => ["dns:$host", map { "dns:n$_.example.test" } 1 .. 3000]);
 plain('too_large', san => ["dns:$host", map { "dns:n$_.example.test" } 1 .. 4000]);
+
+# --- at random --------------------------------------------------------------------------------------
+#
+# Four authorities, certified by each other, by a trusted root or by a lost one, well or badly; what
+# the server sends of it in any order is good if a way of good certificates leads from the leaf to the
+# root. The verdicts go to random.tsv.
+
+srand 20260615;
+my @nodes = qw(a b c d);
+my %defects = (expired => [to => '2021-01-01'], constrained => [more => [name_constraints(0)]],
+    no_ca => [ca => 0], client => [eku => ['client']], sha1 => [hash => 'sha1'],
+    forged => [forge => 1], other_key => [key => 'other']);
+my (%edges, %leaves, @table);
+$ca{"node_$_"} = {subject => "CN=Node $_", key => "node_$_"} for @nodes;
+
+sub edge {
+    my ($from, $to, $defect) = @_;
+    return $edges{"$from $to $defect"} //= authority(by => $to, subject => "CN=Node $from",
+        key => "node_$from", @{$defects{$defect} || []});
+}
+
+sub leads_up {
+    my ($node, $good, $seen) = @_;
+    return 1 if $node eq 'root';
+    return 0 if $seen->{$node}++;
+    return scalar grep { leads_up($_, $good, $seen) } @{$good->{$node} || []};
+}
+
+for my $number (1 .. 150) {
+    my ($end, %used, %good, @sent) = ($nodes[rand @nodes]);
+    for (1 .. 5 + rand 5) {
+        my $from = $nodes[rand @nodes];
+        my $to = ('root', 'lost', @nodes)[rand 2 + @nodes];
+        my $defect = rand() < 0.75 ? 'none' : (sort keys %defects)[rand keys %defects];
+        next if $to eq $from || $used{"$from $to $defect"}++;
+        push @{$good{$from}}, $to if $defect eq 'none';
+        push @sent, edge($from, $to =~ /^.$/ ? "node_$to" : $to, $defect);
+    }
+    my $leaf = $leaves{$end} //= leaf(by => "node_$end");
+    my $name = sprintf 'random_%03d', $number;
+    chain($name, [$leaf, @sent], [$root]);
+    $chains{$name} = 0;
+    push @table, "$name\t$host\t" . (leads_up($end, \%good, {}) ? 'OK' : 'not OK') . "\n";
+}
+spew("$directory/random.tsv", join '', @table);
 
 # --- the same ones as in the table ------------------------------------------------------------------
 
