@@ -78,6 +78,8 @@ ucontext = gcc -std=c99 -O1 -g -DASOCKET_UCONTEXT
 kqueue = gcc -std=c99 -O1 -g -DASOCKET_KQUEUE -Itests/kqueue
 kqueue_netbsd = $(ASAN_CC) -std=c99 -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
 	-fno-sanitize-recover=all -DASOCKET_KQUEUE -DKQUEUE_NETBSD -Itests/kqueue
+darwin = tests/darwin/cc -std=c99 -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
+	-fno-sanitize-recover=all -fno-sanitize=shift -Wno-deprecated-declarations
 no_coroutines = gcc -std=c99 -O1 -g -DASOCKET_NO_COROUTINES
 static = gcc -std=c99 -O1 -g -D_GNU_SOURCE -DASOCKET_STATIC
 ndebug = gcc -std=c99 -O3 -DNDEBUG
@@ -87,7 +89,7 @@ coverage = gcc -std=c99 -O0 -g --coverage -DNDEBUG
 ASAN_CC := $(if $(shell command -v clang),clang,gcc)
 
 CONFIGURATIONS = gcc clang asan tsan valgrind gxx clangxx ucontext no_coroutines static ndebug \
-	kqueue kqueue_netbsd
+	kqueue kqueue_netbsd darwin
 
 TESTS = $(patsubst tests/%.c,%,$(wildcard tests/test_*.c))
 # The same over every backend: run once.
@@ -105,6 +107,7 @@ tests_of_no_coroutines = $(sort $(PLAIN))
 tests_of_static = test_address
 tests_of_kqueue = $(TESTS)
 tests_of_kqueue_netbsd = $(TESTS)
+tests_of_darwin = $(TESTS)
 tests_of = $(or $(tests_of_$(1)),$(TESTS) $(TLS_TESTS))
 
 # tests/tls/test_x.c becomes tls_x.
@@ -117,11 +120,12 @@ PROGRAMS = $(foreach c,$(CONFIGURATIONS),$(addprefix $(BUILD)/$(c)/,$(call tests
 # Why a configuration cannot run on this machine; empty when it can.
 why_not = $(shell mkdir -p $(BUILD); \
 	echo 'int main(void) { return 0; }' >$(BUILD)/probe.c; \
+	reason=$$($(why_not_$(1))); [ -z "$$reason" ] || { echo "$$reason"; exit; }; \
 	command -v $(firstword $($(1))) >/dev/null || { echo '$(firstword $($(1))) is missing'; exit; }; \
 	$($(1)) $(BUILD)/probe.c -o $(BUILD)/probe >/dev/null 2>&1 || \
-		{ echo '$(firstword $($(1))) cannot link with $(lastword $($(1)))'; exit; }; \
-	$(why_not_$(1)))
+		echo '$(firstword $($(1))) cannot link with $(lastword $($(1)))')
 why_not_valgrind = command -v valgrind >/dev/null || echo valgrind is missing
+why_not_darwin = test -d $(BUILD)/cache/zig || echo the headers of macOS are missing: make macos-headers
 
 USABLE = $(foreach c,$(CONFIGURATIONS),$(if $(call why_not,$(c)),,$(c)))
 SKIPPED = $(if $(BEARSSL),,'--skipped=TLS: libbearssl-dev is missing') $(foreach c,$(CONFIGURATIONS),$(if $(call why_not,$(c)),'--skipped=$(c): $(call why_not,$(c))'))
@@ -160,6 +164,28 @@ $(BUILD)/%/kqueue.o: tests/kqueue/kqueue.c tests/kqueue/sys/event.h
 
 $(addprefix $(BUILD)/kqueue/,$(TESTS)): $(BUILD)/kqueue/kqueue.o
 $(addprefix $(BUILD)/kqueue_netbsd/,$(TESTS)): $(BUILD)/kqueue_netbsd/kqueue.o
+
+# Compiled with the headers of macOS, run here: see tests/darwin/apple.c.
+darwin_objects = $(addprefix $(BUILD)/darwin/,apple.o linux.o kqueue.o)
+link_of_darwin = $(darwin_objects) -Wl,--wrap=close
+
+$(BUILD)/darwin/apple.o: tests/darwin/apple.c tests/darwin/numbers.h tests/darwin/cc
+	@mkdir -p $(@D)
+	$(show)$(darwin) $(STRICT) -c -o $@ $<
+
+$(BUILD)/darwin/linux.o: tests/darwin/linux.c tests/darwin/numbers.h
+	@mkdir -p $(@D)
+	$(show)$(gcc) $(STRICT) -c -o $@ $<
+
+$(BUILD)/darwin/kqueue.o: tests/kqueue/kqueue.c tests/kqueue/sys/event.h
+	@mkdir -p $(@D)
+	$(show)$(gcc) $(STRICT) -Itests/kqueue -c -o $@ $<
+
+$(BUILD)/darwin/implementation.o: $(BUILD)/darwin/apple.o
+$(addprefix $(BUILD)/darwin/,$(TESTS)): $(darwin_objects)
+
+macos-headers:
+	@tests/systems/zig.sh
 
 $(foreach c,$(filter-out static,$(CONFIGURATIONS)) coverage,$(eval $(call configuration,$(c))))
 

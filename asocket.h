@@ -3075,7 +3075,7 @@ static void asocket__rest(int64_t timeout)
 // rounding mode must restore it before it waits).
 
 // What begins and ends a function in assembly: one copy in the program, seen by nobody outside.
-#ifdef __APPLE__
+#if defined(__APPLE__) && !defined(__ELF__) // Mach-O
 #define ASOCKET__BEGIN(name) \
     ".p2align 4\n.private_extern _" name "\n.weak_definition _" name "\n_" name ":\n"
 #define ASOCKET__END(name) ""
@@ -10556,11 +10556,15 @@ static int asocket__batch_send(asocket *socket, asocket__batch *batch,
 static int asocket__batch_receive(asocket *socket, asocket__batch *batch,
                                   asocket_datagram *datagrams, size_t count)
 {
-    ptrdiff_t received = asocket__datagram_receive(socket, &datagrams[0]);
+    int received = 0, most = count < ASOCKET__BATCH ? (int)count : (int)ASOCKET__BATCH;
+    ptrdiff_t status = 1;
 
     (void)batch;
-    (void)count;
-    return received > 0 ? 1 : (int)received;
+    while (received < most && status > 0) {
+        status = asocket__datagram_receive(socket, &datagrams[received]);
+        received += status > 0;
+    }
+    return received ? received : (int)status;
 }
 
 #endif
@@ -11725,7 +11729,8 @@ static ASOCKET__NOINLINE int asocket__host_check(const asocket_builder *builder,
     return asocket__fail_text(builder->selector, status, operation, host,
                               status == ASOCKET_EINVAL
                                   ? "no address, no name, or a path that is empty or too long"
-                                  : "no such interface");
+                              : status == ASOCKET_ENOTSUP ? NULL
+                                                          : "no such interface");
 }
 
 asocket *asocket_bind(asocket_builder builder, const char *host, int port)

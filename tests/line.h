@@ -103,6 +103,7 @@ static inline int line_peer(int port)
     to.sin_family = AF_INET;
     to.sin_port = htons((uint16_t)port);
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    test_peer_quiet(fd);
     setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
     setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &piece, sizeof piece);
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
@@ -135,6 +136,11 @@ static inline bool line_open_on(asocket_selector *owner, line *l, int flags)
 }
 
 /* The peer's kernel says at once what it has, instead of 40 ms later, which would make room. */
+#ifdef TCP_QUICKACK
+enum { LINE_STILL = 4 }; /* ms after which no room comes any more */
+#else
+enum { LINE_STILL = 100 };
+#endif
 static inline void acknowledge(int peer)
 {
 #ifdef TCP_QUICKACK
@@ -151,8 +157,12 @@ static inline int unacknowledged(asocket_handle handle)
 {
     int bytes = 1;
 
-#ifdef __linux__
+#if defined(__linux__)
     ioctl(handle, SIOCOUTQ, &bytes);
+#elif defined(SO_NWRITE)
+    socklen_t size = sizeof bytes;
+
+    getsockopt(handle, SOL_SOCKET, SO_NWRITE, &bytes, &size);
 #else
     (void)handle;
 #endif
@@ -167,7 +177,7 @@ static inline size_t line_stuff(line *l)
     int still = 0, before = 0;
 
     asocket_set_timeout(l->pair.socket, 1);
-    while (still < 4) {
+    while (still < LINE_STILL) {
         int left = unacknowledged(asocket_native_handle(l->pair.socket));
 
         fill_pattern(bytes, sizeof bytes, total);

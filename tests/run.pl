@@ -24,14 +24,15 @@ GetOptions('jobs=i' => \$jobs, 'total=s' => \$total, 'skipped=s' => \@skipped,
            'emulator=s' => \%emulator) or exit 2;
 
 my @backends = $^O eq 'linux' ? qw(epoll poll) : $^O eq 'MSWin32' ? qw(iocp) : qw(kqueue poll);
-my %backends_of = (kqueue => ['kqueue'], kqueue_netbsd => ['kqueue']);
+my %backends_of = (kqueue => ['kqueue'], kqueue_netbsd => ['kqueue'],
+                   darwin => ['kqueue', 'poll']);
 my %pure = map { $_ => 1 } @pure;    # the same over every backend: one run is enough
 
 # What stands before a program, and how much slower it makes it.
 my %wrapper = (valgrind => [qw(valgrind --quiet --error-exitcode=99 --leak-check=full
                                --show-leak-kinds=definite
                                --errors-for-leak-kinds=definite)]);
-my %slowness = (valgrind => 20, tsan => 8, asan => 3, faults => 3, kqueue_netbsd => 3);
+my %slowness = (valgrind => 20, tsan => 8, asan => 3, faults => 3, kqueue_netbsd => 3, darwin => 3);
 
 # An emulator may hang where the system would not.
 for my $configuration (keys %emulator) {

@@ -286,6 +286,18 @@ static inline const char *test_own_host(void)
     return text;
 }
 
+/* No SIGPIPE where send has no MSG_NOSIGNAL, or an old system ignores it. */
+static inline void test_peer_quiet(int fd)
+{
+#ifdef SO_NOSIGPIPE
+    int on = 1;
+
+    setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof on);
+#else
+    (void)fd;
+#endif
+}
+
 /* Connects to an IPv4 address; it blocks, for 10 seconds at most. -1, and errno: it did not work. */
 static inline int test_peer_connect_to(const char *host, int port)
 {
@@ -298,6 +310,7 @@ static inline int test_peer_connect_to(const char *host, int port)
     to.sin_port = htons((uint16_t)port);
     if (fd < 0 || inet_pton(AF_INET, host, &to.sin_addr) != 1)
         return -1;
+    test_peer_quiet(fd);
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
     if (connect(fd, (struct sockaddr *)&to, sizeof to) == 0)

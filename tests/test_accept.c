@@ -251,6 +251,24 @@ static asocket_builder demanding(void)
     return builder;
 }
 
+/* Of a socket that takes both families macOS and the BSDs tell only the options of IPv6. */
+static bool has_ipv4_options(const asocket *socket)
+{
+    return option_of(socket, IPPROTO_IP, IP_TTL) >= 0;
+}
+
+static int service_of(const asocket *socket)
+{
+    return has_ipv4_options(socket) ? option_of(socket, IPPROTO_IP, IP_TOS)
+                                    : option_of(socket, IPPROTO_IPV6, IPV6_TCLASS);
+}
+
+static int hops_of(const asocket *socket)
+{
+    return has_ipv4_options(socket) ? option_of(socket, IPPROTO_IP, IP_TTL)
+                                    : option_of(socket, IPPROTO_IPV6, IPV6_UNICAST_HOPS);
+}
+
 static void check_inherited(const asocket *client)
 {
     is_int(option_of(client, IPPROTO_TCP, TCP_NODELAY), 0, "no_delay off is inherited");
@@ -266,8 +284,8 @@ static void check_inherited(const asocket *client)
     ok(option_of(client, SOL_SOCKET, SO_RCVBUF) >= 30000 &&
            option_of(client, SOL_SOCKET, SO_RCVBUF) <= 60000,
        "receive_buffer is inherited");
-    is_int(option_of(client, IPPROTO_IP, IP_TOS), 0x10, "type_of_service is inherited");
-    is_int(option_of(client, IPPROTO_IP, IP_TTL), 33, "ttl is inherited");
+    is_int(service_of(client), 0x10, "type_of_service is inherited");
+    is_int(hops_of(client), 33, "ttl is inherited");
 }
 
 static void check_inherited_by_the_library(asocket *client)

@@ -6,8 +6,15 @@
 #include <errno.h>
 #include <sys/socket.h>
 
-#define SEAM_accept4 , failing_accept4
-static int failing_accept4(int listener, struct sockaddr *address, socklen_t *size, int flags);
+#ifdef __APPLE__
+#define SEAM_accept , failing_accept
+#define FLAGS(...)
+#else
+#define SEAM_accept4 , failing_accept
+#define accept       accept4
+#define FLAGS(...)   , __VA_ARGS__
+#endif
+static int failing_accept(int listener, struct sockaddr *address, socklen_t *size FLAGS(int flags));
 
 #include "private.h"
 
@@ -17,9 +24,9 @@ static asocket_selector *selector;
 
 static int fail_with;  /* errno */
 static int fail_times; /* so many calls */
-static int calls;      /* of accept4, since fail() */
+static int calls;      /* since fail() */
 
-static int failing_accept4(int listener, struct sockaddr *address, socklen_t *size, int flags)
+static int failing_accept(int listener, struct sockaddr *address, socklen_t *size FLAGS(int flags))
 {
     calls++;
     if (fail_times > 0) {
@@ -27,7 +34,7 @@ static int failing_accept4(int listener, struct sockaddr *address, socklen_t *si
         errno = fail_with;
         return -1;
     }
-    return accept4(listener, address, size, flags);
+    return accept(listener, address, size FLAGS(flags));
 }
 
 static void fail(int error, int times)
@@ -149,6 +156,10 @@ typedef struct error_name {
     {                 \
         error, #error \
     }
+
+#ifndef ENONET
+#define ENONET EPROTO
+#endif
 
 /* accept(2): already-pending network errors of the new socket, and a connection that is gone. */
 static const error_name skipped[] = {NAMED(ECONNABORTED), NAMED(EPROTO),       NAMED(EINTR),

@@ -5,6 +5,10 @@
 #include <sys/resource.h>
 #include <sys/un.h>
 
+#ifndef TCP_KEEPIDLE
+#define TCP_KEEPIDLE TCP_KEEPALIVE
+#endif
+
 static asocket_selector *selector;
 static int backend;
 

@@ -3,7 +3,9 @@
 #include "test.h"
 
 #include <net/if.h>
+#ifdef __linux__
 #include <sys/syscall.h>
+#endif
 
 enum { LARGEST = 65507, MANY = 200 };
 
@@ -14,6 +16,10 @@ static asocket_selector *selector;
 static int segmented;     /* messages that the kernel was asked to cut */
 static int batches;       /* calls */
 static int segment_error; /* with which such a message fails, as long as it is set */
+
+#ifdef __linux__
+
+enum { MANY_AT_ONCE = 1 }; /* with one system call */
 
 static bool is_segmented(const struct msghdr *message)
 {
@@ -36,6 +42,10 @@ int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
     }
     return (int)syscall(SYS_sendmmsg, fd, messages, count, flags);
 }
+
+#else
+enum { MANY_AT_ONCE = 0 };
+#endif
 
 /* --- sockets, and peers that are not the library's -------------------------------------------- */
 
@@ -634,11 +644,14 @@ static void test_system_calls(void)
     asocket_stats(selector, &before);
     send_pack(socket);
     asocket_stats(selector, &after);
-    ok(after.system_calls - before.system_calls <= 3, "64 are sent with one system call, not 64");
+    ok(after.system_calls - before.system_calls <= (MANY_AT_ONCE ? 3 : 66),
+       MANY_AT_ONCE ? "64 are sent with one system call, not 64"
+                    : "64 are sent, one call for each");
     asocket_stats(selector, &before);
     receive_pack(receiver, 64);
     asocket_stats(selector, &after);
-    ok(after.system_calls - before.system_calls <= 4, "64 are received with one, not 64");
+    ok(after.system_calls - before.system_calls <= (MANY_AT_ONCE ? 4 : 68),
+       MANY_AT_ONCE ? "64 are received with one, not 64" : "64 are received, one call for each");
     asocket_close(socket);
     asocket_close(receiver);
 }
@@ -778,6 +791,10 @@ static void check_fallback(int backend, int error, const char *what)
 
 static void test_fallback(int backend)
 {
+    if (!MANY_AT_ONCE) {
+        skip(15, "this system cuts no datagrams");
+        return;
+    }
     check_fallback(backend, EIO, "EIO");
     check_fallback(backend, EINVAL, "EINVAL");
     check_fallback(backend, EOPNOTSUPP, "EOPNOTSUPP");
@@ -836,8 +853,8 @@ static void test_refused_many(void)
     pack_fill(NULL, 10, 50);
     is_status(send_pack(socket), ASOCKET_ECONNREFUSED, "many: a refusal is told");
     segmented = 0;
-    is_int(send_pack(socket), 10, "many: the next call sends");
-    is_int(segmented, 1, "many: and goes on letting the kernel cut");
+    ok(send_pack(socket) >= (MANY_AT_ONCE ? 10 : 1), "many: the next call sends");
+    is_int(segmented, MANY_AT_ONCE, "many: and goes on letting the kernel cut");
     asocket_close(socket);
 }
 
@@ -1467,7 +1484,7 @@ static void test_wrong_targets(void)
     is_status(send_text(socket, "x", NULL), ASOCKET_EINVAL, "nobody to send to");
     is_status(asocket_send_many(socket, &datagram, 1), ASOCKET_EINVAL, "nor many");
     is_status(send_text(socket, "x", &to), ASOCKET_EINVAL, "an IPv6 target of an IPv4 socket");
-    asocket_address_parse(&to, "unix:@name");
+    asocket_address_parse(&to, "unix:/tmp/name");
     is_status(send_text(socket, "x", &to), ASOCKET_EINVAL, "a path");
     memset(&to, 0, sizeof to);
     to.ip.family = 5;

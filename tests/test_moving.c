@@ -1,9 +1,9 @@
 /* Sockets on the move: to other selectors and their threads, to other processes; and what a forked
    child may do with the sockets of its parent. */
 #include "line.h"
+#include "latch.h"
 
 #include <pthread.h>
-#include <semaphore.h>
 #include <sys/resource.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -16,7 +16,7 @@ static int backend;
 typedef struct worker { /* a selector in a thread of its own */
     asocket_selector *selector;
     pthread_t thread;
-    sem_t ready;
+    latch ready;
     test_memory memory;
 } worker;
 
@@ -35,7 +35,7 @@ static void *work(void *argument)
     worker *own = (worker *)argument;
 
     own->selector = selector_with(test_allocator(&own->memory));
-    sem_post(&own->ready);
+    latch_post(&own->ready);
     asocket_sleep(own->selector, ASOCKET_FOREVER);
     return NULL;
 }
@@ -43,10 +43,9 @@ static void *work(void *argument)
 static void worker_start(worker *own)
 {
     memset(own, 0, sizeof *own);
-    sem_init(&own->ready, 0, 0);
+    latch_init(&own->ready);
     pthread_create(&own->thread, NULL, work, own);
-    while (sem_wait(&own->ready) < 0) {
-    }
+    latch_wait(&own->ready);
 }
 
 static void worker_stop(worker *own)
@@ -54,7 +53,7 @@ static void worker_stop(worker *own)
     asocket_stop(own->selector);
     pthread_join(own->thread, NULL);
     asocket_selector_destroy(own->selector); /* not by its thread: the stop may not be over */
-    sem_destroy(&own->ready);
+    latch_destroy(&own->ready);
     is_int(own->memory.bytes, 0, "nothing leaked in the other thread: memory");
     is_int(own->memory.wrong_sizes, 0, "its allocator is told the right sizes");
 }
@@ -80,7 +79,7 @@ static void never(asocket_selector *owner, void *argument)
 
 /* What a function on the other side found out; it posts when it is done. */
 static struct {
-    sem_t done;
+    latch done;
     int read, write, error;
     char text[64], local[128], remote[128];
     asocket_selector *owner, *back;
@@ -102,13 +101,12 @@ static void find_out(asocket_selector *owner, void *argument)
         asocket_address_format(&address, found.remote, sizeof found.remote);
     found.write = (int)asocket_write_string(out, "there\n");
     found.read = (int)asocket_read_line(in, found.text, sizeof found.text);
-    sem_post(&found.done);
+    latch_post(&found.done);
 }
 
 static void wait_for_find_out(void)
 {
-    while (sem_wait(&found.done) < 0) {
-    }
+    latch_wait(&found.done);
 }
 
 /* --- unread bytes ----------------------------------------------------------------------------- */
@@ -441,11 +439,13 @@ static void unix_sockets(worker *other)
 
 static void unix_streams_keep_names(worker *other)
 {
-    char name[64];
+    asocket_builder builder = asocket_unix(selector);
     asocket *server, *client, *socket;
+    char name[64];
 
-    snprintf(name, sizeof name, "@moving-%d", (int)getpid());
-    server = asocket_bind(asocket_unix(selector), name, 0);
+    snprintf(name, sizeof name, "/tmp/asocket-moving-%d", (int)getpid());
+    builder.unlink = true;
+    server = asocket_bind(builder, name, 0);
     client = asocket_connect(asocket_unix(selector), name, 0);
     socket = asocket_accept(server);
     is_status(asocket_hand_over(client, other->selector, find_out), ASOCKET_OK,
@@ -936,7 +936,7 @@ static void greet_once(asocket_selector *owner, void *argument)
     (void)owner;
     asocket_write_string(out, "there\n");
     asocket_flush(out);
-    sem_post(&found.done);
+    latch_post(&found.done);
 }
 
 static void shared_connections(worker *other)
@@ -975,13 +975,13 @@ int main(int argc, char **argv)
 
     backend = test_backend(argc, argv);
     selector = test_selector(argc, argv);
-    sem_init(&found.done, 0, 0);
+    latch_init(&found.done);
     worker_start(&other);
     test_unread(&other);
     test_what_goes_along(&other);
     test_failures();
     test_many(&other);
     worker_stop(&other);
-    sem_destroy(&found.done);
+    latch_destroy(&found.done);
     return test_end(selector);
 }

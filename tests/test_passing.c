@@ -36,8 +36,11 @@ static bool channel_open(channel *c)
 
     memset(c, 0, sizeof *c);
     c->peer = -1;
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) < 0)
         return ok(false, "a pair of Unix sockets");
+    fcntl(ends[0], F_SETFD, FD_CLOEXEC);
+    fcntl(ends[1], F_SETFD, FD_CLOEXEC);
+    test_peer_quiet(ends[1]);
     setsockopt(ends[1], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     c->socket = asocket_adopt(asocket_unix(selector), ends[0]);
     c->peer = ends[1];
@@ -70,10 +73,10 @@ static bool send_handles(int channel_end, const int *handles, int count)
     message.msg_iovlen = 1;
     if (count) {
         message.msg_control = control.bytes;
-        message.msg_controllen = CMSG_SPACE((size_t)count * sizeof(int));
+        message.msg_controllen = (socklen_t)CMSG_SPACE((size_t)count * sizeof(int));
         control.header.cmsg_level = SOL_SOCKET;
         control.header.cmsg_type = SCM_RIGHTS;
-        control.header.cmsg_len = CMSG_LEN((size_t)count * sizeof(int));
+        control.header.cmsg_len = (socklen_t)CMSG_LEN((size_t)count * sizeof(int));
         memcpy(CMSG_DATA(&control.header), handles, (size_t)count * sizeof(int));
     }
     return sendmsg(channel_end, &message, MSG_NOSIGNAL) == 1;

@@ -145,6 +145,8 @@ static void rounds(long count, void (*run)(void), const char *how)
 
 /* --- on one processor ------------------------------------------------------------------------- */
 
+#ifdef __linux__
+
 static bool only_one_processor(cpu_set_t *former)
 {
     cpu_set_t one;
@@ -170,6 +172,16 @@ static void on_one_processor(long count)
     rounds(count, run_meanwhile, "all threads on one processor");
     sched_setaffinity(0, sizeof former, &former);
 }
+
+#else
+
+static void on_one_processor(long count)
+{
+    (void)count;
+    skip(2, "threads cannot be kept on one processor here");
+}
+
+#endif
 
 /* ---------------------------------------------------------------------------------------------- */
 

@@ -42,8 +42,7 @@ static int64_t resident(void)
 static bool has_light_guards(void)
 {
     size_t size = (size_t)sysconf(_SC_PAGESIZE);
-    void *page =
-        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    void *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     bool has = page != MAP_FAILED && madvise(page, size, 102) == 0;
 
     if (page != MAP_FAILED)

@@ -20,7 +20,8 @@ static bool hole_dig(void)
     if (hole.listener < 0 || listen(hole.listener, 0) < 0)
         return ok(false, "a full listener can be made");
     hole.guest = test_peer_connect(hole.port);
-    hole.waiting = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    hole.waiting = socket(AF_INET, SOCK_STREAM, 0);
+    fcntl(hole.waiting, F_SETFL, O_NONBLOCK);
     memset(&to, 0, sizeof to);
     to.sin_family = AF_INET;
     to.sin_port = htons((uint16_t)hole.port);
