@@ -89,7 +89,7 @@ static void test_send_fails_before_close(size_t row)
     fail_send = errors[row].error;
     ok(recv(l.pair.peer, bytes, sizeof bytes, 0) > 0, "the peer makes room");
     acknowledge(l.pair.peer);
-    asocket_sleep(selector, 2);
+    asocket_sleep(selector, LINE_STILL / 2);
     is_status(asocket_flush(l.out), errors[row].status, "the writer is told of %s",
               errors[row].name);
     ok(asocket_write(l.out, "x", 1) < 0, "and the stream is over");
