@@ -1791,7 +1791,7 @@ struct asocket__joined { // of one sender and, but for the last, of one size
     uint32_t piece, count; // bytes of each; how many are left
     int32_t receives, all; // of this round; datagrams that they brought
     int32_t status;        // what the next receive answers
-    bool off;              // no more are joined, but some may still be in the kernel's queue
+    bool off;              // it does not pay: to be ended when nothing is left in the kernel
     char bytes[65536];
 };
 
@@ -10109,18 +10109,30 @@ static void asocket__join(asocket *socket, bool all)
     socket->alike = ASOCKET__JOIN_AGAIN;
 }
 
+// Of an adopted socket it is not ours to say.
 static void asocket__joined_judge(asocket *socket)
 {
     asocket__joined *joined = socket->joined;
 
-    if (joined->off || joined->receives++ < 0)
+    if (socket->alike == ASOCKET__JOIN_NEVER || joined->receives++ < 0)
         return;
     joined->all += (int32_t)joined->count;
     if (joined->receives < ASOCKET__JOIN_ROUND)
         return;
-    if (joined->all < 2 * ASOCKET__JOIN_ROUND && !socket->lent && !asocket__join_set(socket, 0))
-        joined->off = true;
+    joined->off = joined->all < 2 * ASOCKET__JOIN_ROUND;
     joined->receives = joined->all = 0;
+}
+
+// The kernel tells where the parts of a joined one end only while it joins: it may stop when nothing
+// is left, and what came in between tells that it was too early.
+static void asocket__joined_end(asocket *socket)
+{
+    if (socket->lent || asocket__join_set(socket, 0))
+        return;
+    if (asocket__poll_look(socket->handle, ASOCKET_READ))
+        (void)asocket__join_set(socket, 1);
+    else
+        asocket__joined_free(socket);
 }
 
 static uint32_t asocket__joined_piece(struct msghdr *message, uint32_t size)
@@ -10159,7 +10171,7 @@ static int asocket__joined_fill(asocket *socket)
     message.msg_controllen = sizeof control.bytes;
     count = asocket__message_receive(socket, &message, &joined->address);
     if (count == ASOCKET_EAGAIN && joined->off)
-        asocket__joined_free(socket);
+        asocket__joined_end(socket);
     if (count <= 0)
         return (int)count;
     joined->at = 0;

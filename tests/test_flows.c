@@ -498,6 +498,27 @@ static void test_given_up(void)
     close_flow(&f);
 }
 
+/* The kernel tells where the parts of a joined one end only while it joins. */
+static void test_given_up_before_a_flow(void)
+{
+    enum { SINGLE = 70 }; /* two rounds: a flow was in the first one */
+    flow f;
+
+    if (!open_flow(&f))
+        return;
+    send_single(f.peer, f.socket, SINGLE);
+    send_cut(f.peer, f.socket, RUN);
+    is_int(receive_flow(f.socket, SINGLE + RUN), SINGLE + RUN,
+           "what was joined before it was given up comes apart");
+    send_single(f.peer, f.socket, SINGLE);
+    receive_flow(f.socket, SINGLE);
+    is_status(receive_now(f.socket, &incoming[0]), ASOCKET_EAGAIN, "then there is none");
+    is_int(parts, 1, "it is given up when nothing is left");
+    send_cut(f.peer, f.socket, RUN);
+    ok(receive_flow(f.socket, RUN) == RUN && are_flows(RUN, RUN), "all goes on without");
+    close_flow(&f);
+}
+
 static void test_refused(void)
 {
     asocket *socket_ = bound();
@@ -760,6 +781,7 @@ int main(int argc, char **argv)
     test_empty_one();
     test_error();
     test_given_up();
+    test_given_up_before_a_flow();
     test_refused();
     test_no_flow();
     test_channel();
