@@ -1039,6 +1039,68 @@ static void play_udp_many(scene *s)
         messages_many(s, one, two, &address);
 }
 
+enum { FLOW = 64, FLOW_SIZE = 50 };
+
+/* So many at once, each with its number; whatever is lost, none arrives as another one. */
+static bool flow_send(scene *s, asocket *from, const asocket_address *address, int count)
+{
+    static char bytes[FLOW][FLOW_SIZE];
+    asocket_datagram datagrams[FLOW];
+    int i;
+
+    memset(datagrams, 0, sizeof datagrams);
+    for (i = 0; i < count; i++) {
+        datagrams[i].data = memset(bytes[i], i, FLOW_SIZE);
+        datagrams[i].size = FLOW_SIZE;
+        datagrams[i].address = *address;
+    }
+    return went(s, "send_many", asocket_send_many(from, datagrams, (size_t)count), MAY_MESSAGE);
+}
+
+static bool flow_receive(scene *s, asocket *to, int count)
+{
+    static char bytes[2 * FLOW][2 * FLOW_SIZE];
+    asocket_datagram datagrams[2 * FLOW];
+    int i, received;
+
+    for (; count > 0; count -= received) {
+        memset(datagrams, 0, sizeof datagrams);
+        for (i = 0; i < 2 * FLOW; i++) {
+            datagrams[i].data = bytes[i];
+            datagrams[i].capacity = sizeof bytes[i];
+        }
+        received = asocket_receive_many(to, datagrams, 2 * FLOW);
+        if (!went(s, "receive_many", received, MAY_MESSAGE))
+            return false;
+        for (i = 0; i < received; i++)
+            right(datagrams[i].size == FLOW_SIZE && !datagrams[i].truncated &&
+                      !memcmp(bytes[i], bytes[i] + 1, FLOW_SIZE - 1),
+                  "a datagram arrived joined or cut");
+    }
+    right(count == 0, "receive_many received more than was sent");
+    return true;
+}
+
+/* A flow, which the kernel is told to join, and then datagrams that are not worth it. */
+static void play_udp_flow(scene *s)
+{
+    asocket_address address, unused;
+    asocket *to = receiver(s, asocket_udp(s->selector), here(), &address);
+    asocket *from = receiver(s, asocket_udp(s->selector), here(), &unused);
+    int i;
+
+    if (!to || !from)
+        return;
+    for (i = 0; i < 6; i++)
+        if (!flow_send(s, from, &address, FLOW) || !flow_receive(s, to, FLOW))
+            return;
+    for (i = 0; i < 35; i++)
+        if (!flow_send(s, from, &address, 1) || !flow_receive(s, to, 1))
+            return;
+    if (flow_send(s, from, &address, FLOW))
+        (void)flow_receive(s, to, FLOW);
+}
+
 static const char *scene_path(int number)
 {
     static char path[100];
@@ -1430,6 +1492,7 @@ static const struct scenario {
     {"attach", play_attach, true, false, "attached to a selector", NULL, false},
     {"udp", play_udp, false, false, "UDP", NULL, true},
     {"udp-many", play_udp_many, false, false, "UDP, many at a time", NULL, true},
+    {"udp-flow", play_udp_flow, false, false, "a flow of UDP, joined by the kernel", NULL, false},
     {"unix", play_unix, false, false, "Unix streams, a path left by a dead server", NULL, true},
     {"unix-datagram", play_unix_datagram, false, false, "Unix datagrams", NULL, true},
     {"resolve", play_resolve, false, true, "names that are looked up", NULL, false},
