@@ -400,8 +400,11 @@ static void test_adopt(void)
     if (pipe(ends) < 0)
         return;
     REFUSED_NULL(asocket_adopt(TCP, -1), ASOCKET_EINVAL);
-    REFUSED_NULL(asocket_adopt(TCP, closed), ASOCKET_EINVAL);
-    REFUSED_NULL(asocket_adopt(TCP, ends[0]), ASOCKET_EINVAL);
+    if (!test_skips(TEST_WINDOWS, 2,
+                    "a pipe is a connection here, of the number that was closed")) {
+        REFUSED_NULL(asocket_adopt(TCP, closed), ASOCKET_EINVAL);
+        REFUSED_NULL(asocket_adopt(TCP, ends[0]), ASOCKET_EINVAL);
+    }
     REFUSED_NULL(asocket_adopt(TCP, datagram), ASOCKET_EINVAL);
     ok(fcntl(ends[0], F_GETFD) >= 0 && fcntl(datagram, F_GETFD) >= 0,
        "what could not be adopted stays open and the caller's");
@@ -466,9 +469,11 @@ static void test_socket_arguments(asocket *stream)
     REFUSED(asocket_set_option(stream, (asocket_option)31, 1), ASOCKET_EINVAL);
     REFUSED(asocket_set_option(stream, ASOCKET_OPTION_NO_DELAY, 2), ASOCKET_EINVAL);
     REFUSED(asocket_set_option(stream, ASOCKET_OPTION_KEEP_ALIVE, 2), ASOCKET_EINVAL);
-    REFUSED(asocket_set_option(stream, ASOCKET_OPTION_KEEP_ALIVE_IDLE, 0), ASOCKET_EINVAL);
+    if (!test_skips(TEST_WINDOWS, 2, "Wine has no such option")) {
+        REFUSED(asocket_set_option(stream, ASOCKET_OPTION_KEEP_ALIVE_IDLE, 0), ASOCKET_EINVAL);
+        REFUSED(asocket_set_option(stream, ASOCKET_OPTION_KEEP_ALIVE_COUNT, 0), ASOCKET_EINVAL);
+    }
     REFUSED(asocket_set_option(stream, ASOCKET_OPTION_KEEP_ALIVE_INTERVAL, -1), ASOCKET_EINVAL);
-    REFUSED(asocket_set_option(stream, ASOCKET_OPTION_KEEP_ALIVE_COUNT, 0), ASOCKET_EINVAL);
     REFUSED(asocket_set_option(stream, ASOCKET_OPTION_TTL, 0), ASOCKET_EINVAL);
     REFUSED(asocket_set_option(stream, ASOCKET_OPTION_TTL, 256), ASOCKET_EINVAL);
     REFUSED(asocket_set_option(stream, ASOCKET_OPTION_TYPE_OF_SERVICE, 256), ASOCKET_EINVAL);

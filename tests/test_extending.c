@@ -250,7 +250,8 @@ static void the_host_is_remembered(void)
     layer = asocket_layer(b.near, &failing, NULL);
     is_str(asocket_remote_host(layer), "localhost", "a layer has that of the socket below");
     b.near = asocket_detach(layer);
-    asocket_hand_over(b.near, selector, took_over);
+    if (asocket_hand_over(b.near, selector, took_over) == ASOCKET_ENOTSUP)
+        asocket_close(b.near); /* a completion port keeps its sockets */
     asocket_close(b.far);
     ok(asocket_remote_host(b.near) == NULL, "a closed socket has none");
     asocket_sleep(selector, 20);

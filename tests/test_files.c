@@ -310,9 +310,8 @@ static void a_wait_that_ends_says_how_far_it_got(void)
     sent = asocket_written(l.out);
     ok(sent > 0 && sent < 3000000, "P7: asocket_written says how many went (%d)", (int)sent);
     asocket_set_timeout(l.pair.socket, ASOCKET_NO_WAIT);
-#ifdef __linux__ /* without a buffer in between that may be full */
-    is_status(asocket_write_file(l.out, fd, sent, 0), 0, "nothing needs no wait");
-#endif
+    if (!test_skips(TEST_WINDOWS, 1, "files go through the channel, which is not empty"))
+        is_status(asocket_write_file(l.out, fd, sent, 0), 0, "nothing needs no wait");
     while (asocket_write_file(l.out, fd, sent, 90000) >= 0 || asocket_written(l.out))
         sent += asocket_written(l.out);
     is_status(asocket_error(selector), ASOCKET_EAGAIN, "P7: NO_WAIT is told EAGAIN");

@@ -145,7 +145,7 @@ static inline int posix_socket(int domain, int type, int protocol)
     posix_start();
     fd = posix_result((int)socket(domain, kind, protocol));
     if (fd >= 0)
-        InterlockedIncrement(&strict_sockets);
+        strict_made((SOCKET)fd, kind == SOCK_DGRAM);
     if (fd >= 0 && (type & SOCK_NONBLOCK))
         strict_ioctlsocket((SOCKET)fd, (long)FIONBIO, &on);
     return fd;
@@ -156,7 +156,7 @@ static inline int posix_accept(int fd, struct sockaddr *address, socklen_t *size
     int accepted = posix_result((int)accept((SOCKET)fd, address, size));
 
     if (accepted >= 0)
-        InterlockedIncrement(&strict_sockets);
+        strict_made((SOCKET)accepted, false);
     return accepted;
 }
 
@@ -273,9 +273,16 @@ static inline ssize_t posix_sendto(int fd, const void *bytes, size_t size, int f
 
 static inline ssize_t posix_send(int fd, const void *bytes, size_t size, int flags)
 {
-    if (!posix_ready(fd, flags, POLLOUT))
-        return -1;
-    return posix_result(send((SOCKET)fd, (const char *)bytes, (int)size, flags & ~MSG_DONTWAIT));
+    bool blocks = (flags & MSG_DONTWAIT) && strict_blocks((SOCKET)fd);
+    unsigned long on = 1, off = 0;
+    int count;
+
+    if (blocks)
+        ioctlsocket((SOCKET)fd, (long)FIONBIO, &on);
+    count = posix_result(send((SOCKET)fd, (const char *)bytes, (int)size, flags & ~MSG_DONTWAIT));
+    if (blocks)
+        ioctlsocket((SOCKET)fd, (long)FIONBIO, &off);
+    return count;
 }
 
 /* A file's or a socket's; the numbers are the same, their kinds are not. */
@@ -306,6 +313,18 @@ static inline ssize_t posix_write(int fd, const void *bytes, size_t size)
     return posix_is_socket(fd) ? posix_send(fd, bytes, size, 0) : _write(fd, bytes, (unsigned)size);
 }
 
+static inline int posix_dup(int fd)
+{
+    WSAPROTOCOL_INFOW info;
+
+    if (!posix_is_socket(fd))
+        return _dup(fd);
+    if (WSADuplicateSocketW((SOCKET)fd, GetCurrentProcessId(), &info))
+        return -1;
+    return (int)strict_socket(FROM_PROTOCOL_INFO, FROM_PROTOCOL_INFO, FROM_PROTOCOL_INFO, &info, 0,
+                              WSA_FLAG_OVERLAPPED);
+}
+
 /* Flags can be set, but Windows tells none but whether a handle is inherited. */
 static inline int posix_fcntl(int fd, int command, int flags)
 {
@@ -333,7 +352,9 @@ static inline int posix_socketpair(int domain, int type, int protocol, int ends[
     socklen_t size = sizeof at;
     int listener = posix_socket(AF_INET, SOCK_STREAM, 0);
 
-    (void)domain, (void)type, (void)protocol;
+    unsigned long on = 1;
+
+    (void)domain, (void)protocol;
     memset(&at, 0, sizeof at);
     at.sin_family = AF_INET;
     at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -345,6 +366,10 @@ static inline int posix_socketpair(int domain, int type, int protocol, int ends[
         ends[1] = posix_accept(listener, NULL, NULL);
     closesocket((SOCKET)listener);
     InterlockedDecrement(&strict_sockets);
+    if (ends[1] >= 0 && (type & SOCK_NONBLOCK)) {
+        strict_ioctlsocket((SOCKET)ends[0], (long)FIONBIO, &on);
+        strict_ioctlsocket((SOCKET)ends[1], (long)FIONBIO, &on);
+    }
     return ends[1] < 0 ? -1 : 0;
 }
 

@@ -24,6 +24,7 @@
 #define fcntl(...)                            posix_fcntl(POSIX_THREE(__VA_ARGS__, 0, 0))
 #define POSIX_THREE(a, b, c, ...)             a, b, c
 #define socketpair(domain, type, p, ends)     posix_socketpair(domain, type, p, ends)
+#define dup(fd)                               posix_dup(fd)
 #define pipe(ends)                            posix_pipe(ends)
 #define pwrite(file, bytes, size, offset)     posix_pwrite(file, bytes, size, offset)
 #define clock()                               posix_clock()

@@ -210,13 +210,6 @@ int strict_recvfrom(SOCKET socket, char *buffer, int size, int flags, struct soc
     return recvfrom(socket, buffer, size, flags, from, length);
 }
 
-int strict_getsockname(SOCKET socket, struct sockaddr *name, int *size)
-{
-    if (is_raw(socket, "getsockname before SO_UPDATE_..._CONTEXT"))
-        return SOCKET_ERROR;
-    return getsockname(socket, name, size);
-}
-
 int strict_getpeername(SOCKET socket, struct sockaddr *name, int *size)
 {
     if (is_raw(socket, "getpeername before SO_UPDATE_..._CONTEXT"))
@@ -277,7 +270,7 @@ int strict_connect(SOCKET socket, const struct sockaddr *name, int size)
     return SOCKET_ERROR;
 }
 
-static void made(SOCKET socket, bool datagrams)
+void strict_made(SOCKET socket, bool datagrams)
 {
     if (socket == INVALID_SOCKET)
         return;
@@ -296,7 +289,7 @@ SOCKET strict_socket(int domain, int type, int protocol, WSAPROTOCOL_INFOW *info
 
     if (!(flags & WSA_FLAG_OVERLAPPED))
         fault("a socket without WSA_FLAG_OVERLAPPED belongs to no port");
-    made(socket, info ? info->iSocketType == SOCK_DGRAM : type == SOCK_DGRAM);
+    strict_made(socket, info ? info->iSocketType == SOCK_DGRAM : type == SOCK_DGRAM);
     WSASetLastError(error);
     return socket;
 }
@@ -306,7 +299,7 @@ SOCKET strict_accept(SOCKET listener, struct sockaddr *name, int *size)
     SOCKET socket = accept(listener, name, size);
     int error = WSAGetLastError();
 
-    made(socket, false);
+    strict_made(socket, false);
     WSASetLastError(error);
     return socket;
 }

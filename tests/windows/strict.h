@@ -20,7 +20,6 @@ extern volatile LONG strict_sockets; /* open, the library's and the tests' own *
 int strict_recv(SOCKET socket, char *buffer, int size, int flags);
 int strict_recvfrom(SOCKET socket, char *buffer, int size, int flags, struct sockaddr *from,
                     int *length);
-int strict_getsockname(SOCKET socket, struct sockaddr *name, int *size);
 int strict_getpeername(SOCKET socket, struct sockaddr *name, int *size);
 int strict_shutdown(SOCKET socket, int how);
 int strict_setsockopt(SOCKET socket, int level, int name, const char *value, int size);
@@ -40,6 +39,7 @@ int strict_WSAIoctl(SOCKET socket, DWORD code, void *in, DWORD in_size, void *ou
 BOOL strict_CancelIoEx(HANDLE socket, OVERLAPPED *overlapped);
 BOOL strict_GetQueuedCompletionStatusEx(HANDLE port, OVERLAPPED_ENTRY *entries, ULONG capacity,
                                         ULONG *count, DWORD timeout, BOOL alertable);
+void strict_made(SOCKET socket, bool datagrams);   /* by whomever */
 void strict_freed(const void *block, size_t size); /* before memory is given back */
 bool strict_blocks(SOCKET socket);                 /* false: it was made non-blocking */
 
@@ -49,7 +49,6 @@ bool strict_blocks(SOCKET socket);                 /* false: it was made non-blo
 
 #define STRICT_recv                        , strict_recv
 #define STRICT_recvfrom                    , strict_recvfrom
-#define STRICT_getsockname                 , strict_getsockname
 #define STRICT_getpeername                 , strict_getpeername
 #define STRICT_shutdown                    , strict_shutdown
 #define STRICT_setsockopt                  , strict_setsockopt
