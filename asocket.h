@@ -1466,9 +1466,20 @@ static int asocket__windows_close(SOCKET socket)
     return asocket__windows_result(ASOCKET_WINDOWS(closesocket)(socket));
 }
 
+// One that was closed behind our back must not keep the others from being looked at.
 static int asocket__windows_poll(struct pollfd *handles, uint32_t count, int timeout)
 {
-    return asocket__windows_result(ASOCKET_WINDOWS(WSAPoll)(handles, count, timeout));
+    int found = asocket__windows_result(ASOCKET_WINDOWS(WSAPoll)(handles, count, timeout));
+    uint32_t i;
+
+    if (found >= 0 || errno != EBADF)
+        return found;
+    for (i = 0, found = 0; i < count; i++) {
+        if (ASOCKET_WINDOWS(WSAPoll)(&handles[i], 1, 0) < 0)
+            handles[i].revents = POLLNVAL;
+        found += handles[i].revents != 0;
+    }
+    return found;
 }
 
 // In the room >>handle a new socket is made non-blocking and the like.
@@ -4845,12 +4856,12 @@ static int asocket__iocp_look(asocket_selector *selector, int64_t *timeout)
         return 0;
     }
     count = asocket__poll_collect(selector, 1, 0);
-    if (count)
+    if (count > 0)
         selector->windows.slice = 1;
     else if (selector->windows.slice < 16)
         selector->windows.slice *= 2;
-    if (count || *timeout < 0 || *timeout > selector->windows.slice * ASOCKET__MILLISECOND)
-        *timeout = count ? 0 : selector->windows.slice * ASOCKET__MILLISECOND;
+    if (count > 0 || *timeout < 0 || *timeout > selector->windows.slice * ASOCKET__MILLISECOND)
+        *timeout = count > 0 ? 0 : selector->windows.slice * ASOCKET__MILLISECOND;
     return count > 0 ? count : 0;
 }
 
@@ -4935,7 +4946,7 @@ static int asocket__iocp_open(asocket_selector *selector)
 }
 
 static const asocket__backend asocket__iocp_backend = {
-    ASOCKET_BACKEND_IOCP, ASOCKET__BOTH,      asocket__iocp_open,
+    ASOCKET_BACKEND_IOCP, ASOCKET_READ,       asocket__iocp_open,
     asocket__iocp_shut,   asocket__iocp_arm,  asocket__iocp_remove,
     asocket__iocp_wait,   asocket__iocp_wake, asocket__poll_handle,
 };
