@@ -14,6 +14,7 @@ help:
 	@echo 'make test       the tests over all backends, compilers and checkers (under 3 minutes)'
 	@echo 'make test-all   every test program in every configuration'
 	@echo 'make test-asan  one configuration of: $(CONFIGURATIONS) scripts'
+	@echo 'make test-wine  the tests for Windows, under Wine over IOCP and WSAPoll (make setup-wine first)'
 	@echo 'make faults     each scenario again with each system call and allocation failing'
 	@echo 'make soak       ten million posts from four threads, under ThreadSanitizer (about 10 minutes)'
 	@echo 'make fuzz       the readers of certificates, FUZZ_SECONDS (60) each, with libFuzzer'
@@ -215,6 +216,7 @@ $(BUILD)/%/exceptions: tests/exceptions.cc $(BUILD)/%/implementation.o $(wildcar
 	$(show)$($*) $(STRICT) -o $@ $< -x none $(BUILD)/$*/implementation.o $(link_of_$*) -pthread
 
 include tests/systems/systems.mk
+include tests/windows/windows.mk
 
 # The whole library private to the file that uses it.
 $(BUILD)/static/test_%: tests/test_%.c tests/implementation.c $(HEADER) $(wildcard tests/*.h)

@@ -4820,7 +4820,8 @@ static bool asocket__iocp_sent(asocket *socket, asocket__operation *operation, u
     return !operation->error;
 }
 
-static void asocket__iocp_report(asocket_selector *selector, asocket__operation *operation)
+// Whether it is of interest to anybody.
+static bool asocket__iocp_report(asocket_selector *selector, asocket__operation *operation)
 {
     asocket *socket = operation->socket;
     DWORD count, flags;
@@ -4829,21 +4830,22 @@ static void asocket__iocp_report(asocket_selector *selector, asocket__operation 
     selector->windows.pending--;
     if (!socket) {
         asocket__operation_free(selector, operation);
-        return;
+        return false;
     }
     if (!ASOCKET_WINDOWS(WSAGetOverlappedResult)(socket->handle, &operation->overlapped, &count,
                                                  FALSE, &flags))
         operation->error = asocket__windows_errno(ASOCKET_WINDOWS(WSAGetLastError)());
     if (operation->kind == ASOCKET__CONNECT) {
         asocket__iocp_connected(socket, operation);
-        return;
+        return true;
     }
     if (operation->kind == ASOCKET__SEND && asocket__iocp_sent(socket, operation, count))
-        return;
+        return false;
     operation->done = operation->kind == ASOCKET__ACCEPT;
     if (socket->kind == ASOCKET__STREAM && operation->error)
         socket->reset = 1; // the call that follows may be told of an end of stream only
     asocket__socket_signal(socket, operation->kind == ASOCKET__SEND ? ASOCKET_WRITE : ASOCKET_READ);
+    return true;
 }
 
 // What no port reports is looked at before the wait, which it cuts into slices.
@@ -4879,9 +4881,10 @@ static int asocket__iocp_wait(asocket_selector *selector, int64_t timeout)
         count = 0;
     }
     for (i = 0; i < count; i++)
-        if (entries[i].lpOverlapped) // else it is a wake-up
+        looked +=
+            !entries[i].lpOverlapped || // a wake-up
             asocket__iocp_report(selector, (asocket__operation *)(void *)entries[i].lpOverlapped);
-    return (int)count + looked;
+    return looked;
 }
 
 static void asocket__iocp_wake(asocket_selector *selector)

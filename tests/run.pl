@@ -25,13 +25,14 @@ GetOptions('jobs=i' => \$jobs, 'total=s' => \$total, 'skipped=s' => \@skipped,
 
 my @backends = $^O eq 'linux' ? qw(epoll poll) : $^O eq 'MSWin32' ? qw(iocp) : qw(kqueue poll);
 my %backends_of = (kqueue => ['kqueue'], kqueue_netbsd => ['kqueue'],
-                   darwin => ['kqueue', 'poll']);
+                   darwin => ['kqueue', 'poll'], wine => ['iocp', 'poll']);
 my %pure = map { $_ => 1 } @pure;    # the same over every backend: one run is enough
 
 # What stands before a program, and how much slower it makes it.
 my %wrapper = (valgrind => [qw(valgrind --quiet --error-exitcode=99 --leak-check=full
                                --show-leak-kinds=definite
-                               --errors-for-leak-kinds=definite)]);
+                               --errors-for-leak-kinds=definite)],
+               wine => [qw(timeout --kill-after=5 100 wine)]);
 my %slowness = (valgrind => 20, tsan => 8, asan => 3, faults => 3, kqueue_netbsd => 3, darwin => 3);
 
 # An emulator may hang where the system would not.

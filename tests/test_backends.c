@@ -357,7 +357,8 @@ static void a_crowd(void)
         if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends))
             break;
         peers[i] = ends[1];
-        sockets[i] = asocket_adopt(asocket_unix(selector), ends[0]);
+        sockets[i] =
+            asocket_adopt(TEST_WINDOWS ? asocket_tcp(selector) : asocket_unix(selector), ends[0]);
         if (!sockets[i])
             break;
         sockets[i]->ready = 0;
@@ -388,8 +389,9 @@ static void descriptors_of_others(void)
     if (pipe(ends))
         return;
     unlink(path);
-    is_int(asocket_wait_handle(selector, file, ASOCKET__BOTH), ASOCKET__BOTH,
-           "P13: a plain file is always ready");
+    if (!test_skips(TEST_WINDOWS, 1, "a handle is a socket there"))
+        is_int(asocket_wait_handle(selector, file, ASOCKET__BOTH), ASOCKET__BOTH,
+               "P13: a plain file is always ready");
     is_int(asocket_wait_handle(selector, ends[1], ASOCKET_WRITE), ASOCKET_WRITE,
            "an empty pipe can be written to");
     asocket_set_deadline(selector, NOTHING);

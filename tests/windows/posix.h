@@ -9,6 +9,7 @@
 #include <ws2tcpip.h>
 #include <mswsock.h>
 #include <windows.h>
+#undef interface
 #undef near
 #undef far
 #include <stdbool.h>
@@ -61,6 +62,7 @@ struct rlimit {
 typedef unsigned long rlim_t;
 typedef int cpu_set_t;
 #define RLIMIT_NOFILE                0
+#define RLIM_INFINITY                (~0ul)
 #define getrlimit(what, limit)       (memset(limit, 0, sizeof *(limit)), errno = ENOSYS, -1)
 #define setrlimit(what, limit)       ((void)(limit), errno = ENOSYS, -1)
 #define sched_getaffinity(p, s, set) ((void)(set), errno = ENOSYS, -1)
@@ -409,6 +411,13 @@ static inline int posix_getrusage(struct rusage *usage)
     usage->ru_utime.tv_usec = time % 1000 * 1000;
     return 0;
 }
+
+struct if_nameindex {
+    unsigned if_index;
+    char *if_name;
+};
+#define if_nameindex()        ((struct if_nameindex *)NULL)
+#define if_freenameindex(all) ((void)(all))
 
 static inline unsigned posix_if_nametoindex(const char *name)
 {

@@ -1,0 +1,72 @@
+# Windows: every tests/test_*.c that says something there, built by mingw-w64 and run under Wine over
+# both backends, with Wine made as strict as Windows (tests/windows/strict.h). What only Windows has
+# is in tests/windows/test_*.c; windows.t plants faults that the strictness must catch.
+
+setup-wine:
+	@sh tests/setup.sh gcc-mingw-w64-x86-64 g++-mingw-w64-x86-64 gcc-mingw-w64-i686 wine wine64
+
+WINE = x86_64-w64-mingw32-gcc
+wine = $(WINE) -std=gnu99 -O1 -g -D__USE_MINGW_ANSI_STDIO=1 -isystem tests/windows
+WINE_ENVIRONMENT = WINEPREFIX=$(abspath $(BUILD)/wine/prefix) WINEDEBUG=-all
+
+# What has nothing to say there, and why.
+define WINE_WITHOUT
+test_unix: Wine has no Unix sockets
+test_passing: descriptors are passed through Unix sockets
+test_accept_errors: it stands in for accept4, which is Linux's
+test_close_errors: it stands in for epoll
+test_kqueue: there is no kqueue
+test_flows: joining and cutting datagrams is Linux's
+test_stacks: its overflows need fork; see windows_stacks
+endef
+export WINE_WITHOUT
+
+wine_without := $(filter test_%,$(subst :,,$(WINE_WITHOUT)))
+wine_programs := $(addprefix $(BUILD)/wine/,$(filter-out $(wine_without),$(TESTS)) \
+	$(patsubst tests/windows/test_%.c,windows_%,$(wildcard tests/windows/test_*.c)) exceptions)
+wine_why_not := $(shell command -v $(WINE) >/dev/null || echo $(WINE) is missing: make setup-wine; \
+	command -v wine >/dev/null || echo wine is missing: make setup-wine)
+
+test-wine:
+	@if [ -n "$(wine_why_not)" ]; then echo 'skipped: wine: $(wine_why_not)'; else \
+		$(MAKE) --no-print-directory -k -j$(JOBS) --output-sync $(wine_programs) \
+			$(BUILD)/wine/prefix/ready || echo '# not everything was built'; \
+		echo "$$WINE_WITHOUT" | sed 's/^/--skipped=/' >$(BUILD)/wine/without; \
+		$(WINE_ENVIRONMENT) xargs -d '\n' -a $(BUILD)/wine/without $(RUN) \
+			--script=tests/windows/windows.t $(wine_programs); fi
+
+# Wine's own files: made once, 700 MB, 5 s.
+$(BUILD)/wine/prefix/ready:
+	@mkdir -p $(@D)
+	$(WINE_ENVIRONMENT) timeout 120 wine cmd /c ver >/dev/null 2>&1 && touch $@
+
+WINE_LINK = $(BUILD)/wine/implementation.o $(BUILD)/wine/strict.o -lws2_32 -static -lpthread
+WINE_HEADERS = $(wildcard tests/*.h tests/windows/*.h tests/windows/*/*.h)
+
+$(BUILD)/wine/implementation.o: tests/implementation.c $(HEADER) $(wildcard tests/windows/*.h)
+	@mkdir -p $(@D)
+	$(show)$(wine) $(STRICT) -c -o $@ $<
+
+$(BUILD)/wine/strict.o: tests/windows/strict.c tests/windows/strict.h
+	@mkdir -p $(@D)
+	$(show)$(wine) -Wall -Wextra -Werror -c -o $@ $<
+
+$(BUILD)/wine/test_%: tests/test_%.c $(BUILD)/wine/implementation.o $(BUILD)/wine/strict.o $(WINE_HEADERS)
+	@rm -f $@
+	$(show)$(wine) -Wall -Wextra -o $@.exe $< $(WINE_LINK)
+	@mv $@.exe $@
+
+$(BUILD)/wine/windows_%: tests/windows/test_%.c $(BUILD)/wine/implementation.o $(BUILD)/wine/strict.o $(WINE_HEADERS)
+	@rm -f $@
+	$(show)$(wine) -Wall -Wextra -Itests -o $@.exe $< $(WINE_LINK)
+	@mv $@.exe $@
+
+$(BUILD)/wine/exceptions: tests/exceptions.cc tests/implementation.c $(BUILD)/wine/strict.o $(HEADER) $(WINE_HEADERS)
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(show)$(patsubst %-gcc,%-g++,$(WINE)) -std=gnu++11 -O1 -g -D__USE_MINGW_ANSI_STDIO=1 \
+		-isystem tests/windows -o $@.exe $< -x c++ tests/implementation.c -x none \
+		$(BUILD)/wine/strict.o -lws2_32 -static -lpthread
+	@mv $@.exe $@
+
+.PHONY: test-wine setup-wine
