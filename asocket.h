@@ -10565,18 +10565,28 @@ static int asocket__batch_receive(asocket *socket, asocket__batch *batch,
 
 #else
 
+static ptrdiff_t asocket__batch_send_one(asocket *socket, asocket__batch *batch,
+                                         const asocket_datagram *datagram)
+{
+    int length = asocket__target_of(socket, &datagram->address, &batch->names[0]);
+
+    if (length < 0)
+        return length;
+    return asocket__datagram_send(socket, datagram->data, datagram->size, &batch->names[0],
+                                  (socklen_t)length);
+}
+
 static int asocket__batch_send(asocket *socket, asocket__batch *batch,
                                const asocket_datagram *datagrams, size_t count)
 {
-    int length = asocket__target_of(socket, &datagrams[0].address, &batch->names[0]);
-    ptrdiff_t sent;
+    ptrdiff_t status = 1;
+    size_t sent = 0;
 
-    (void)count;
-    if (length < 0)
-        return length;
-    sent = asocket__datagram_send(socket, datagrams[0].data, datagrams[0].size, &batch->names[0],
-                                  (socklen_t)length);
-    return sent > 0 ? 1 : (int)sent;
+    while (sent < count && sent < ASOCKET__BATCH && status > 0) {
+        status = asocket__batch_send_one(socket, batch, &datagrams[sent]);
+        sent += status > 0;
+    }
+    return sent ? (int)sent : (int)status;
 }
 
 static int asocket__batch_receive(asocket *socket, asocket__batch *batch,

@@ -1319,6 +1319,9 @@ static void test_options(void)
 
     for (i = 0; i < sizeof rows / sizeof *rows; i++) {
         value = -1;
+        if (test_skips(TEST_WINDOWS && rows[i].option == ASOCKET_OPTION_REUSE_PORT, 1,
+                       "Windows has no SO_REUSEPORT"))
+            continue;
         ok(asocket_set_option(socket, rows[i].option, rows[i].value) == ASOCKET_OK &&
                asocket_get_option(socket, rows[i].option, &value) == ASOCKET_OK &&
                value == rows[i].value,
@@ -1383,6 +1386,8 @@ static void test_port_in_use(void)
     ok(!second && asocket_error(selector) == ASOCKET_EADDRINUSE, "a port is one socket's");
     asocket_close(second);
     asocket_close(first);
+    if (test_skips(TEST_WINDOWS, 1, "Windows has no SO_REUSEPORT"))
+        return;
     udp.reuse_port = true;
     first = bound_with(udp, "127.0.0.1");
     second = asocket_bind(udp, "127.0.0.1", port_of(first));
@@ -1399,7 +1404,8 @@ static void test_connect_from(void)
 
     udp.local = asocket_address_of(asocket_ipv4(127, 0, 0, 2), 0);
     socket = asocket_connect(udp, "127.0.0.1", peer_port(peer));
-    ok(socket && address_of(socket).ip.bytes[3] == 2, "builder: local is where it sends from");
+    if (!test_skips(TEST_WINDOWS, 1, "Wine tells of 127.0.0.1 only"))
+        ok(socket && address_of(socket).ip.bytes[3] == 2, "builder: local is where it sends from");
     asocket_close(socket);
     socket = asocket_connect(asocket_udp(selector), "localhost", peer_port(peer));
     send_text(socket, "name", NULL);
@@ -1495,8 +1501,8 @@ static void test_wrong_targets(void)
     is_status(asocket_join_group(socket, &group, 1), ASOCKET_EINVAL,
               "an IPv6 group of an IPv4 socket");
     group = asocket_ipv4(239, 255, 77, 4);
-    if (test_emulated())
-        skip(1, emulated);
+    if (test_emulated() || TEST_WINDOWS)
+        skip(1, TEST_WINDOWS ? "Wine has no MCAST_JOIN_GROUP" : emulated);
     else
         is_status(asocket_join_group(socket, &group, 99999), ASOCKET_EADDRNOTAVAIL,
                   "an interface that is none");
@@ -1545,19 +1551,22 @@ int main(int argc, char **argv)
     test_dual_stack();
     test_mapped_targets();
     test_many();
-    test_system_calls();
+    if (!test_skips(TEST_WINDOWS, 2, "many go one by one there"))
+        test_system_calls();
     test_segments();
     test_mixed();
     test_many_connected();
     test_many_cut();
     test_many_partly();
     test_fallback(test_backend(argc, argv));
-    test_refused_sender();
-    test_refused_receiver();
-    test_refused_many();
-    test_refused_many_receiver();
-    test_refused_unconnected();
-    test_refused_while_waiting();
+    if (!test_skips(TEST_WINDOWS, 14, "it reports refusals to the wrong call: switched off")) {
+        test_refused_sender();
+        test_refused_receiver();
+        test_refused_many();
+        test_refused_many_receiver();
+        test_refused_unconnected();
+        test_refused_while_waiting();
+    }
     test_timeout();
     test_no_wait();
     test_cancel();
@@ -1567,7 +1576,8 @@ int main(int argc, char **argv)
     test_channels();
     test_channels_empty(false);
     test_channels_empty(true);
-    test_channels_refused();
+    if (!test_skips(TEST_WINDOWS, 3, "it reports refusals to the wrong call: switched off"))
+        test_channels_refused();
     test_channels_given_up();
     test_channels_auto_flush();
     test_adopt();

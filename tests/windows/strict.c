@@ -187,9 +187,35 @@ static int told_apart(SOCKET socket, int count, int size, int flags)
     return SOCKET_ERROR;
 }
 
+/* To Wine SIO_UDP_CONNRESET is nothing: who switched it off hears no refusals here either. */
+static bool unheard(SOCKET socket, int count)
+{
+    int error = WSAGetLastError();
+    bool quiet;
+
+    if (count >= 0 || (error != WSAECONNREFUSED && error != WSAECONNRESET))
+        return false;
+    AcquireSRWLockExclusive(&lock);
+    quiet = facts_of(socket)->datagrams && facts_of(socket)->quiet;
+    ReleaseSRWLockExclusive(&lock);
+    WSASetLastError(error);
+    return quiet;
+}
+
 int strict_recv(SOCKET socket, char *buffer, int size, int flags)
 {
-    return told_apart(socket, recv(socket, buffer, size, flags), size, flags);
+    int count = recv(socket, buffer, size, flags);
+
+    while (unheard(socket, count))
+        count = recv(socket, buffer, size, flags);
+    return told_apart(socket, count, size, flags);
+}
+
+int strict_send(SOCKET socket, const char *bytes, int size, int flags)
+{
+    int count = send(socket, bytes, size, flags);
+
+    return unheard(socket, count) ? send(socket, bytes, size, flags) : count;
 }
 
 /* A datagram that met a closed port comes back as WSAECONNRESET of some later receive. */
@@ -197,6 +223,7 @@ int strict_recvfrom(SOCKET socket, char *buffer, int size, int flags, struct soc
                     int *length)
 {
     bool loud;
+    int count;
 
     AcquireSRWLockExclusive(&lock);
     loud = facts_of(socket)->datagrams && !facts_of(socket)->quiet;
@@ -207,7 +234,10 @@ int strict_recvfrom(SOCKET socket, char *buffer, int size, int flags, struct soc
         WSASetLastError(WSAECONNRESET);
         return SOCKET_ERROR;
     }
-    return recvfrom(socket, buffer, size, flags, from, length);
+    do
+        count = recvfrom(socket, buffer, size, flags, from, length);
+    while (unheard(socket, count));
+    return count;
 }
 
 int strict_getpeername(SOCKET socket, struct sockaddr *name, int *size)

@@ -18,6 +18,7 @@ extern volatile LONG strict_faults;  /* noted so far; each has been printed */
 extern volatile LONG strict_sockets; /* open, the library's and the tests' own */
 
 int strict_recv(SOCKET socket, char *buffer, int size, int flags);
+int strict_send(SOCKET socket, const char *bytes, int size, int flags);
 int strict_recvfrom(SOCKET socket, char *buffer, int size, int flags, struct sockaddr *from,
                     int *length);
 int strict_getpeername(SOCKET socket, struct sockaddr *name, int *size);
@@ -48,6 +49,7 @@ bool strict_blocks(SOCKET socket);                 /* false: it was made non-blo
 #endif
 
 #define STRICT_recv                        , strict_recv
+#define STRICT_send                        , strict_send
 #define STRICT_recvfrom                    , strict_recvfrom
 #define STRICT_getpeername                 , strict_getpeername
 #define STRICT_shutdown                    , strict_shutdown
