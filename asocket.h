@@ -2190,9 +2190,9 @@ static ASOCKET__NOINLINE int asocket__status_of(int error)
     case ECONNRESET:
     case ECONNABORTED:
     case ENOTCONN:
-    case ESHUTDOWN:
-    case EPROTOTYPE: // macOS answers a send that races with a reset so
-        return ASOCKET_ECONNRESET;
+    case ESHUTDOWN: return ASOCKET_ECONNRESET;
+    case EPROTOTYPE: // a path of the other kind; macOS answers a send that races with a reset so
+        return ASOCKET__APPLE ? ASOCKET_ECONNRESET : ASOCKET_EINVAL;
     case ECONNREFUSED: return ASOCKET_ECONNREFUSED;
     case ETIMEDOUT: return ASOCKET_ETIMEDOUT;
     case EADDRINUSE: return ASOCKET_EADDRINUSE;

@@ -531,6 +531,32 @@ static void test_nobody_there(void)
        "a directory that is none");
 }
 
+/* A path of streams is none of datagrams; macOS has another meaning for that error. */
+#ifdef __APPLE__
+enum { OTHER_KIND = ASOCKET_ECONNRESET };
+#else
+enum { OTHER_KIND = ASOCKET_EINVAL };
+#endif
+
+static void test_other_kind(void)
+{
+    const char *stream = path_of("stream"), *datagrams = path_of("datagrams");
+    asocket *server = asocket_bind(unix_builder(0), stream, 0);
+    asocket *receiver = asocket_bind(asocket_unix_datagram(selector), datagrams, 0);
+    asocket_address to;
+
+    asocket_local_address(server, &to);
+    ok(refused(asocket_connect(unix_builder(0), datagrams, 0), OTHER_KIND),
+       "a connection to a socket of datagrams");
+    ok(refused(asocket_connect(asocket_unix_datagram(selector), stream, 0), OTHER_KIND),
+       "a datagram socket to a listener");
+    is_status(asocket_send_to(receiver, "x", 1, &to), OTHER_KIND, "a datagram to a listener");
+    asocket_close(server);
+    asocket_close(receiver);
+    unlink(stream);
+    unlink(datagrams);
+}
+
 /* What has no status of its own is told by its number. */
 static void test_errors_of_the_system(void)
 {
@@ -1297,6 +1323,7 @@ int main(int argc, char **argv)
     test_file_of_another();
     test_file_of_a_client();
     test_nobody_there();
+    test_other_kind();
     test_errors_of_the_system();
     test_permission(test_backend(argc, argv));
     test_nameless();
