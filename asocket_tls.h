@@ -3441,7 +3441,6 @@ static int asocket__tls_explain_error(asocket__tls *tls, int error)
     case BR_ERR_UNEXPECTED: break;
     case BR_ERR_UNSUPPORTED_VERSION:
     case BR_ERR_BAD_VERSION: reason = ASOCKET_TLS_OLD_VERSION; break;
-    case BR_ERR_TOO_LARGE: reason = ASOCKET_TLS_RECORD_SIZE; break;
     case BR_ERR_BAD_MAC: reason = ASOCKET_TLS_INTEGRITY; break;
     case BR_ERR_NO_RANDOM: reason = ASOCKET_TLS_NO_RANDOM; break;
     case BR_ERR_BAD_FINISHED:
@@ -3648,8 +3647,7 @@ static int asocket__tls_answer(asocket__tls *tls)
     return 0;
 }
 
-// Gives the engine a record that is in the ring as a whole, to be decrypted there. `size`: header
-// included; of a header that cannot be right, it alone.
+// Gives the engine a record that is in the ring as a whole, to be decrypted there.
 static void asocket__tls_feed(asocket__tls *tls, const char *bytes, size_t size)
 {
     br_ssl_engine_context *engine = &tls->client.eng;
@@ -3707,10 +3705,11 @@ static int asocket__tls_receive(asocket__tls *tls)
     if (!tls->records && (type < 20 || type > 23 || bytes[1] != 3))
         return asocket__tls_no_tls(tls, bytes, (size_t)count);
     size = 5 + (((size_t)(uint8_t)bytes[3] << 8) | (uint8_t)bytes[4]);
-    if (size > ASOCKET__TLS_RECORD + ASOCKET__TLS_OVERHEAD)
-        size = 5; // the header alone makes the engine say no
-    else
-        count = asocket__tls_window(tls, &bytes, size);
+    if (size > ASOCKET__TLS_RECORD + ASOCKET__TLS_OVERHEAD) {
+        (void)asocket__tls_fail(&tls->failure, ASOCKET_TLS_RECORD_SIZE, NULL);
+        return asocket__tls_told(tls);
+    }
+    count = asocket__tls_window(tls, &bytes, size);
     if (count < 0)
         return asocket__tls_cut(tls, (int)count);
     if (!tls->records && type == 22 && size > 5 && bytes[5] == 1) {
@@ -3919,6 +3918,8 @@ static ptrdiff_t asocket__tls_write(void *state, asocket *lower, const void *byt
         room = asocket__tls_reserve(tls, &window, most);
         if (room < 0)
             return asocket__tls_last_words(tls, (int)room);
+        if (tls->failure.reason) // the reader's, meanwhile
+            return asocket__tls_told(tls);
         filled = asocket__tls_encrypt(tls, (uint8_t *)window, (size_t)room, bytes, size, &taken);
         status = asocket_commit(tls->out, filled);
         asocket__tls_settle(tls);

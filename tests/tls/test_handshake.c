@@ -58,6 +58,20 @@ static void names(void)
     options.server_name = "";
     fails_as(s, &options, ASOCKET_TLS_NO_NAME, ASOCKET_TLS_STEP_START, ASOCKET_EINVAL,
              "server_name", "an empty name");
+    options.server_name = SERVER_NAME;
+    options.trust = asocket_tls_trust_create();
+    fails_as(s, &options, ASOCKET_TLS_NO_ROOTS, ASOCKET_TLS_STEP_START, ASOCKET_ETLS, "trust",
+             "P15: no roots in it");
+    asocket_tls_trust_release(options.trust);
+    options.trust = NULL;
+    setenv("SSL_CERT_FILE", "/nonexistent", 1);
+    setenv("SSL_CERT_DIR", "/nonexistent", 1);
+    fails_as(s, &options, ASOCKET_TLS_NO_ROOTS, ASOCKET_TLS_STEP_START, ASOCKET_ETLS,
+             "/nonexistent", "P15: no roots on the system");
+    unsetenv("SSL_CERT_FILE");
+    unsetenv("SSL_CERT_DIR");
+    fails_as(s, &options, ASOCKET_TLS_UNTRUSTED, ASOCKET_TLS_STEP_CERTIFICATE, ASOCKET_ETLS, "root",
+             "P15: one that the system does not know");
     server_certificate(s, "ipv4");
     options.trust = s->trust;
     options.server_name = NULL;
@@ -311,7 +325,7 @@ static void odd_servers(void)
     plain_text("\1\2\3\4\5\6", "does not speak TLS");
     raw(type, sizeof type, ASOCKET_TLS_NOT_TLS, "does not speak TLS", "an unknown record");
     raw(client_hello, sizeof client_hello, ASOCKET_TLS_PROTOCOL, "client", "a client");
-    raw(too_large, sizeof too_large, ASOCKET_TLS_PROTOCOL, "protocol", "a record of 64 KiB");
+    raw(too_large, sizeof too_large, ASOCKET_TLS_RECORD_SIZE, "larger than", "a record of 64 KiB");
     raw(data, sizeof data, ASOCKET_TLS_PROTOCOL, "protocol", "data before anything is agreed");
     raw(ccs, sizeof ccs, ASOCKET_TLS_PROTOCOL, "protocol", "ChangeCipherSpec before it");
     raw(close_notify, sizeof close_notify, ASOCKET_TLS_EOF_IN_HANDSHAKE, "before the handshake",

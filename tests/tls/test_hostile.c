@@ -134,6 +134,7 @@ enum { CANCEL, CLOSE_BELOW, ABORT_BELOW, DEADLINE, WAYS };
 
 static int end_one(server *s, int way)
 {
+    asocket_tls_failure failure;
     client c;
     asocket_job job;
     int i;
@@ -158,6 +159,10 @@ static int end_one(server *s, int way)
         asocket_abort(c.socket);
     asocket_join(selector, job);
     asocket_join_all(selector);
+    asocket_tls_error(selector, &failure);
+    if (c.status &&
+        failure.reason != (way == DEADLINE ? ASOCKET_TLS_TIMEOUT : ASOCKET_TLS_CANCELED))
+        return failure.reason;
     return c.status ? c.status : c.read_status;
 }
 

@@ -197,6 +197,7 @@ static void talk_greeting(server *s)
 static void a_clean_end_is_an_end(void)
 {
     server *s = server_open(selector, "plain");
+    asocket_tls_failure failure;
     asocket_tls_options options = server_options(s);
     asocket *secure;
     asocket_read_channel *in;
@@ -216,6 +217,8 @@ static void a_clean_end_is_an_end(void)
     is_status(asocket_flush(out), ASOCKET_ECONNRESET, "then nothing can be written");
     ok(strstr(asocket_error_message(selector), "ended TLS") != NULL, "... it says why: %s",
        asocket_error_message(selector));
+    asocket_tls_socket_error(secure, &failure);
+    is_int(failure.reason, ASOCKET_TLS_CLOSED, "... in the failure, too");
     asocket_close(secure);
     asocket_join_all(selector);
     server_close(s);
@@ -471,6 +474,161 @@ static void a_few_empty_records_are_no_flood(void)
     server_close(s);
 }
 
+/* --- records that are not as they were sent ------------------------------------------------------ */
+
+static void talk_corrupted(server *s)
+{
+    (void)server_say(s, "good\n", 5);
+    s->mischief = FLIP;
+    s->at = s->sent + 20;
+    (void)server_say(s, "changed on its way\n", 19);
+    server_stall(s);
+}
+
+static void talk_oversized(server *s)
+{
+    (void)server_say(s, "good\n", 5);
+    server_wire(s, "\27\3\3\377\377more", 9);
+    (void)asocket_flush(s->out);
+    server_until(s, 0); /* hears the client's alert */
+}
+
+static void talk_alert(server *s)
+{
+    (void)server_say(s, "good\n", 5);
+    server_record(s, 21, "\2\120", 2);
+    (void)asocket_flush(s->out);
+    server_stall(s);
+}
+
+static void after_a_line(void (*talk)(server *s), asocket_tls_reason reason, const char *what)
+{
+    server *s = server_open(selector, "plain");
+    asocket_tls_options options = server_options(s);
+    asocket_tls_failure failure;
+    asocket *secure;
+    asocket_read_channel *in;
+    char byte;
+
+    s->talk = talk;
+    secure = server_connect(s, &options);
+    in = asocket_open_read_channel(secure);
+    ok(hear(in, "good"), "a line, then %s", what);
+    is_status(asocket_read(in, &byte, 1), ASOCKET_ETLS, "P15: ... which is no end");
+    asocket_tls_socket_error(secure, &failure);
+    is_int(failure.reason, reason, "... but %s", failure.sentence);
+    is_int(failure.step, ASOCKET_TLS_STEP_DATA, "... among the data");
+    if (reason == ASOCKET_TLS_ALERT)
+        is_int(failure.alert, 80, "... which alert");
+    is_status(asocket_write(asocket_open_write_channel(secure, 0), "x", 1), 1, "a byte is kept");
+    asocket_close(secure);
+    asocket_join_all(selector);
+    if (reason == ASOCKET_TLS_RECORD_SIZE)
+        is_int(s->error, 256 + 22, "the server is told");
+    server_close(s);
+}
+
+/* --- what the server asks for while our writer is stuck ------------------------------------------ */
+
+static int requests_together;
+static size_t heard_in_all;
+
+/* Does not read for a while, but asks for renegotiations; then reads everything. */
+static void talk_deaf(server *s)
+{
+    uint8_t requests[4 * 40];
+    char bytes[4096];
+    size_t count;
+
+    memset(requests, 0, sizeof requests);
+    asocket_sleep(selector, 50);
+    server_record(s, 22, requests, 4 * (size_t)requests_together);
+    server_record(s, 23, "now\n", 4);
+    (void)asocket_flush(s->out);
+    asocket_sleep(selector, 50);
+    heard_in_all = 0;
+    while ((count = server_hear(s, bytes, sizeof bytes)) > 0)
+        heard_in_all += count;
+}
+
+static void requests_while_the_writer_is_stuck(int together)
+{
+    server *s = server_open(selector, "plain");
+    asocket_tls_options options = server_options(s);
+    asocket *secure;
+    asocket_read_channel *in;
+    flow out;
+    int buffer = 4096;
+    char line[10];
+
+    requests_together = together;
+    s->talk = talk_deaf;
+    asocket_launch(selector, server_serve, s);
+    {
+        asocket_builder tcp = asocket_tcp(selector);
+
+        tcp.send_buffer = buffer;
+        secure = asocket_tls(asocket_connect(tcp, "127.0.0.1", s->port), &options);
+    }
+    memset(&out, 0, sizeof out);
+    out.out = asocket_open_write_channel(secure, 0);
+    out.size = 8 << 20;
+    out.piece = 100000;
+    in = asocket_open_read_channel(secure);
+    asocket_launch(selector, flow_out, &out);
+    if (together == 1)
+        ok(hear(in, "now"), "P12: a request to renegotiate beside a writer that is stuck");
+    else
+        is_status(asocket_read_line(in, line, sizeof line), ASOCKET_ETLS,
+                  "many such requests beside it are a flood");
+    while (together > 1 && !out.status)
+        asocket_sleep(selector, 1);
+    if (together > 1)
+        asocket_close(secure);
+    asocket_join_all(selector);
+    if (together == 1) /* BearSSL's server takes the refusal for fatal, wherever it comes */
+        is_int(s->error, 256 + 100, "... is refused in its turn, after whole records (%d bytes)",
+               (int)heard_in_all);
+    else
+        ok(out.status < 0, "... and the writer is told: %s", asocket_strerror(out.status));
+    asocket_close(secure);
+    asocket_join_all(selector);
+    server_close(s);
+}
+
+/* A request in pieces keeps BearSSL from taking data, for ever if its rest does not come. */
+static void talk_half_a_request(server *s)
+{
+    server_record(s, 22, "\0\0", 2);
+    (void)asocket_flush(s->out);
+    server_stall(s);
+}
+
+static void half_a_request_blocks_nobody(void)
+{
+    server *s = server_open(selector, "plain");
+    asocket_tls_options options = server_options(s);
+    asocket *secure;
+    asocket_read_channel *in;
+    asocket_write_channel *out;
+    char byte;
+    int status = 0;
+
+    s->talk = talk_half_a_request;
+    secure = server_connect(s, &options);
+    in = asocket_open_read_channel(secure);
+    out = asocket_open_write_channel(secure, 0);
+    asocket_set_timeout(secure, 50);
+    (void)asocket_read(in, &byte, 1);
+    asocket_write(out, "x", 1);
+    status = asocket_flush(out);
+    ok(status < 0, "half a request to renegotiate ends a write: %s",
+       asocket_error_message(selector));
+    asocket_close(secure);
+    asocket_join_all(selector);
+    server_close(s);
+}
+
 int main(int argc, char **argv)
 {
     selector = test_selector(argc, argv);
@@ -486,5 +644,11 @@ int main(int argc, char **argv)
     floods_are_bounded(21, "warnings");
     floods_are_bounded(22, "renegotiations");
     a_few_empty_records_are_no_flood();
+    after_a_line(talk_corrupted, ASOCKET_TLS_INTEGRITY, "one that was changed");
+    after_a_line(talk_oversized, ASOCKET_TLS_RECORD_SIZE, "one that is too large");
+    after_a_line(talk_alert, ASOCKET_TLS_ALERT, "an alert");
+    requests_while_the_writer_is_stuck(1);
+    requests_while_the_writer_is_stuck(40);
+    half_a_request_blocks_nobody();
     return test_end(selector);
 }
