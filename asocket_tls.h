@@ -4125,12 +4125,12 @@ static int asocket__tls_find_trust(asocket__tls *tls, const asocket_tls_options 
         check->trust = asocket__tls_system_trust(tls->selector, &tls->failure);
     else if (needed)
         check->trust = options->trust;
+    asocket_tls_trust_retain(check->trust); // until the handshake is over
     if (needed && !check->trust)
         return asocket__tls_fail(&tls->failure, ASOCKET_TLS_NO_ROOTS, NULL);
     if (needed && !asocket_tls_trust_count(check->trust))
         return asocket__tls_fail(&tls->failure, ASOCKET_TLS_NO_ROOTS,
                                  "trust: there are no certificates in it");
-    asocket_tls_trust_retain(check->trust);
     return 0;
 }
 

@@ -162,7 +162,7 @@ static int end_one(server *s, int way)
     asocket_tls_error(selector, &failure);
     if (c.status &&
         failure.reason != (way == DEADLINE ? ASOCKET_TLS_TIMEOUT : ASOCKET_TLS_CANCELED))
-        return failure.reason;
+        return (int)failure.reason;
     return c.status ? c.status : c.read_status;
 }
 
