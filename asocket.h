@@ -225,6 +225,10 @@ SWITCHES
 #ifndef ASOCKET_H
 #define ASOCKET_H
 
+#if defined(ASOCKET_EMBEDDED) && !defined(ASOCKET_NO_COROUTINES)
+#define ASOCKET_NO_COROUTINES
+#endif
+
 #if defined(ASOCKET_IMPLEMENTATION) && defined(__linux__) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE // accept4, ppoll
 #endif
@@ -945,7 +949,13 @@ ASOCKET_API int asocket_peer_credentials(const asocket *socket, asocket_credenti
 #error "asocket.h: with -std=c99, define _GNU_SOURCE or include the implementation before others"
 #endif
 
-#if defined(__linux__)
+#ifdef ASOCKET_EMBEDDED
+#define ASOCKET__EMBEDDED 1
+#else
+#define ASOCKET__EMBEDDED 0
+#endif
+
+#if defined(__linux__) && !ASOCKET__EMBEDDED
 #define ASOCKET__LINUX 1
 #else
 #define ASOCKET__LINUX 0
@@ -957,7 +967,7 @@ ASOCKET_API int asocket_peer_credentials(const asocket *socket, asocket_credenti
 #define ASOCKET__EPOLL 0
 #endif
 
-#if defined(__APPLE__)
+#if defined(__APPLE__) && !ASOCKET__EMBEDDED
 #define ASOCKET__APPLE 1
 #else
 #define ASOCKET__APPLE 0
@@ -970,7 +980,7 @@ ASOCKET_API int asocket_peer_credentials(const asocket *socket, asocket_credenti
 #endif
 
 // Elsewhere a library may bring it: link with -lkqueue, for example.
-#if ASOCKET__APPLE || ASOCKET__BSD || defined(ASOCKET_KQUEUE)
+#if !ASOCKET__EMBEDDED && (ASOCKET__APPLE || ASOCKET__BSD || defined(ASOCKET_KQUEUE))
 #define ASOCKET__KQUEUE 1
 #else
 #define ASOCKET__KQUEUE 0
@@ -982,13 +992,13 @@ ASOCKET_API int asocket_peer_credentials(const asocket *socket, asocket_credenti
 #define ASOCKET__WINDOWS 0
 #endif
 
-#ifdef ASOCKET_NO_COROUTINES
+#if defined(ASOCKET_NO_COROUTINES) || ASOCKET__EMBEDDED
 #define ASOCKET__COROUTINES 0
 #else
 #define ASOCKET__COROUTINES 1
 #endif
 
-#ifdef ASOCKET_NO_THREADS
+#if defined(ASOCKET_NO_THREADS) || ASOCKET__EMBEDDED
 #define ASOCKET__THREADS 0
 #else
 #define ASOCKET__THREADS 1
@@ -1108,6 +1118,16 @@ ASOCKET_API int asocket_peer_credentials(const asocket *socket, asocket_credenti
 #include <windows.h>
 #include <io.h>
 #include <process.h>
+#elif ASOCKET__EMBEDDED && defined(ASOCKET_EMBEDDED_HEADER)
+#include ASOCKET_EMBEDDED_HEADER
+#elif ASOCKET__EMBEDDED
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <unistd.h>
 #else
 #include <fcntl.h>
 #include <net/if.h>
@@ -1187,16 +1207,18 @@ extern int sendmmsg(int, struct mmsghdr *, unsigned int, int);
 extern int recvmmsg(int, struct mmsghdr *, unsigned int, int, struct timespec *);
 #endif
 
-#if ASOCKET__WINDOWS
-typedef SRWLOCK asocket__mutex;
-typedef CONDITION_VARIABLE asocket__condition;
-typedef DWORD asocket__thread;
+#if ASOCKET__WINDOWS || ASOCKET__EMBEDDED
 typedef struct asocket__sockaddr_un { // afunix.h came with Windows 10
     unsigned short sun_family;
     char sun_path[108];
 } asocket__sockaddr_un;
 typedef int64_t asocket__offset; // in a file
-#else
+#endif
+#if ASOCKET__WINDOWS
+typedef SRWLOCK asocket__mutex;
+typedef CONDITION_VARIABLE asocket__condition;
+typedef DWORD asocket__thread;
+#elif !ASOCKET__EMBEDDED
 typedef off_t asocket__offset;
 #if ASOCKET__THREADS
 typedef pthread_mutex_t asocket__mutex;
@@ -1233,30 +1255,36 @@ typedef struct sockaddr_un asocket__sockaddr_un;
 #elif defined(MAP_INHERIT_ZERO)
 #define ASOCKET__INHERIT_ZERO MAP_INHERIT_ZERO // OpenBSD, NetBSD
 #endif
+#ifndef AF_UNIX
+#define AF_UNIX 1
+#endif
 #define ASOCKET__NO_HANDLE ((asocket_handle)-1)
+#define ASOCKET__PATHS     (!ASOCKET__EMBEDDED) // addresses may be paths
 
 // Sizes and limits, in one place.
+#define ASOCKET__SIZED(small, usual) (ASOCKET__EMBEDDED ? (small) : (usual))
 enum {
     ASOCKET__LOOKUP_THREADS = 4, // most, for names that somebody waits for,
     ASOCKET__LOOKUP_MOST = 16,   // and with those that hold lookups which were given up
-    ASOCKET__LOOKUP_RESULTS = 32,
-    ASOCKET__BUDGET = 64,       // system calls that succeed at once before a coroutine yields
-    ASOCKET__RESUMES = 256,     // coroutines resumed between two looks at the descriptors
-    ASOCKET__EVENTS = 256,      // readiness reports taken from the system at a time
-    ASOCKET__QUARANTINE = 1024, // closes before a socket's memory is used again
-    ASOCKET__FREE_SOCKETS = ASOCKET__CHECKS ? 16384 : 0, // more, while stale handles are asserted
-    ASOCKET__CHUNK = 64,                                 // sockets allocated together
-    ASOCKET__SLAB = 64,                                  // stacks mapped together
-    ASOCKET__SPARE_SLABS = 2, // empty slabs kept besides a quarter of all
+    ASOCKET__LOOKUP_RESULTS = ASOCKET__SIZED(4, 32),
+    ASOCKET__BUDGET = 64,   // system calls that succeed at once before a coroutine yields
+    ASOCKET__RESUMES = 256, // coroutines resumed between two looks at the descriptors
+    ASOCKET__EVENTS = 256,  // readiness reports taken from the system at a time
+    ASOCKET__QUARANTINE = ASOCKET__SIZED(8, 1024), // closes before a socket's memory is used again
+    ASOCKET__FREE_SOCKETS =                        // more, while stale handles are asserted
+    ASOCKET__CHECKS ? ASOCKET__SIZED(0, 16384) : 0,
+    ASOCKET__CHUNK = ASOCKET__SIZED(4, 64), // sockets allocated together
+    ASOCKET__SLAB = 64,                     // stacks mapped together
+    ASOCKET__SPARE_SLABS = 2,               // empty slabs kept besides a quarter of all
     // Two mappings each; Linux' vm.max_map_count is 65,530.
     ASOCKET__MPROTECT_GUARDS = ASOCKET__LINUX ? 16000 : INT_MAX,
-    ASOCKET__SPARE_BUFFERS = 256,     // free ring buffers kept
-    ASOCKET__LARGE_BUFFERS = 4,       // that asocket_copy may use at a time,
-    ASOCKET__LARGE_SIZE = 256 * 1024, // and the size of each
+    ASOCKET__SPARE_BUFFERS = 256,                  // free ring buffers kept
+    ASOCKET__LARGE_BUFFERS = ASOCKET__SIZED(0, 4), // that asocket_copy may use at a time,
+    ASOCKET__LARGE_SIZE = 256 * 1024,              // and the size of each
     ASOCKET__STACK_SIZE = 64 * 1024,
     ASOCKET__STACK_MINIMUM = 16 * 1024,
     ASOCKET__GUARD_SIZE = 64 * 1024, // a page would do, but for functions with large arrays
-    ASOCKET__CAPACITY = 16 * 1024,
+    ASOCKET__CAPACITY = ASOCKET__SIZED(2, 16) * 1024,
     ASOCKET__BACKLOG = 511,
     ASOCKET__CLOSE_TIMEOUT = 10000, // ms
     ASOCKET__DESTROY_DRAIN = 1000,  // ms that destroy waits for the peer's end of stream
@@ -1885,6 +1913,7 @@ struct asocket_selector {
     asocket__attachment *attachments;
     asocket__link open_slabs, idle_slabs; // with free stacks: some; all
     char *buffers, *large_buffers;        // free ones, linked through their first bytes
+    char *spare_notices;                  // likewise
     uint32_t buffer_count, large_count, large_used;
     asocket__link lingering; // closed sockets that still flush or drain
     asocket__link starved;   // coroutines whose accept waits for a descriptor
@@ -1939,9 +1968,8 @@ struct asocket_selector {
 // >>memory
 // The allocator, run-time or compile-time. Every block is zeroed; sizes are told when freeing.
 
-static void *asocket__allocate(asocket_selector *selector, size_t size)
+static void *asocket__obtain(const asocket_allocator *a, size_t size)
 {
-    const asocket_allocator *a = &selector->allocator;
     void *block = a->resize ? a->resize(a->user, NULL, 0, size) : ASOCKET_MALLOC(size);
 
     if (block)
@@ -1949,16 +1977,24 @@ static void *asocket__allocate(asocket_selector *selector, size_t size)
     return block;
 }
 
-static ASOCKET__NOINLINE void asocket__release(asocket_selector *selector, void *block, size_t size)
+static void asocket__dispose(const asocket_allocator *a, void *block, size_t size)
 {
-    const asocket_allocator *a = &selector->allocator;
-
     if (!block)
         return;
     if (a->resize)
         (void)a->resize(a->user, block, size, 0);
     else
         ASOCKET_FREE(block);
+}
+
+static void *asocket__allocate(asocket_selector *selector, size_t size)
+{
+    return asocket__obtain(&selector->allocator, size);
+}
+
+static void asocket__release(asocket_selector *selector, void *block, size_t size)
+{
+    asocket__dispose(&selector->allocator, block, size);
 }
 
 // An array with room for `needed` items: the same one, a larger one, or NULL with all as it was.
@@ -2021,7 +2057,7 @@ static void asocket__birth_unmark(asocket_selector *selector)
         (void)ASOCKET_SYS(munmap)((void *)(uintptr_t)selector->alive, selector->page_size);
 }
 
-#elif ASOCKET__WINDOWS
+#elif ASOCKET__WINDOWS || ASOCKET__EMBEDDED
 
 #define asocket__alive(selector)        ((void)(selector), true)
 #define asocket__birth_mark(selector)   ((void)(selector))
@@ -2686,6 +2722,12 @@ static void asocket__endpoint_address(const asocket__endpoint *endpoint, asocket
     (void)asocket__put_end(&zone);
 }
 
+#if ASOCKET__EMBEDDED
+#define asocket__zone_named(zone) (0)
+#else
+#define asocket__zone_named(zone) ASOCKET_SYS(if_nametoindex)(zone)
+#endif
+
 // The interface index of a zone: a number as it is, else a name; 0: no such interface.
 static unsigned asocket__zone_index(const char *zone)
 {
@@ -2697,7 +2739,7 @@ static unsigned asocket__zone_index(const char *zone)
     number = asocket__text_decimal(&text, INT_MAX);
     if (number > 0 && text.at == text.end)
         return (unsigned)number;
-    return ASOCKET_SYS(if_nametoindex)(zone);
+    return asocket__zone_named(zone);
 }
 
 static void asocket__endpoint_at(asocket__endpoint *endpoint, const char *path, size_t length)
@@ -2719,7 +2761,7 @@ static int asocket__endpoint_of(const asocket_address *address, asocket__endpoin
 {
     memset(endpoint, 0, sizeof *endpoint);
     if (address->path_length) {
-        if (!address->path[0] && !ASOCKET__LINUX)
+        if (!ASOCKET__PATHS || (!address->path[0] && !ASOCKET__LINUX))
             return ASOCKET_ENOTSUP; // abstract names are Linux' own
         if (!asocket__path_fits(address->path, address->path_length))
             return ASOCKET_EINVAL;
@@ -2770,7 +2812,7 @@ static socklen_t asocket__native_path(const asocket__endpoint *endpoint, asocket
 static socklen_t asocket__native_of(const asocket__endpoint *endpoint, asocket__native *native)
 {
     memset(native, 0, sizeof *native);
-    if (endpoint->family == ASOCKET__PATH)
+    if (ASOCKET__PATHS && endpoint->family == ASOCKET__PATH)
         return asocket__native_path(endpoint, native);
     if (endpoint->family == 4) {
         native->ipv4.sin_family = AF_INET;
@@ -3063,6 +3105,12 @@ static void asocket__rest(int64_t timeout)
 {
     if (timeout)
         ASOCKET_WINDOWS(Sleep)(10);
+}
+#elif ASOCKET__EMBEDDED
+static void asocket__rest(int64_t timeout)
+{
+    if (timeout)
+        (void)ASOCKET_SYS(poll)(NULL, 0, 10);
 }
 #else
 static void asocket__rest(int64_t timeout)
@@ -4100,21 +4148,29 @@ static int asocket__poll_room(asocket_selector *selector, uint32_t needed)
     return 0;
 }
 
-#if ASOCKET__WINDOWS
+#if ASOCKET__WINDOWS || ASOCKET__EMBEDDED
 
-static void asocket__poll_close_pipe(asocket_selector *selector)
+#if ASOCKET__WINDOWS
+static int asocket__poll_nonblocking(asocket_handle handle)
 {
-    if (selector->poll.wake_in != ASOCKET__NO_HANDLE)
-        (void)ASOCKET_SYS(close)(selector->poll.wake_in);
-    (void)ASOCKET_WINDOWS(WSACleanup)();
+    unsigned long on = 1;
+
+    return asocket__windows_result(ASOCKET_WINDOWS(ioctlsocket)(handle, (long)FIONBIO, &on));
 }
+#else
+static int asocket__poll_nonblocking(asocket_handle handle)
+{
+    int flags = ASOCKET_SYS(fcntl)(handle, F_GETFL, 0);
+
+    return flags < 0 ? flags : ASOCKET_SYS(fcntl)(handle, F_SETFL, flags | O_NONBLOCK);
+}
+#endif
 
 // A datagram socket that is its own peer.
 static int asocket__poll_open_socket(asocket_selector *selector)
 {
     struct sockaddr_in self;
     socklen_t size = sizeof self;
-    unsigned long on = 1;
     asocket_handle handle = ASOCKET_SYS(socket)(AF_INET, SOCK_DGRAM, 0);
 
     selector->poll.wake_in = handle;
@@ -4126,9 +4182,17 @@ static int asocket__poll_open_socket(asocket_selector *selector)
     if (ASOCKET_SYS(bind)(handle, (struct sockaddr *)(void *)&self, sizeof self) ||
         ASOCKET_SYS(getsockname)(handle, (struct sockaddr *)(void *)&self, &size) ||
         ASOCKET_SYS(connect)(handle, (struct sockaddr *)(void *)&self, sizeof self) ||
-        asocket__windows_result(ASOCKET_WINDOWS(ioctlsocket)(handle, (long)FIONBIO, &on)))
+        asocket__poll_nonblocking(handle))
         return asocket__status_of(errno);
     return 0;
+}
+
+#if ASOCKET__WINDOWS
+static void asocket__poll_close_pipe(asocket_selector *selector)
+{
+    if (selector->poll.wake_in != ASOCKET__NO_HANDLE)
+        (void)ASOCKET_SYS(close)(selector->poll.wake_in);
+    (void)ASOCKET_WINDOWS(WSACleanup)();
 }
 
 static int asocket__poll_open_pipe(asocket_selector *selector)
@@ -4143,6 +4207,22 @@ static int asocket__poll_open_pipe(asocket_selector *selector)
         asocket__poll_close_pipe(selector);
     return status;
 }
+#else
+static void asocket__poll_close_pipe(asocket_selector *selector)
+{
+    if (selector->poll.wake_in != ASOCKET__NO_HANDLE)
+        (void)ASOCKET_SYS(close)(selector->poll.wake_in);
+}
+
+static int asocket__poll_open_pipe(asocket_selector *selector)
+{
+    int status = asocket__poll_open_socket(selector);
+
+    if (status)
+        asocket__poll_close_pipe(selector);
+    return status;
+}
+#endif
 
 static ssize_t asocket__wake_read(const asocket_selector *selector, char *bytes, size_t size)
 {
@@ -5232,8 +5312,19 @@ static ASOCKET__NOINLINE void asocket__ring_detach(asocket_selector *selector, a
     memset(ring, 0, sizeof *ring);
 }
 
+// A program that always asks for notice needs no memory each time.
+static char *asocket__notice_take(asocket_selector *selector)
+{
+    if (selector->spare_notices)
+        return asocket__buffer_pop(&selector->spare_notices);
+    return asocket__block(selector, sizeof(asocket__notice));
+}
+
 static void asocket__buffers_free(asocket_selector *selector)
 {
+    while (selector->spare_notices)
+        asocket__release(selector, asocket__buffer_pop(&selector->spare_notices),
+                         sizeof(asocket__notice));
     while (selector->buffers)
         asocket__release(selector, asocket__buffer_pop(&selector->buffers),
                          asocket__buffer_size(selector->channel_capacity));
@@ -5636,7 +5727,7 @@ static void asocket__socket_keep(asocket__endpoint *endpoint, char *name,
 {
     size_t length;
 
-    if (native->any.sa_family != AF_UNIX) {
+    if (!ASOCKET__PATHS || native->any.sa_family != AF_UNIX) {
         asocket__endpoint_native(endpoint, native);
         asocket__endpoint_unmap(endpoint);
         return;
@@ -5649,7 +5740,7 @@ static void asocket__socket_keep(asocket__endpoint *endpoint, char *name,
 static int asocket__socket_keep_remote(asocket *socket, const asocket__native *native,
                                        socklen_t size)
 {
-    if (native->any.sa_family == AF_UNIX && asocket__names_make(socket))
+    if (ASOCKET__PATHS && native->any.sa_family == AF_UNIX && asocket__names_make(socket))
         return ASOCKET_ENOMEM;
     asocket__socket_keep(&socket->remote, socket->names ? socket->names->remote : NULL, native,
                          size);
@@ -5668,7 +5759,7 @@ static int asocket__local_learn(asocket *socket)
     socket->selector->statistics.system_calls++;
     if (ASOCKET_SYS(getsockname)(socket->handle, &native.any, &size))
         return asocket__status_of(errno);
-    if (native.any.sa_family == AF_UNIX && asocket__names_make(socket))
+    if (ASOCKET__PATHS && native.any.sa_family == AF_UNIX && asocket__names_make(socket))
         return ASOCKET_ENOMEM;
     asocket__socket_keep(&socket->local, socket->names ? socket->names->local : NULL, &native,
                          size);
@@ -5705,6 +5796,9 @@ static void asocket__file_remove(const char *path)
 {
     (void)DeleteFileA(path);
 }
+#elif ASOCKET__EMBEDDED
+#define asocket__file_look(path, file) ((void)(file), false)
+#define asocket__file_remove(path)     ((void)0)
 #else
 static bool asocket__file_look(const char *path, asocket__file *file)
 {
@@ -5877,7 +5971,7 @@ static void asocket__notices_free(asocket *socket)
         asocket__notice *notice = socket->notices;
 
         socket->notices = notice->next;
-        asocket__release(socket->selector, notice, sizeof *notice);
+        asocket__buffer_push(&socket->selector->spare_notices, (char *)notice);
     }
 }
 
@@ -6727,6 +6821,17 @@ static void asocket__posts_take(asocket_selector *selector)
 // that nobody waits for any more is freed when its thread comes back, also after the selector went:
 // the pool belongs to whoever is last. Its memory comes from malloc for that reason.
 
+#if ASOCKET__EMBEDDED
+
+static int asocket__lookup_now(const char *host, asocket__endpoint *endpoints, uint32_t *count)
+{
+    (void)host, (void)endpoints;
+    *count = 0;
+    return ASOCKET_ENOTSUP;
+}
+
+#else
+
 static int asocket__lookup_status(int error, int system)
 {
     switch (error) {
@@ -6783,6 +6888,8 @@ static int asocket__lookup_now(const char *host, asocket__endpoint *endpoints, u
         ASOCKET_SYS(freeaddrinfo)(list);
     return error || *count ? error : ASOCKET_ENOTFOUND;
 }
+
+#endif
 
 #if ASOCKET__THREADS && ASOCKET__WINDOWS
 
@@ -7207,7 +7314,7 @@ static void asocket__notices_run(asocket *socket)
         taken = notice->next;
         if (socket->state == ASOCKET__OPEN && socket->generation == generation)
             asocket__call(selector, notice->function, notice->argument);
-        asocket__release(selector, notice, sizeof *notice);
+        asocket__buffer_push(&selector->spare_notices, (char *)notice);
     }
 }
 
@@ -7522,10 +7629,11 @@ enum { ASOCKET__TCP = 1, ASOCKET__UDP = 2, ASOCKET__UNIX = 4, ASOCKET__UNIX_DATA
 #define ASOCKET__INTERNET (ASOCKET__TCP | ASOCKET__UDP)
 #define ASOCKET__ANY      (ASOCKET__INTERNET | ASOCKET__UNIX | ASOCKET__UNIX_DATAGRAM)
 typedef struct asocket__option_row {
-    int option, protocols, form, most;
+    uint8_t option, protocols, form;
+    int most;
     int level, name;           // for IPv4 and both
     int ipv6_level, ipv6_name; // where IPv6 has its own
-    size_t field;              // in the builder
+    uint16_t field;            // in the builder
     const char *text;
 } asocket__option_row;
 
@@ -7887,6 +7995,30 @@ static asocket_handle asocket__handle_new(int domain, int type)
     return asocket__handle_made(ASOCKET_SYS(socket)(domain, type, 0));
 }
 
+#elif ASOCKET__EMBEDDED
+
+#define asocket__handle_prepare asocket__poll_nonblocking
+
+static asocket_handle asocket__handle_made(asocket_handle handle)
+{
+    if (handle == ASOCKET__NO_HANDLE || !asocket__handle_prepare(handle))
+        return handle;
+    (void)ASOCKET_SYS(close)(handle);
+    errno = EINVAL;
+    return ASOCKET__NO_HANDLE;
+}
+
+static asocket_handle asocket__handle_new(int domain, int type)
+{
+    return asocket__handle_made(ASOCKET_SYS(socket)(domain, type, 0));
+}
+
+static asocket_handle asocket__handle_accept(asocket *server, struct sockaddr *address,
+                                             socklen_t *size)
+{
+    return asocket__handle_made(ASOCKET_SYS(accept)(server->handle, address, size));
+}
+
 #else
 
 static asocket_handle asocket__handle_made(asocket_handle handle)
@@ -7995,6 +8127,22 @@ static int asocket__handle_error(const asocket *socket, int *error)
     return ASOCKET_SYS(getsockopt)(socket->handle, SOL_SOCKET, SO_ERROR, error, &size);
 }
 
+#if ASOCKET__EMBEDDED
+static asocket_handle asocket__handle_duplicate(asocket_handle handle)
+{
+    (void)handle;
+    errno = EOPNOTSUPP;
+    return ASOCKET__NO_HANDLE;
+}
+
+static bool asocket__handle_is_open(asocket_handle handle)
+{
+    int type;
+    socklen_t size = sizeof type;
+
+    return !ASOCKET_SYS(getsockopt)(handle, SOL_SOCKET, SO_TYPE, &type, &size);
+}
+#else
 static int asocket__handle_prepare(asocket_handle handle)
 {
     int flags = ASOCKET_SYS(fcntl)(handle, F_GETFL);
@@ -8015,6 +8163,7 @@ static bool asocket__handle_is_open(asocket_handle handle)
 {
     return ASOCKET_SYS(fcntl)(handle, F_GETFD) >= 0;
 }
+#endif
 
 #endif
 
@@ -8118,7 +8267,7 @@ static void asocket__path_own(asocket *socket)
 static int asocket__bind_to(const asocket_builder *builder, asocket *socket,
                             const asocket__endpoint *endpoint)
 {
-    bool path = endpoint->family == ASOCKET__PATH && builder->unlink > 0;
+    bool path = ASOCKET__PATHS && endpoint->family == ASOCKET__PATH && builder->unlink > 0;
     int error, status;
 
     if (path)
@@ -8615,6 +8764,8 @@ static int asocket__host_endpoints(const asocket_builder *builder, const char *h
 
     memset(endpoints, 0, 2 * sizeof *endpoints);
     memset(address, 0, sizeof *address);
+    if (!ASOCKET__PATHS && !(builder->protocol & ASOCKET__INTERNET))
+        return ASOCKET_ENOTSUP;
     if (!(builder->protocol & ASOCKET__INTERNET))
         return asocket__path_parse(address, host) ? ASOCKET_EINVAL
                                                   : asocket__endpoint_of(address, &endpoints[0]);
@@ -9511,6 +9662,10 @@ static const asocket *asocket__bottom(const asocket *socket)
 // >>file
 // Files to sockets, by the kernel where it can.
 
+#if ASOCKET__EMBEDDED
+#define asocket__file_write(out, file, offset, length) ((void)(file), ASOCKET_ENOTSUP)
+#else
+
 #if ASOCKET__LINUX
 
 // sendfile has no MSG_NOSIGNAL: the thread holds SIGPIPE back meanwhile and takes its own one away,
@@ -9638,6 +9793,8 @@ static int asocket__file_write(asocket_write_channel *out, int file, int64_t off
     }
     return count < 0 ? (int)count : asocket__out_flush(out, 0);
 }
+
+#endif
 
 // ------------------------------------------------------------------------------------------------
 // >>moving
@@ -9843,7 +10000,7 @@ static void asocket__move_run(asocket_selector *selector, void *argument)
     asocket__launched_close(task);
 }
 
-#if ASOCKET__WINDOWS
+#if ASOCKET__WINDOWS || ASOCKET__EMBEDDED
 
 // Its Unix sockets carry bytes only.
 static ssize_t asocket__handle_send(asocket *channel, asocket_handle handle)
@@ -11092,7 +11249,9 @@ static size_t asocket__stack_bytes(size_t wanted, size_t page)
     return asocket__round_to(size, page);
 }
 
-#if ASOCKET__WINDOWS
+#if ASOCKET__EMBEDDED
+#define asocket__page_size() (4096L)
+#elif ASOCKET__WINDOWS
 static long asocket__page_size(void)
 {
     SYSTEM_INFO info;
@@ -11160,7 +11319,7 @@ static void asocket__selector_init(asocket_selector *selector,
 int asocket_selector_open(const asocket_selector_options *options, asocket_selector **made)
 {
     asocket_selector_options defaults;
-    asocket_selector *selector, seed;
+    asocket_selector *selector;
     int status;
 
     if (!made)
@@ -11172,9 +11331,7 @@ int asocket_selector_open(const asocket_selector_options *options, asocket_selec
     status = asocket__selector_check(options);
     if (status)
         return status;
-    memset(&seed, 0, sizeof seed);
-    seed.allocator = options->allocator;
-    selector = (asocket_selector *)asocket__allocate(&seed, sizeof *selector);
+    selector = (asocket_selector *)asocket__obtain(&options->allocator, sizeof *selector);
     if (!selector)
         return ASOCKET_ENOMEM;
     asocket__selector_init(selector, options);
@@ -11187,7 +11344,7 @@ int asocket_selector_open(const asocket_selector_options *options, asocket_selec
         asocket__birth_unmark(selector);
         asocket__release(selector, selector->heap.entries,
                          selector->heap.capacity * sizeof *selector->heap.entries);
-        asocket__release(&seed, selector, sizeof *selector);
+        asocket__dispose(&options->allocator, selector, sizeof *selector);
         return status;
     }
     *made = selector;
@@ -11289,7 +11446,7 @@ static void asocket__posts_free(asocket_selector *selector)
 
 static void asocket__selector_free(asocket_selector *selector)
 {
-    asocket_selector seed;
+    asocket_allocator allocator = selector->allocator;
     uint32_t i;
 
     asocket__pipes_free(selector, &selector->pipes);
@@ -11317,9 +11474,7 @@ static void asocket__selector_free(asocket_selector *selector)
                      selector->heap.capacity * sizeof *selector->heap.entries);
     selector->backend->shut(selector);
     asocket__birth_unmark(selector);
-    memset(&seed, 0, sizeof seed);
-    seed.allocator = selector->allocator;
-    asocket__release(&seed, selector, sizeof *selector);
+    asocket__dispose(&allocator, selector, sizeof *selector);
 }
 
 // The caller may run the loop: nobody else does, and it is no coroutine.
@@ -12288,9 +12443,10 @@ int asocket_on_ready(asocket *socket, int events, asocket_function *function, vo
     socket = asocket__ready_place(socket, events);
     place = &socket->notices;
     asocket__ready_learn(socket, events);
-    notice = (asocket__notice *)asocket__allocate(socket->selector, sizeof *notice);
+    notice = (asocket__notice *)(void *)asocket__notice_take(socket->selector);
     if (!notice)
         return asocket__fail(socket->selector, ASOCKET_ENOMEM, "on_ready", NULL);
+    notice->next = NULL;
     notice->function = function;
     notice->argument = argument;
     notice->events = events;
