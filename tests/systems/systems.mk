@@ -1,9 +1,10 @@
 # systems.mk - the same tests through other compilers, dialects, C libraries and processors: the
 # part of the Makefile behind `make test-systems`. What the machine lacks is skipped by name.
 
-SYSTEMS = $(PROCESSORS) $(COMPILERS)
+SYSTEMS = $(PROCESSORS) $(COMPILERS) lwip
+SYSTEMS_SCRIPTS = $(wildcard tests/systems/*.t)
 
-SYSTEMS_PACKAGES = tcc musl-tools lld qemu-user \
+SYSTEMS_PACKAGES = tcc musl-tools lld qemu-user liblwip-dev \
 	$(foreach p,aarch64 arm i686 riscv64 s390x powerpc64le,$(foreach c,gcc g++,\
 		$(c)-$(p)-linux-gnu$(if $(filter arm,$(p)),eabihf))) \
 	$(foreach p,arm64 armhf i386 riscv64 s390x ppc64el,libc6-dev-$(p)-cross)
@@ -16,7 +17,8 @@ setup-systems:
 
 test-systems: setup-systems
 	$(call build_and_run,$(foreach c,$(call usable,$(SYSTEMS)),$(call programs_of,$(c))),\
-		--total=$(BUILD)/systems.total $(call skipped,$(SYSTEMS)))
+		--total=$(BUILD)/systems.total $(call skipped,$(SYSTEMS)) \
+		$(SYSTEMS_SCRIPTS:%=--script=%))
 .PHONY: setup-systems test-systems
 
 # --- processors: static programs in qemu's user mode; i386 is run by this processor itself --------
@@ -40,6 +42,7 @@ ppc64le = powerpc64le-linux-gnu-gcc -std=c99 -O2 -static
 $(foreach c,$(patsubst %_cxx,%,$(WITH_CXX)),$(eval \
 	$(c)_cxx = $(subst -gcc -std=c99,-g++ -x c++ -std=c++11,$($(c)))))
 $(foreach c,$(WITH_C),$(eval tests_of_$(c) = $$(TESTS)))
+tests_of_s390x = $(filter-out test_flows,$(TESTS))
 $(foreach c,$(WITH_CXX),$(eval tests_of_$(c) = test_arguments exceptions))
 
 emulator_aarch64 = qemu-aarch64
@@ -90,6 +93,21 @@ $(foreach c,gcc_c11 gcc_c17_lto gcc_c2x clang_c11 clang_c2x_lto clang_cfi cet sh
 cet = gcc -std=c99 -O2 -fcf-protection=full
 # Where it finds a shadow stack the library leaves the switching to the C library.
 shadow = $(cet) -include tests/systems/shadow.h
+
+# --- small devices: lwIP's sockets instead of the system's ----------------------------------------
+
+lwip = gcc -std=c99 -O1 -g -DASOCKET_EMBEDDED -include tests/lwip/names.h
+why_not_lwip = test -f /usr/include/lwip/lwip/sockets.h || echo liblwip-dev is missing
+tests_of_lwip = test_lwip test_callbacks test_extending test_ring
+link_of_lwip = $(BUILD)/lwip/stack.o -llwip
+$(addprefix $(BUILD)/lwip/,$(tests_of_lwip)): $(BUILD)/lwip/stack.o
+$(BUILD)/lwip/stack.o: tests/lwip/stack.c
+	@mkdir -p $(@D)
+	$(show)gcc -std=gnu99 -O1 -g -Wall -Wextra -isystem /usr/include/lwip -c -o $@ $<
+
+$(BUILD)/lwip/test_lwip: tests/lwip/test_lwip.c $(BUILD)/lwip/implementation.o $(wildcard tests/*.h)
+	@rm -f $@
+	$(show)$(lwip) $(STRICT) -o $@ $< $(BUILD)/lwip/implementation.o $(link_of_lwip) -pthread
 
 # --- how they are built ---------------------------------------------------------------------------
 
