@@ -208,6 +208,10 @@ SWITCHES
                               asocket_on_ready, ASOCKET_NO_WAIT, or waits that run the loop
      ASOCKET_NO_THREADS       no <pthread.h>: names are looked up in place, which blocks the loop;
                               the selector does not check which thread calls
+     ASOCKET_EMBEDDED         for small devices, over lwIP for example: sockets, poll, a clock and
+                              memory are all that is needed; no coroutines, threads, names, files,
+                              Unix sockets or interfaces by name (ASOCKET_ENOTSUP), small buffers
+     ASOCKET_EMBEDDED_HEADER  the header that brings sockets and poll there: "lwip/sockets.h"
      ASOCKET_NO_EPOLL         poll(2) only, on Linux
      ASOCKET_KQUEUE           kqueue(2) too where a library brings it, as libkqueue does on Linux
      ASOCKET_UCONTEXT         switch stacks by ucontext(3), 50 times slower, as where there is no
@@ -1271,8 +1275,7 @@ enum {
     ASOCKET__RESUMES = 256, // coroutines resumed between two looks at the descriptors
     ASOCKET__EVENTS = 256,  // readiness reports taken from the system at a time
     ASOCKET__QUARANTINE = ASOCKET__SIZED(8, 1024), // closes before a socket's memory is used again
-    ASOCKET__FREE_SOCKETS =                        // more, while stale handles are asserted
-    ASOCKET__CHECKS ? ASOCKET__SIZED(0, 16384) : 0,
+    ASOCKET__FREE_SOCKETS = ASOCKET__SIZED(0, ASOCKET__CHECKS ? 16384 : 0), // more, for asserts
     ASOCKET__CHUNK = ASOCKET__SIZED(4, 64), // sockets allocated together
     ASOCKET__SLAB = 64,                     // stacks mapped together
     ASOCKET__SPARE_SLABS = 2,               // empty slabs kept besides a quarter of all
