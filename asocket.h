@@ -169,8 +169,9 @@ PROMISES
         without disturbing anyone else.
  *  P10 One bad descriptor hurts one socket. Nothing a peer sends can stop the loop.
  *  P11 Fairness: a coroutine whose calls always succeed at once yields after 64 system calls,
-        each 16 KiB moved counting as one more. No wake-ups when idle. Timers never fire early, are
-        not rounded to milliseconds where the system can do better, and run on the monotonic clock.
+        each 16 KiB or 8 datagrams moved counting as one more. No wake-ups when idle. Timers never
+        fire early, are not rounded to milliseconds where the system can do better, and run on the
+        monotonic clock.
  *  P12 Two coroutines may use one socket, one reading, one writing. A second reader or writer gets
         ASOCKET_EBUSY.
  *  P13 The same on every backend: same results, same statuses, same order of events. Where a system
@@ -10219,7 +10220,7 @@ static ptrdiff_t asocket__message_receive(asocket *socket, struct msghdr *messag
     count = ASOCKET_SYS(recvmsg)(socket->handle, message, 0);
     if (count < 0)
         return asocket__datagram_error(socket, ASOCKET_READ, errno);
-    asocket__self(socket->selector)->budget--;
+    asocket__spend(socket->selector, count);
     asocket__sender(from, &name, message->msg_namelen);
     return count + 1;
 }
@@ -10664,9 +10665,9 @@ static int asocket__batch_send(asocket *socket, asocket__batch *batch,
         return 0; // one by one
     if (result < 0)
         return asocket__datagram_error(socket, ASOCKET_WRITE, errno);
-    asocket__self(selector)->budget--;
     for (sent = 0; result > 0;)
         sent += batch->covers[--result];
+    asocket__spend(selector, (ptrdiff_t)sent << 11); // eight cost as much as 16 KiB
     return (int)sent;
 }
 
@@ -10709,7 +10710,7 @@ static int asocket__batch_receive(asocket *socket, asocket__batch *batch,
     received = ASOCKET_SYS(recvmmsg)(socket->handle, batch->messages, wanted, MSG_DONTWAIT, NULL);
     if (received < 0)
         return asocket__datagram_error(socket, ASOCKET_READ, errno);
-    asocket__self(socket->selector)->budget--;
+    asocket__spend(socket->selector, (ptrdiff_t)received << 11);
     if ((uint32_t)received < wanted && (socket->registered & ASOCKET_READ))
         socket->ready &= (uint8_t)~ASOCKET_READ;
     for (i = 0; i < received; i++) {

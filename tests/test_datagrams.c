@@ -1066,6 +1066,36 @@ static void flood_itself(asocket_selector *unused, void *argument)
     }
 }
 
+/* Sixty datagrams to itself and back, round after round. */
+static void flood_by_batches(asocket_selector *unused, void *argument)
+{
+    flood *f = (flood *)argument;
+    asocket_address self = address_of(f->socket);
+
+    (void)unused;
+    pack_fill(&self, 60, 50);
+    while (!f->stop && f->rounds < 10000) {
+        if (send_pack(f->socket) != 60 || receive_pack(f->socket, 60) != 60)
+            return;
+        f->rounds++;
+    }
+}
+
+static void check_fairness_of_batches(void)
+{
+    flood f = {bound(), true, false, 0};
+    asocket_job job = asocket_launch(selector, flood_by_batches, &f);
+    int i;
+
+    for (i = 0; i < 10; i++)
+        asocket_yield(selector);
+    ok(f.rounds > 0 && f.rounds <= 11 * 5,
+       "P11: a flood of batches lets others run: %d rounds of 60 in 10 turns", f.rounds);
+    f.stop = true;
+    asocket_join(selector, job);
+    asocket_close(f.socket);
+}
+
 static void check_fairness(bool many)
 {
     flood f = {bound(), many, false, 0};
@@ -1085,6 +1115,7 @@ static void test_fairness(void)
 {
     check_fairness(false);
     check_fairness(true);
+    check_fairness_of_batches();
 }
 
 /* --- channels --------------------------------------------------------------------------------- */
