@@ -10244,8 +10244,7 @@ static ptrdiff_t asocket__message_receive(asocket *socket, struct msghdr *messag
 enum {
     ASOCKET__JOIN_ROUND = 32,  // receives after which it is judged
     ASOCKET__JOIN_FIRST = 256, // datagrams alike before the first try
-    ASOCKET__JOIN_FULL = 2048, // or this many, if there is always more
-    ASOCKET__JOIN_QUEUE = 512, // which will not be joined any more
+    ASOCKET__JOIN_QUEUE = 512, // that may be queued by then, and will not be joined any more
     ASOCKET__JOIN_AGAIN = -4096 + ASOCKET__JOIN_FIRST,
     ASOCKET__JOIN_NEVER = INT16_MIN
 };
@@ -10269,9 +10268,9 @@ static void asocket__joined_free(asocket *socket)
 }
 
 // Has the kernel join what comes from now on; a byte channel reads the descriptor by itself.
-static void asocket__join(asocket *socket, bool all)
+static void asocket__join(asocket *socket)
 {
-    if (socket->alike < (all ? ASOCKET__JOIN_FULL : ASOCKET__JOIN_FIRST))
+    if (socket->alike < ASOCKET__JOIN_FIRST)
         return;
     socket->alike = ASOCKET__JOIN_NEVER;
     if (socket->lent || socket->in.opened == ASOCKET__BY_CHANNEL || asocket__joined_make(socket))
@@ -10280,7 +10279,7 @@ static void asocket__join(asocket *socket, bool all)
         asocket__joined_free(socket);
         return;
     }
-    socket->joined->receives = all ? -ASOCKET__JOIN_QUEUE : 0;
+    socket->joined->receives = -ASOCKET__JOIN_QUEUE;
     socket->alike = ASOCKET__JOIN_AGAIN;
 }
 
@@ -10289,6 +10288,8 @@ static void asocket__joined_judge(asocket *socket)
 {
     asocket__joined *joined = socket->joined;
 
+    if (joined->receives < 0 && joined->count > 1)
+        joined->receives = 0;
     if (socket->alike == ASOCKET__JOIN_NEVER || joined->receives++ < 0)
         return;
     joined->all += (int32_t)joined->count;
@@ -10347,6 +10348,8 @@ static int asocket__joined_fill(asocket *socket)
     count = asocket__message_receive(socket, &message, &joined->address);
     if (count == ASOCKET_EAGAIN && joined->off)
         asocket__joined_end(socket);
+    else if (count == ASOCKET_EAGAIN && joined->receives < 0)
+        joined->receives = 0; // what was queued before is out
     if (count <= 0)
         return (int)count;
     joined->at = 0;
@@ -10720,7 +10723,7 @@ static int asocket__batch_receive(asocket *socket, asocket__batch *batch,
                         batch->messages[i].msg_hdr.msg_namelen);
         asocket__batch_alike(socket, &datagrams[i], i);
     }
-    asocket__join(socket, (uint32_t)received == wanted);
+    asocket__join(socket);
     return received;
 }
 

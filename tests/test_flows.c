@@ -519,6 +519,41 @@ static void test_given_up_before_a_flow(void)
     close_flow(&f);
 }
 
+/* What is in the queue when it is switched on cannot be joined any more, and is no reason to give
+   up. */
+static void test_full_queue(void)
+{
+    flow f;
+    size_t have = 0, i;
+    uint64_t before;
+
+    if (!open_flow(&f))
+        return;
+    asocket_close(f.socket);
+    f.socket = bound();
+    joins = parts = 0;
+    for (i = 0; i < RUNS + 2; i++)
+        send_cut(f.peer, f.socket, RUN);
+    prepare(SLOT);
+    while (have < (RUNS + 2) * RUN) {
+        int got = asocket_receive_many(f.socket, incoming, 40);
+
+        if (got <= 0)
+            break;
+        have += (size_t)got;
+    }
+    is_int(have, (RUNS + 2) * RUN, "a full queue: all of it comes");
+    is_int(joins, 1, "a full queue: meanwhile the kernel is told to join");
+    is_int(parts, 0, "a full queue: which is not given up for what came before");
+    before = calls();
+    for (i = 0; i < RUNS; i++)
+        send_cut(f.peer, f.socket, RUN);
+    ok(receive_flow(f.socket, RUNS * RUN) == RUNS * RUN && are_flows(RUNS * RUN, RUN),
+       "a full queue: what comes then is received");
+    ok(calls() - before <= 4 * RUNS, "a full queue: joined");
+    close_flow(&f);
+}
+
 static void test_refused(void)
 {
     asocket *socket_ = bound();
@@ -782,6 +817,7 @@ int main(int argc, char **argv)
     test_error();
     test_given_up();
     test_given_up_before_a_flow();
+    test_full_queue();
     test_refused();
     test_no_flow();
     test_channel();
