@@ -40,7 +40,7 @@ my %laxer = (
     'it is laxer with the form' =>
         [qw(twice_unknown int_twice version_4 version_2 key_even key_exponent_even key_exponent_one key_exponent_zero
             key_exponent_below key_exponent_large key_below boolean_odd extensions_empty
-            trailing_bytes length_indefinite length_not_shortest)],
+            trailing_bytes length_indefinite length_not_shortest names_behind extensions_many)],
     'it does not read all that is sent' => [qw(garbage_behind empty_behind)],
     'it has other limits' => [qw(eleven too_large)]);
 

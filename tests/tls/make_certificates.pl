@@ -616,6 +616,14 @@ plain('length_not_shortest', spoil => sub { "\x30\x83\0" . substr $_[0], 2 });
 plain('length_beyond', change => sub { $_[0]{extensions} =~ s/\x30\x81(.)/"\x30\x81" . chr(255)/es
     or $_[0]{extensions} =~ s/^(.)(.)/$1 . chr(127)/es });
 plain('boolean_odd', basic => seq(oid('2.5.29.19'), tlv(1, "\1"), tlv(4, seq())));
+plain('eku_malformed', eku => undef, more => [extension('2.5.29.37', oid($purpose{server}))]);
+plain('eku_odd', eku => undef, more => [extension('2.5.29.37', seq(oid($purpose{server}), tlv(4, '')))]);
+plain('names_behind', san => undef, more => [extension('2.5.29.17', san_value("dns:$host") . "\5\0")]);
+plain('names_cut', san => undef, more => [extension('2.5.29.17', seq(tlv(0x82, $host), "\x82\5"))]);
+plain('usage_malformed', usage => undef, more => [extension('2.5.29.15', tlv(3, "\0"), 1)]);
+plain('basic_behind', basic => extension('2.5.29.19', seq(tlv(4, ''))));
+plain('basic_limit', basic => extension('2.5.29.19', seq(tlv(1, "\xFF"), integer("\xFF"))));
+plain('extensions_many', more => [map { extension("1.2.3.$_", '') } 1 .. 40]);
 plain('extensions_empty', change => sub { $_[0]{extensions} = tlv(0xA3, seq()) });
 chain('garbage', ['this is no certificate', $int], [$root]);
 chain('garbage_behind', [$good, $int, 'this is no certificate'], [$root]);

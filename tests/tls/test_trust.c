@@ -552,10 +552,14 @@ static void test_elements(void)
         {"\x04\xFF\1", 3, -1, "a length of 127 bytes"},
         {"\x1F\x81\1A", 4, -1, "a tag of two bytes"},
     };
+    static const uint8_t wraps[11 + 128] = {4, 0x89, 1, 0, 0, 0, 0, 0, 0, 0, 0x80};
     asocket__tls_span span, content;
     uint8_t tag;
     size_t i;
 
+    span.at = wraps;
+    span.end = wraps + sizeof wraps;
+    ok(!asocket__tls_der_next(&span, &tag, &content), "P15: DER: a length beyond 64 bits");
     for (i = 0; i < sizeof cases / sizeof *cases; i++) {
         uint8_t *copy = exactly(cases[i].bytes, cases[i].size);
         bool taken;
@@ -571,11 +575,13 @@ static void test_elements(void)
     }
 }
 
+#define REFUSED INT64_MIN
+
 static void test_dates(void)
 {
     static const struct {
         const char *text;
-        int64_t seconds; /* -1: refused */
+        int64_t seconds; /* REFUSED */
     } cases[] = {
         {"700101000000Z", 0},
         {"700101000001Z", 1},
@@ -587,23 +593,27 @@ static void test_dates(void)
         {"99991231235959Z", 253402300799},
         {"21000228235959Z", 4107542399},
         {"260615120000Z", 1781524800},
-        {"21000229000000Z", -1},
-        {"210229000000Z", -1},
-        {"260631000000Z", -1},
-        {"260600000000Z", -1},
-        {"260001000000Z", -1},
-        {"261301000000Z", -1},
-        {"260615240000Z", -1},
-        {"260615126000Z", -1},
-        {"260615120060Z", -1},
-        {"2606151200Z", -1},
-        {"260615120000", -1},
-        {"2606151200000", -1},
-        {"260615120000+0000", -1},
-        {"20260615120000.5Z", -1},
-        {"2606151 0000Z", -1},
-        {"-60615120000Z", -1},
-        {"", -1},
+        {"21000229000000Z", REFUSED},
+        {"210229000000Z", REFUSED},
+        {"260631000000Z", REFUSED},
+        {"260600000000Z", REFUSED},
+        {"260001000000Z", REFUSED},
+        {"261301000000Z", REFUSED},
+        {"260615240000Z", REFUSED},
+        {"260615126000Z", REFUSED},
+        {"260615120060Z", REFUSED},
+        {"2606151200Z", REFUSED},
+        {"260615120000", REFUSED},
+        {"2606151200000", REFUSED},
+        {"260615120000+0000", REFUSED},
+        {"20260615120000.5Z", REFUSED},
+        {"2606151 0000Z", REFUSED},
+        {"-60615120000Z", REFUSED},
+        {"26061512000:Z", REFUSED},
+        {"2606151200:0Z", REFUSED},
+        {"260615 20000Z", REFUSED},
+        {"500101000000Z", -631152000},
+        {"", REFUSED},
     };
     size_t i;
 
@@ -611,17 +621,21 @@ static void test_dates(void)
         size_t size = strlen(cases[i].text);
         uint8_t bytes[40], *copy;
         asocket__tls_span span;
-        int64_t seconds = -1;
+        int64_t seconds = REFUSED;
 
-        bytes[0] = size >= 15 ? 0x18 : 0x17;
+        bytes[0] = size >= 15 ? 0x18 : 0x17; /* each with its own length only */
         bytes[1] = (uint8_t)size;
         memcpy(bytes + 2, cases[i].text, size);
         copy = exactly(bytes, size + 2);
         span.at = copy;
         span.end = copy + size + 2;
-        ok(asocket__tls_der_date(&span, &seconds) == (cases[i].seconds >= 0) &&
+        ok(asocket__tls_der_date(&span, &seconds) == (cases[i].seconds != REFUSED) &&
                seconds == cases[i].seconds,
            "P15: the date \"%s\"", cases[i].text);
+        copy[0] ^= 0x18 ^ 0x17;
+        span.at = copy;
+        ok(!asocket__tls_der_date(&span, &seconds), "P15: \"%s\" under the other tag",
+           cases[i].text);
         free(copy);
     }
 }
