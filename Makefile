@@ -16,7 +16,7 @@ help:
 	@echo 'make test-asan  one configuration of: $(CONFIGURATIONS) scripts'
 	@echo 'make test-wine  the tests for Windows, under Wine over IOCP and WSAPoll (make setup-wine first)'
 	@echo 'make faults     each scenario again with each system call and allocation failing'
-	@echo 'make soak       ten million posts from four threads, under ThreadSanitizer (about 10 minutes)'
+	@echo 'make soak       ten million posts from four threads, under ThreadSanitizer (15 minutes a backend)'
 	@echo 'make fuzz       the readers of certificates, FUZZ_SECONDS (60) each, with libFuzzer'
 	@echo 'make test-systems other compilers, dialects, C libraries and processors (15 minutes)'
 	@echo 'make promises   which tests keep which promise of the manual'
