@@ -4,6 +4,8 @@
 
 setup-wine:
 	@sh tests/setup.sh gcc-mingw-w64-x86-64 g++-mingw-w64-x86-64 gcc-mingw-w64-i686 wine wine64
+	@sh tests/windows/bearssl.sh $(BUILD)/wine/bearssl $(WINE) || \
+		echo '# BearSSL for Windows could not be had: see $(BUILD)/wine/bearssl/log'
 
 WINE = x86_64-w64-mingw32-gcc
 wine = $(WINE) -std=gnu99 -O1 -g -D__USE_MINGW_ANSI_STDIO=1 -isystem tests/windows
@@ -18,12 +20,18 @@ test_close_errors: it stands in for epoll
 test_kqueue: there is no kqueue
 test_flows: joining and cutting datagrams is Linux's
 test_stacks: its overflows need fork; see windows_stacks
+$(if $(wildcard $(WINE_BEARSSL)),tls_trust: the system's roots are files there,TLS: BearSSL for Windows is missing: make setup-wine)
+tls_scarcity: its seam knows POSIX only
+tls_verified: its servers are processes
 endef
 export WINE_WITHOUT
 
 wine_without := $(filter test_%,$(subst :,,$(WINE_WITHOUT)))
 wine_programs := $(addprefix $(BUILD)/wine/,$(filter-out $(wine_without),$(TESTS)) \
 	$(patsubst tests/windows/test_%.c,windows_%,$(wildcard tests/windows/test_*.c)) exceptions)
+WINE_BEARSSL = $(BUILD)/wine/bearssl/libbearssl.a
+wine_tls = tls_pump tls_handshake tls_hostile tls_chains
+wine_programs += $(if $(wildcard $(WINE_BEARSSL)),$(addprefix $(BUILD)/wine/,$(wine_tls)))
 wine_why_not := $(shell command -v $(WINE) >/dev/null || echo $(WINE) is missing: make setup-wine; \
 	command -v wine >/dev/null || echo wine is missing: make setup-wine)
 
@@ -59,6 +67,15 @@ $(BUILD)/wine/test_%: tests/test_%.c $(BUILD)/wine/implementation.o $(BUILD)/win
 $(BUILD)/wine/windows_%: tests/windows/test_%.c $(BUILD)/wine/implementation.o $(BUILD)/wine/strict.o $(WINE_HEADERS)
 	@rm -f $@
 	$(show)$(wine) -Wall -Wextra -Itests -o $@.exe $< $(WINE_LINK)
+	@mv $@.exe $@
+
+# TLS, with BearSSL from Debian's source package, which setup-wine builds.
+$(BUILD)/wine/tls_%: tests/tls/test_%.c $(BUILD)/wine/implementation.o $(BUILD)/wine/strict.o \
+		$(TLS_HEADER) $(WINE_HEADERS) $(wildcard tests/tls/*.h) $(WINE_BEARSSL) | $(BUILD)/tls/made
+	@rm -f $@
+	$(show)$(wine) -I$(BUILD)/wine/bearssl/include -Wall -Wextra -o $@.exe $< \
+		$(BUILD)/wine/implementation.o $(BUILD)/wine/strict.o $(WINE_BEARSSL) \
+		-lbcrypt -lcrypt32 -lws2_32 -static -lpthread
 	@mv $@.exe $@
 
 $(BUILD)/wine/exceptions: tests/exceptions.cc tests/implementation.c $(BUILD)/wine/strict.o $(HEADER) $(WINE_HEADERS)
