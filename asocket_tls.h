@@ -1926,18 +1926,17 @@ static void asocket__tls_print_names(char *text, size_t size, asocket__tls_span 
     uint8_t tag;
 
     for (text[0] = 0; asocket__tls_der_next(&names, &tag, &content);) {
-        char name[64];
+        char buffer[68] = "DNS:", *name = buffer + 4;
         asocket_ip ip;
 
         if (tag == 0x87 && !asocket_ip_from_bytes(&ip, content.at, asocket__tls_span_size(content)))
-            (void)asocket_ip_format(&ip, name, sizeof name);
+            (void)asocket_ip_format(&ip, name, 64);
         else if (tag == 0x82)
-            asocket__tls_printable(name, sizeof name, content);
+            asocket__tls_printable(name, 64, content);
         else
             continue;
         if (tag == 0x82 && asocket__tls_name_is_address(name))
-            (void)snprintf(name, sizeof name, "DNS:%.*s", (int)(content.end - content.at),
-                           (const char *)content.at);
+            name = buffer; // an address in the wrong place
         if (length + strlen(name) + 24 < size && !more)
             length +=
                 (size_t)snprintf(text + length, size - length, "%s%s", length ? ", " : "", name);

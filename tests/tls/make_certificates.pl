@@ -498,6 +498,7 @@ plain('wildcard_puny', san => ['dns:xn--*.example.test', 'dns:*-kva.example.test
 plain('wildcard_empty_label', san => ['dns:*.example.test']);
 plain('ip_as_name', san => ['dns:127.0.0.1']);
 plain('ip_as_wildcard', san => ['dns:*.0.0.1', 'dns:*']);
+plain('ip_zone', san => ["dns:fe80::1%\x1B\"]2;x\x07"]);
 plain('ip_common_only', subject => 'CN=127.0.0.1', san => undef);
 plain('ip_other', san => ['ip:7f000002', "dns:$host"]);
 plain('ip_mapped', san => ['ip:00000000000000000000ffff7f000001']);
