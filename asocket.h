@@ -149,8 +149,8 @@ PROMISES
         the descriptor, within close_timeout (selector options). asocket_abort is the opposite.
  *  P3  Half-close works: after asocket_finish the other direction goes on. Closing one side never
         loses the bytes of the other.
- *  P4  Auto-flush costs no extra packets in a coroutine. Without it, bytes leave on asocket_flush, which returns
-        when the kernel has them all, or says why not.
+ *  P4  Auto-flush costs no extra packets in a coroutine. Without it, bytes leave on asocket_flush,
+        which returns when the kernel has them all, or says why not.
  *  P5  Memory is bounded: one ring per direction, attached while there are bytes to keep. A writer
         waits when its ring is full. An idle connection owns no buffer.
  *  P6  No call can hurt the process: no SIGPIPE, no signal handlers, no exit, no changed global, no
@@ -490,7 +490,7 @@ ASOCKET_API asocket_job asocket_launch(asocket_selector *selector, asocket_funct
                                        void *argument);
 
 // The same with a socket as the argument, which is closed when the function returns, and when the
-// launch fails. One such coroutine per socket.
+// launch fails. One such coroutine per socket: ASOCKET_EINVAL, and it stays the first one's.
 ASOCKET_API asocket_job asocket_launch_socket(asocket_selector *selector,
                                               asocket_function *function, asocket *socket);
 
@@ -522,7 +522,7 @@ ASOCKET_API int asocket_sleep(asocket_selector *selector, int64_t ms);
 // The same in nanoseconds, as fine as the system's timers.
 ASOCKET_API int asocket_sleep_ns(asocket_selector *selector, int64_t nanoseconds);
 
-// Lets all others that are ready run once.
+// Lets all others that are ready run once. ASOCKET_ECANCELED, after that, in a cancelled caller.
 ASOCKET_API int asocket_yield(asocket_selector *selector);
 
 // All waits of the caller, together, end in `ms` milliseconds from now with ASOCKET_ETIMEDOUT; never
@@ -581,8 +581,9 @@ ASOCKET_API asocket_builder asocket_udp(asocket_selector *selector);
 ASOCKET_API asocket_builder asocket_unix(asocket_selector *selector);
 ASOCKET_API asocket_builder asocket_unix_datagram(asocket_selector *selector);
 
-// A listener, or a datagram socket that receives. Host: an IP address, "localhost" (127.0.0.1), NULL for every interface (dual stack);
-// port 0: any. NULL: ASOCKET_EADDRINUSE, EADDRNOTAVAIL, EACCES, EINVAL, EMFILE, ENOMEM, ENOTSUP.
+// A listener, or a datagram socket that receives. Host: an IP address, "localhost" (127.0.0.1), NULL
+// for every interface (dual stack); port 0: any. NULL: ASOCKET_EADDRINUSE, EADDRNOTAVAIL, EACCES,
+// EINVAL, EMFILE, ENOMEM, ENOTSUP.
 ASOCKET_API asocket *asocket_bind(asocket_builder builder, const char *host, int port);
 
 // A connected socket. Host: an IP address, "localhost" (127.0.0.1, then ::1), or a name that is looked
@@ -609,8 +610,9 @@ ASOCKET_API asocket *asocket_adopt(asocket_builder builder, asocket_handle handl
 // --- sockets -------------------------------------------------------------------------------------
 
 // The next connection. Waits. NULL only when the server is closed, the caller cancelled (that wins
-// over a pending connection) or timed out: asocket_error says which. Connections that broke while
-// they were waiting are skipped; at the descriptor limit it pauses until one is free.
+// over a pending connection), stopped or timed out, or another coroutine is accepting from it
+// (ASOCKET_EBUSY): asocket_error says which. Connections that broke while they were waiting are
+// skipped; at the descriptor limit it pauses until one is free.
 ASOCKET_API asocket *asocket_accept(asocket *server);
 
 #ifndef ASOCKET_NO_COROUTINES
@@ -873,7 +875,8 @@ ASOCKET_API int asocket_share(asocket *server, asocket_selector *other, asocket_
 ASOCKET_API int asocket_send_socket(asocket *unix_socket, asocket *socket);
 
 // The next socket that comes through a Unix socket; NULL: ASOCKET_EOF, or as any wait ends. A message
-// without a descriptor is skipped, so is a connection that broke on its way; of several in one, all but the first are closed. May wait.
+// without a descriptor is skipped, so is a connection that broke on its way; of several in one, all
+// but the first are closed. May wait.
 ASOCKET_API asocket *asocket_receive_socket(asocket *unix_socket);
 
 // What stands between a socket and the layer above it. Its functions are called in the coroutine
