@@ -13,6 +13,7 @@ help:
 	@echo 'make setup      install what the tests need (Debian packages, as root or with sudo)'
 	@echo 'make test       the tests over all backends, compilers and checkers (under 3 minutes)'
 	@echo 'make test-all   every test program in every configuration'
+	@echo 'make test-darwin  the tests compiled with macOS headers (npm), run here; test-macos: linked'
 	@echo 'make test-asan  one configuration of: $(CONFIGURATIONS) scripts'
 	@echo 'make test-wine  the tests for Windows, under Wine over IOCP and WSAPoll (make setup-wine first)'
 	@echo 'make faults     each scenario again with each system call and allocation failing'
@@ -185,8 +186,25 @@ $(BUILD)/darwin/kqueue.o: tests/kqueue/kqueue.c tests/kqueue/sys/event.h
 $(BUILD)/darwin/implementation.o: $(BUILD)/darwin/apple.o
 $(addprefix $(BUILD)/darwin/,$(TESTS)): $(darwin_objects)
 
+# Fetched once with npm: a compiler for macOS, with Apple's headers.
 macos-headers:
 	@tests/systems/zig.sh
+
+# What cannot be fetched is no failure.
+test-darwin:
+	@mkdir -p $(BUILD)
+	@if tests/systems/zig.sh >/dev/null 2>$(BUILD)/zig.missing; then \
+		$(MAKE) --no-print-directory run-darwin; \
+	else \
+		echo "skipped: darwin: $$(cat $(BUILD)/zig.missing)"; \
+	fi
+
+run-darwin:
+	$(call build_and_run,$(call programs_of,darwin),)
+
+test-macos:
+	$(RUN) --script=tests/systems/macos.t
+.PHONY: macos-headers test-darwin run-darwin test-macos
 
 $(foreach c,$(filter-out static,$(CONFIGURATIONS)) coverage,$(eval $(call configuration,$(c))))
 
@@ -248,7 +266,9 @@ quick_of_tsan = test_coroutines test_selector test_moving test_names $(filter tl
 quick_of_valgrind = test_reading test_writing test_pipes test_arguments \
 	$(filter tls_trust fuzz_%,$(TLS_TESTS))
 quick_of_ndebug = $(CORE)
-quick_of_kqueue_netbsd = $(CORE) test_selector
+quick_of_kqueue = $(filter-out $(SLOW),$(TESTS))
+quick_of_kqueue_netbsd = $(CORE) test_selector test_kqueue
+quick_of_darwin = test_backends test_reading test_selector test_unix
 quick_programs_of = $(addprefix $(BUILD)/$(1)/,$(or $(quick_of_$(1)),$(call tests_of,$(1))))
 
 test:

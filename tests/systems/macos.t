@@ -1,0 +1,63 @@
+#!/bin/bash
+# macos.t - programs for macOS, on x86-64 and AArch64: the header compiles without a warning, and every
+# example and test links against macOS' own libraries, by the compiler and the headers that come with
+# zig. Nothing here can run them: see tests/darwin for that. Prints TAP; `make test-macos`.
+cd "$(dirname "$0")/../.." || exit 1
+if ! zig=$(tests/systems/zig.sh 2>&1); then
+    echo "1..0 # SKIP $zig"
+    exit 0
+fi
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+export ZIG_GLOBAL_CACHE_DIR=build/cache/zig-cache ZIG_LOCAL_CACHE_DIR=build/cache/zig-cache
+strict=(-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wundef -Werror)
+tests=(-Wall -Wextra -Werror -Wno-deprecated-declarations
+    -DTEST_WITHOUT_UV -DTEST_WITHOUT_GLIB -DTEST_WITHOUT_ZLIB)
+count=0
+
+# check DESCRIPTION COMMAND... - one test: the command succeeds.
+check() {
+    description=$1
+    shift
+    count=$((count + 1))
+    if "$@" >"$work/log" 2>&1; then
+        echo "ok $count - $description"
+    else
+        echo "not ok $count - $description"
+        echo "# $*"
+        sed 's/^/# /' "$work/log" | head -40
+    fi
+}
+
+# program NAME OPTION... - links it, and looks at what it is.
+program() {
+    name=$1
+    shift
+    "$zig" cc -target "$target" -std=c99 -O1 -o "$work/program" "$@" || return 1
+    file "$work/program" | grep -q "Mach-O 64-bit $kind executable" || { file "$work/program"; return 1; }
+    rm "$work/program"
+}
+
+for target in x86_64-macos aarch64-macos; do
+    kind=${target%-macos}
+    kind=${kind/aarch64/arm64}
+    check "$target: the implementation as C99" \
+        "$zig" cc -target $target -std=c99 "${strict[@]}" -c -o "$work/c.o" tests/implementation.c
+    check "$target: the implementation as C++11" \
+        "$zig" c++ -x c++ -target $target -std=c++11 "${strict[@]}" -c -o "$work/cc.o" tests/implementation.c
+    check "$target: without coroutines, without threads" \
+        "$zig" cc -target $target -std=c99 "${strict[@]}" -DASOCKET_NO_COROUTINES -DASOCKET_NO_THREADS \
+        -c -o "$work/plain.o" tests/implementation.c
+    for example in examples/*.c; do
+        if grep -q asocket_tls.h "$example"; then
+            count=$((count + 1))
+            echo "ok $count # SKIP TLS on macOS needs the headers of Security, which zig does not bring"
+            continue
+        fi
+        check "$target: $example links" program "$example" "${strict[@]}" "$example"
+    done
+    for test in tests/test_*.c; do
+        check "$target: $test links" program "$test" "${tests[@]}" "$test" "$work/c.o"
+    done
+done
+echo "1..$count"
