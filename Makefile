@@ -203,7 +203,7 @@ run-darwin:
 	$(call build_and_run,$(call programs_of,darwin),)
 
 test-macos:
-	$(RUN) --script=tests/systems/macos.t
+	$(RUN) --script=tests/systems/macos.t --script=tests/systems/bsd.t
 .PHONY: macos-headers test-darwin run-darwin test-macos
 
 $(foreach c,$(filter-out static,$(CONFIGURATIONS)) coverage,$(eval $(call configuration,$(c))))

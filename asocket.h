@@ -2,7 +2,8 @@
 
    Linear network code: one line after another, one coroutine per connection; no callbacks, no
    threads needed, tens of thousands of connections per core. One file, C99 or C++11, no
-   dependency. Linux (epoll or poll); TCP and UDP over IPv4 and IPv6, Unix sockets, host names.
+   dependency. Linux (epoll or poll), macOS and BSD (kqueue, see LIMITS); TCP and UDP over IPv4
+   and IPv6, Unix sockets, host names.
 
    Write   #define ASOCKET_IMPLEMENTATION
            #include "asocket.h"
@@ -193,6 +194,11 @@ LIMITS
      up to milliseconds.
    - With epoll, a descriptor that is duplicated or inherited by a fork stays registered after the
      library closed it; such late events are ignored.
+   - On macOS and the BSDs, where it has been compiled and run over a shim only, there are no abstract
+     names (ASOCKET_ENOTSUP), ttl and type_of_service of a dual-stack socket are for its IPv6 peers,
+     each datagram is a system call, and files go through the channel. reuse_port spreads connections
+     on FreeBSD and DragonFly only. OpenBSD has no dual-stack sockets: without a host a listener
+     takes IPv4.
    - With kqueue, what comes behind urgent data (MSG_OOB) may wait until more comes.
    - Names are looked up by getaddrinfo on up to four threads, begun with the first name; addresses
      and "localhost" need none. A lookup cannot be interrupted: one that was given up ends by itself,
@@ -4477,11 +4483,13 @@ typedef void *asocket__kqueue_key;
 #define ASOCKET__KQUEUE_KEY(index) ((asocket__kqueue_key)(uintptr_t)(index))
 #define ASOCKET__KQUEUE_WAKE       UINT32_MAX // no socket's index
 
-// EINTR tells that a signal came, not that the change was not made.
+// One change or two; EINTR tells that a signal came, not that they were not made. The count is a
+// constant, for its type differs, too.
 static int asocket__kqueue_apply(asocket_selector *selector, const struct kevent *changes,
                                  int count)
 {
-    if (!ASOCKET_SYS(kevent)(selector->kqueue, changes, count, NULL, 0, NULL) || errno == EINTR)
+    if (!ASOCKET_SYS(kevent)(selector->kqueue, changes, count > 1 ? 2 : 1, NULL, 0, NULL) ||
+        errno == EINTR)
         return 0;
     return errno;
 }
@@ -7671,6 +7679,14 @@ typedef struct asocket__option_row {
 #define TCP_KEEPIDLE TCP_KEEPALIVE
 #endif
 
+#ifdef __OpenBSD__ // keeps the families apart
+#define ASOCKET__DUAL_STACK 0
+#define ASOCKET__EVERYWHERE "0.0.0.0"
+#else
+#define ASOCKET__DUAL_STACK 1
+#define ASOCKET__EVERYWHERE "::"
+#endif
+
 #define ASOCKET__FIELD(name) offsetof(asocket_builder, name), #name
 static const asocket__option_row asocket__option_rows[] = {
     {ASOCKET_OPTION_NO_DELAY, ASOCKET__TCP, ASOCKET__SWITCHES, 1, IPPROTO_TCP, TCP_NODELAY, 0, 0,
@@ -7912,8 +7928,9 @@ static int asocket__builder_value(const asocket_builder *builder, const asocket_
     case ASOCKET_OPTION_NO_DELAY: return 1;
     case ASOCKET_OPTION_REUSE_ADDRESS: return listener && !datagrams ? ASOCKET__REUSE : 0;
     case ASOCKET_OPTION_ONLY_IPV6: // systems differ in their default
-        return domain == AF_INET6 && (listener || (kind && (datagrams || ASOCKET__WINDOWS))) ? -1
-                                                                                             : 0;
+        if (domain != AF_INET6 || !ASOCKET__DUAL_STACK)
+            return 0;
+        return listener || (kind && (datagrams || ASOCKET__WINDOWS)) ? -1 : 0;
     default: return 0;
     }
 }
@@ -10057,11 +10074,11 @@ static ssize_t asocket__handle_send(asocket *channel, asocket_handle handle)
     message.msg_iov = &piece;
     message.msg_iovlen = 1;
     message.msg_control = control.bytes;
-    message.msg_controllen = CMSG_SPACE(sizeof handle);
+    message.msg_controllen = (socklen_t)CMSG_SPACE(sizeof handle);
     header = CMSG_FIRSTHDR(&message);
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof handle);
+    header->cmsg_len = (socklen_t)CMSG_LEN(sizeof handle);
     memcpy(CMSG_DATA(header), &handle, sizeof handle);
     channel->selector->statistics.system_calls++;
     asocket__self(channel->selector)->budget--;
@@ -10107,7 +10124,7 @@ static ssize_t asocket__handle_receive(asocket *channel, asocket_handle *handle)
     message.msg_iov = &piece;
     message.msg_iovlen = 1;
     message.msg_control = control.bytes;
-    message.msg_controllen = CMSG_SPACE(ASOCKET__HANDLES * sizeof(int));
+    message.msg_controllen = (socklen_t)CMSG_SPACE(ASOCKET__HANDLES * sizeof(int));
     channel->selector->statistics.system_calls++;
     asocket__self(channel->selector)->budget--;
     count = ASOCKET_SYS(recvmsg)(channel->handle, &message, MSG_CMSG_CLOEXEC);
@@ -11939,7 +11956,8 @@ asocket *asocket_bind(asocket_builder builder, const char *host, int port)
     asocket__place place;
     asocket *server = NULL;
     bool everywhere = !host && (builder.protocol & ASOCKET__INTERNET);
-    int status = asocket__host_check(&builder, "bind", everywhere ? "::" : host, port, &place);
+    int status = asocket__host_check(&builder, "bind", everywhere ? ASOCKET__EVERYWHERE : host,
+                                     port, &place);
 
     if (status == ASOCKET_ENOTFOUND)
         (void)asocket__fail_text(builder.selector, status, "bind", host,
