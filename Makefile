@@ -289,6 +289,8 @@ programs: $(PROGRAMS)
 
 # --- faults: the implementation with its seam to the system redefined ---------------------------
 
+# With kqueue over epoll, see tests/kqueue.
+faults = $(asan) -DASOCKET_KQUEUE -Itests/kqueue
 FAULTS = $(BUILD)/faults/test_faults
 # Without TEST_FAULTS=all it is a sample, which takes seconds.
 QUICK_FAULTS = $(if $(filter asan,$(USABLE)),$(FAULTS))
@@ -299,11 +301,13 @@ faults:
 
 $(BUILD)/faults/implementation.o: tests/faults/implementation.c $(HEADER) $(wildcard tests/faults/*.h)
 	@mkdir -p $(@D)
-	$(show)$(asan) $(STRICT) -c -o $@ $<
+	$(show)$(faults) $(STRICT) -c -o $@ $<
 
-$(BUILD)/faults/test_%: tests/faults/test_%.c $(BUILD)/faults/implementation.o $(wildcard tests/faults/*.h tests/*.h)
+$(BUILD)/faults/test_%: tests/faults/test_%.c $(BUILD)/faults/implementation.o \
+		$(BUILD)/faults/kqueue.o $(wildcard tests/faults/*.h tests/*.h)
 	@rm -f $@
-	$(show)$(asan) $(STRICT) -o $@ $< $(BUILD)/faults/implementation.o -pthread
+	$(show)$(faults) $(STRICT) -o $@ $< $(BUILD)/faults/implementation.o $(BUILD)/faults/kqueue.o \
+		-Wl,--wrap=close -pthread
 
 # --- soak: posts from threads while selectors run, wait and are destroyed; SOAK_POSTS of them -----
 

@@ -25,7 +25,8 @@ GetOptions('jobs=i' => \$jobs, 'total=s' => \$total, 'skipped=s' => \@skipped,
 
 my @backends = $^O eq 'linux' ? qw(epoll poll) : $^O eq 'MSWin32' ? qw(iocp) : qw(kqueue poll);
 my %backends_of = (kqueue => ['kqueue'], kqueue_netbsd => ['kqueue'],
-                   darwin => ['kqueue', 'poll'], wine => ['iocp', 'poll'], lwip => ['poll']);
+                   darwin => ['kqueue', 'poll'], wine => ['iocp', 'poll'], lwip => ['poll'],
+                   faults => ['epoll', 'poll', 'kqueue']);
 my %pure = map { $_ => 1 } @pure;    # the same over every backend: one run is enough
 
 # What stands before a program, and how much slower it makes it.

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/event.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
@@ -337,11 +338,13 @@ ssize_t fault_read(int fd, void *buffer, size_t size);
 ssize_t fault_write(int fd, const void *bytes, size_t size);
 int fault_eventfd(unsigned count, int flags);
 
-/* What epoll was last told about each descriptor, to make it report once more. */
+/* What epoll or kqueue was last told about each descriptor, to make it report once more. */
 static struct {
-    int epoll;
+    int epoll, kqueue;
     bool known, ours; /* ours: made by the library */
     struct epoll_event event;
+    bool added[2]; /* to read, to write */
+    struct kevent filter[2];
 } seam_registered[1024];
 
 static int seam_made(int fd)
@@ -361,10 +364,29 @@ static void seam_remember(int epoll, int operation, int fd, const struct epoll_e
         seam_registered[fd].event = *event;
 }
 
+static void seam_remember_filter(int queue, const struct kevent *change)
+{
+    int fd = (int)change->ident, i = change->filter == EVFILT_WRITE;
+
+    if (change->filter == EVFILT_USER || fd < 0 || fd >= 1024)
+        return;
+    seam_registered[fd].kqueue = queue;
+    seam_registered[fd].added[i] = (change->flags & EV_ADD) != 0;
+    seam_registered[fd].filter[i] = *change;
+}
+
 /* After a call that did less than it could have: readiness is reported anew. */
 static void seam_nudge(int fd)
 {
-    if (fd < 0 || fd >= 1024 || !seam_registered[fd].known)
+    int i;
+
+    if (fd < 0 || fd >= 1024)
+        return;
+    for (i = 0; i < 2; i++)
+        if (seam_registered[fd].added[i])
+            (void)kevent(seam_registered[fd].kqueue, &seam_registered[fd].filter[i], 1, NULL, 0,
+                         NULL);
+    if (!seam_registered[fd].known)
         return;
     (void)epoll_ctl(seam_registered[fd].epoll, EPOLL_CTL_MOD, fd, &seam_registered[fd].event);
 }
@@ -462,7 +484,8 @@ int fault_close(int fd)
 
     seam_remember(0, EPOLL_CTL_DEL, fd, NULL);
     if (fd >= 0 && fd < 1024)
-        seam_registered[fd].ours = false;
+        seam_registered[fd].ours = seam_registered[fd].added[0] = seam_registered[fd].added[1] =
+            false;
     return fails && !result ? seam_answer(error) : result;
 }
 
@@ -726,18 +749,23 @@ int fault_nanosleep(const struct timespec *time, struct timespec *left)
     return 0;
 }
 
-typedef struct seam_wait { /* epoll's or poll's */
-    int epoll, most;
+typedef struct seam_wait { /* epoll's, poll's or kqueue's */
+    int queue, most;
     struct epoll_event *events;
     struct pollfd *handles;
     nfds_t count;
+    struct kevent *reports;
 } seam_wait;
 
 static int seam_wait_once(const seam_wait *wait, int milliseconds)
 {
+    struct timespec time = {milliseconds / 1000, milliseconds % 1000 * 1000000};
+
     if (wait->handles)
         return poll(wait->handles, wait->count, milliseconds);
-    return epoll_wait(wait->epoll, wait->events, wait->most, milliseconds);
+    if (wait->reports)
+        return kevent(wait->queue, NULL, 0, wait->reports, wait->most, &time);
+    return epoll_wait(wait->queue, wait->events, wait->most, milliseconds);
 }
 
 /* A wait of so many ns, -1: for ever. */
@@ -787,7 +815,7 @@ int fault_epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event)
 
 int fault_epoll_wait(int epoll, struct epoll_event *events, int most, int timeout)
 {
-    seam_wait wait = {epoll, most, events, NULL, 0};
+    seam_wait wait = {epoll, most, events, NULL, 0, NULL};
 
     if (seam_fails(SEAM_epoll_wait, ""))
         return -1;
@@ -797,7 +825,7 @@ int fault_epoll_wait(int epoll, struct epoll_event *events, int most, int timeou
 int fault_syscall(long number, long epoll, struct epoll_event *events, long most,
                   const struct timespec *timeout, const void *mask, size_t mask_size)
 {
-    seam_wait wait = {(int)epoll, (int)most, events, NULL, 0};
+    seam_wait wait = {(int)epoll, (int)most, events, NULL, 0, NULL};
 
     if (number != 441 || mask || mask_size)
         seam_complain("system call %ld is not epoll_pwait2", number);
@@ -809,11 +837,50 @@ int fault_syscall(long number, long epoll, struct epoll_event *events, long most
 int fault_ppoll(struct pollfd *handles, nfds_t count, const struct timespec *timeout,
                 const sigset_t *mask)
 {
-    seam_wait wait = {-1, 0, NULL, handles, count};
+    seam_wait wait = {-1, 0, NULL, handles, count, NULL};
 
     if (mask)
         seam_complain("ppoll with a mask");
     if (seam_fails(SEAM_ppoll, ""))
+        return -1;
+    return seam_sleep(&wait, seam_nanoseconds(timeout));
+}
+
+int fault_kqueue(void);
+int fault_kevent(int queue, const struct kevent *changes, int count, struct kevent *events,
+                 int most, const struct timespec *timeout);
+
+int fault_kqueue(void)
+{
+    return seam_fails(SEAM_kqueue, "") ? -1 : kqueue();
+}
+
+/* After EINTR the changes are made all the same (FreeBSD's kqueue(2)). */
+static int seam_change(int queue, const struct kevent *changes, int count)
+{
+    const char *when = changes->filter == EVFILT_USER && !(changes->flags & EV_ADD) ? "TRIGGER"
+                       : changes->flags & EV_DELETE                                 ? "DELETE"
+                                                                                    : "ADD";
+    bool fails = seam_fails(SEAM_kevent, when);
+    int error = errno, i;
+
+    if (fails && error != EINTR && !(changes->flags & EV_DELETE))
+        return -1;
+    if (kevent(queue, changes, count, NULL, 0, NULL))
+        return -1;
+    for (i = 0; i < count; i++)
+        seam_remember_filter(queue, &changes[i]);
+    return fails ? seam_answer(error) : 0;
+}
+
+int fault_kevent(int queue, const struct kevent *changes, int count, struct kevent *events,
+                 int most, const struct timespec *timeout)
+{
+    seam_wait wait = {queue, most, NULL, NULL, 0, events};
+
+    if (count)
+        return seam_change(queue, changes, count);
+    if (seam_fails(SEAM_kevent, "WAIT"))
         return -1;
     return seam_sleep(&wait, seam_nanoseconds(timeout));
 }

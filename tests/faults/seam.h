@@ -18,13 +18,13 @@
    in implementation.c, and rows in the table. */
 /* clang-format off */
 #define SEAM_FUNCTIONS(X) \
-    X(accept4) X(access) X(bind) X(clock_gettime) X(close) X(connect) X(epoll_create1) X(epoll_ctl) \
-    X(epoll_wait) X(eventfd) X(fcntl) X(free) X(freeaddrinfo) X(fstat) X(getaddrinfo) \
-    X(getpeername) X(getsockname) X(getsockopt) X(if_nametoindex) X(listen) X(lstat) \
-    X(madvise) X(malloc) X(mmap) X(mprotect) X(munmap) X(nanosleep) X(pipe) X(ppoll) \
-    X(pread) X(pthread_attr_init) X(pthread_create) X(read) X(realloc) X(recv) X(recvmmsg) \
-    X(recvmsg) X(send) X(sendfile) X(sendmmsg) X(sendmsg) X(sendto) X(setsockopt) \
-    X(shutdown) X(socket) X(syscall) X(sysconf) X(unlink) X(write)
+    X(accept4) X(access) X(bind) X(clock_gettime) X(close) X(connect) X(epoll_create1) \
+    X(epoll_ctl) X(epoll_wait) X(eventfd) X(fcntl) X(free) X(freeaddrinfo) X(fstat) \
+    X(getaddrinfo) X(getpeername) X(getsockname) X(getsockopt) X(if_nametoindex) X(kevent) \
+    X(kqueue) X(listen) X(lstat) X(madvise) X(malloc) X(mmap) X(mprotect) X(munmap) \
+    X(nanosleep) X(pipe) X(ppoll) X(pread) X(pthread_attr_init) X(pthread_create) X(read) \
+    X(realloc) X(recv) X(recvmmsg) X(recvmsg) X(send) X(sendfile) X(sendmmsg) X(sendmsg) \
+    X(sendto) X(setsockopt) X(shutdown) X(socket) X(syscall) X(sysconf) X(unlink) X(write)
 /* clang-format on */
 
 enum {
