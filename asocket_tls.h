@@ -2665,7 +2665,9 @@ static uint8_t *asocket__tls_validator_leaf(asocket__tls_validator *validator, s
     validator->chain = NULL;
     validator->size = validator->capacity = 0;
     validator->verified = false; // the key may have been in there
-    return shrunk ? shrunk : leaf;
+    if (shrunk)
+        leaf = shrunk;
+    return leaf;
 }
 
 static void asocket__tls_validator_free(asocket__tls_validator *validator)
