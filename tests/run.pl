@@ -30,7 +30,7 @@ my %backends_of = (kqueue => ['kqueue'], kqueue_netbsd => ['kqueue'],
 my %pure = map { $_ => 1 } @pure;    # the same over every backend: one run is enough
 
 # What stands before a program, and how much slower it makes it.
-my %wrapper = (valgrind => [qw(valgrind --quiet --error-exitcode=99 --leak-check=full
+my %wrapper = (valgrind => [qw(valgrind --quiet --vgdb=no --error-exitcode=99 --leak-check=full
                                --show-leak-kinds=definite
                                --errors-for-leak-kinds=definite)],
                wine => [qw(timeout --kill-after=5 100 wine)]);
