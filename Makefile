@@ -52,7 +52,7 @@ $(BUILD)/examples/%: examples/%.c $(HEADER) $(TLS_HEADER)
 PACKAGES = make gcc g++ libc6-dev perl clang libclang-rt-dev valgrind strace binutils \
 	curl netcat-openbsd telnet socat wrk apache2-utils clang-format clang-tidy cppcheck libuv1-dev \
 	dnsmasq-base pkg-config zlib1g-dev libglib2.0-dev redis-server iperf3 nginx-light libbearssl-dev openssl \
-	libssl-dev gnutls-bin stunnel4 mosquitto exim4-daemon-light
+	ca-certificates libssl-dev gnutls-bin stunnel4 mosquitto exim4-daemon-light
 
 setup:
 	@sh tests/setup.sh $(PACKAGES)
