@@ -303,6 +303,8 @@ $(BUILD)/faults/implementation.o: tests/faults/implementation.c $(HEADER) $(wild
 	@mkdir -p $(@D)
 	$(show)$(faults) $(STRICT) -c -o $@ $<
 
+$(FAULTS): $(BUILD)/faults/kqueue.o
+
 $(BUILD)/faults/test_%: tests/faults/test_%.c $(BUILD)/faults/implementation.o \
 		$(BUILD)/faults/kqueue.o $(wildcard tests/faults/*.h tests/*.h)
 	@rm -f $@
