@@ -6790,10 +6790,14 @@ static ASOCKET__NOINLINE bool asocket__here(const asocket_selector *selector)
 #define ASOCKET__HERE(selector) (true)
 #endif
 
+// Also called in signal handlers: errno stays as the interrupted code left it.
 static void asocket__notify(asocket_selector *selector)
 {
+    int error = errno;
+
     if (!ASOCKET__EXCHANGE(&selector->notified, 1))
         selector->backend->wake(selector);
+    errno = error;
 }
 
 static int asocket__post_push(asocket_selector *selector, asocket_function *function,
