@@ -1126,12 +1126,21 @@ ASOCKET_API int asocket_peer_credentials(const asocket *socket, asocket_credenti
 #include <string.h>
 #include <time.h>
 #if ASOCKET__WINDOWS
+#ifndef NOMINMAX
+#define NOMINMAX
+#endif
+#ifndef WIN32_LEAN_AND_MEAN
+#define WIN32_LEAN_AND_MEAN
+#endif
 #include <winsock2.h> // before windows.h
 #include <ws2tcpip.h>
 #include <mswsock.h>
 #include <windows.h>
 #include <io.h>
 #include <process.h>
+#if defined(_MSC_VER)
+#pragma comment(lib, "ws2_32")
+#endif
 #elif ASOCKET__EMBEDDED && defined(ASOCKET_EMBEDDED_HEADER)
 #include ASOCKET_EMBEDDED_HEADER
 #elif ASOCKET__EMBEDDED
@@ -6737,8 +6746,27 @@ static void asocket__cancel(asocket__task *top)
         *(old) = asocket__found;                                    \
         asocket__same;                                              \
     })
+#elif ASOCKET__WINDOWS
+#define ASOCKET__LOAD(place)            (MemoryBarrier(), *(place))
+#define ASOCKET__STORE(place, value)    (*(place) = (value), MemoryBarrier())
+#define ASOCKET__EXCHANGE(place, value) InterlockedExchange((volatile LONG *)(place), value)
+#define ASOCKET__REPLACE(place, old, value) \
+    asocket__replace((void *volatile *)(place), (void **)(old), value)
+#define ASOCKET__TAKE(place) InterlockedExchangePointer((void *volatile *)(place), NULL)
+
+static bool asocket__replace(void *volatile *place, void **old, void *value)
+{
+    void *found = InterlockedCompareExchangePointer(place, value, *old);
+    bool same = found == *old;
+
+    *old = found;
+    return same;
+}
 #else
 #error "asocket.h: this compiler has no __atomic built-ins"
+#endif
+#ifndef ASOCKET__TAKE
+#define ASOCKET__TAKE(place) ASOCKET__EXCHANGE(place, (asocket__post *)NULL)
 #endif
 
 #if ASOCKET__THREADS && ASOCKET__WINDOWS
@@ -6819,7 +6847,7 @@ static int asocket__post_push(asocket_selector *selector, asocket_function *func
 // All posts since the last call, oldest first, behind those that are late.
 static void asocket__posts_take(asocket_selector *selector)
 {
-    asocket__post *newest = ASOCKET__EXCHANGE(&selector->posts, (asocket__post *)NULL);
+    asocket__post *newest = (asocket__post *)ASOCKET__TAKE(&selector->posts);
     asocket__post *oldest = NULL, **place = &selector->late;
 
     while (newest) {

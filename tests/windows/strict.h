@@ -5,6 +5,9 @@
 #ifndef TESTS_WINDOWS_STRICT_H
 #define TESTS_WINDOWS_STRICT_H
 
+#ifndef WIN32_LEAN_AND_MEAN
+#define WIN32_LEAN_AND_MEAN
+#endif
 #include <winsock2.h>
 #include <ws2tcpip.h>
 #include <mswsock.h>
