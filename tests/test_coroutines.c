@@ -1434,6 +1434,8 @@ static void what_is_done_at_once_is_fair(void)
         asocket_launch(selector, busy[i], &all);
         asocket_launch(selector, count_yields, &all);
         asocket_join_all(selector);
+        if (test_skips(TEST_WINDOWS && busy[i] == wait_for_a_file, 1, "a handle is a socket there"))
+            continue;
         ok(all.operations >= 15, "P11: %s lets others run: %d times",
            i ? "waiting for a file" : "connecting", all.operations);
     }
@@ -1904,8 +1906,8 @@ static void short_sleeps(void)
     cpu = clock() - cpu;
     start = test_clock() - start;
     is_int(early, 0, "P11: %d sleeps of 250 us are not shorter", rounds);
-    if (slow()) {
-        skip(2, "a checker takes the CPU");
+    if (slow() || TEST_WINDOWS) {
+        skip(2, TEST_WINDOWS ? "its waits are milliseconds" : "a checker takes the CPU");
         return;
     }
     ok(start < (int64_t)rounds * 2000000, "P11: nor are they rounded up to milliseconds");

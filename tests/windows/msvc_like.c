@@ -28,6 +28,6 @@
 #undef __has_builtin
 #undef __has_include
 #define _MSC_VER 1930
-#define ssize_t msvc_ssize_t /* which has none */
+#define ssize_t  msvc_ssize_t /* which has none */
 #define ASOCKET_IMPLEMENTATION
 #include "../../asocket.h"

@@ -96,9 +96,9 @@ static void a_close_while_the_kernel_sends(void)
     asocket_launch(selector, read_on, asocket_open_read_channel(accepted));
     asocket_sleep(selector, 1);
     asocket_close(socket);
-    asocket_await_closed(socket);
     asocket_join_all(selector);
     asocket_close(accepted);
+    asocket_await_closed(socket);
 }
 
 int main(int argc, char **argv)
