@@ -271,6 +271,13 @@ static inline bool test_took(int64_t start, int64_t at_least, int64_t at_most)
     return false;
 }
 
+/* As sendmmsg's are declared, for tests that stand in its place. */
+#if defined(__GLIBC__)
+typedef int test_message_flags;
+#else
+typedef unsigned test_message_flags;
+#endif
+
 /* --- the peer: a plain socket of the system --------------------------------------------------- */
 
 /* An address of loopback that only this process uses. What a test expects to be refused goes there:

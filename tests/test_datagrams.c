@@ -26,7 +26,7 @@ static bool is_segmented(const struct msghdr *message)
     return message->msg_controllen > 0;
 }
 
-int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
+int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, test_message_flags flags)
 {
     unsigned i;
 

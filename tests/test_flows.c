@@ -70,7 +70,7 @@ static int cut_size(const struct msghdr *message)
     return size;
 }
 
-int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
+int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, test_message_flags flags)
 {
     unsigned i, good = 0;
 

@@ -68,11 +68,12 @@ $(link_of_ppc64le): tests/systems/vrsave.c
 # --- compilers, dialects and C libraries, for this processor --------------------------------------
 
 COMPILERS = tcc musl gcc_c11 gcc_c17_lto gcc_c2x clang_c11 clang_c2x_lto clang_cfi gxx_20 clangxx_17 \
-	cet shadow
+	cet shadow glibc_2_17
 
 tcc = tcc -g -include tests/systems/tcc.h
-# Warnings of conversions are about macros of its headers.
-musl = musl-gcc -std=c99 -O2 -static -Wno-sign-conversion -Wno-conversion
+# Warnings of conversions are about macros of its headers; those of the kernel come from elsewhere.
+musl = musl-gcc -std=c99 -O2 -static -Wno-sign-conversion -Wno-conversion -idirafter /usr/include \
+	-idirafter /usr/include/x86_64-linux-gnu
 gcc_c11 = gcc -std=c11 -O0
 gcc_c17_lto = gcc -std=c17 -O3 -flto=auto
 gcc_c2x = gcc -std=c2x -Os -fPIE -pie
@@ -80,14 +81,17 @@ clang_c11 = clang -std=c11 -O0
 clang_c2x_lto = clang -std=c2x -O3 -flto=thin -fuse-ld=lld -Wno-unused-command-line-argument
 clang_cfi = clang -std=c99 -O2 -flto -fsanitize=cfi -fvisibility=hidden -fuse-ld=lld \
 	-Wno-unused-command-line-argument
+# An old C library, with the newer one of this machine at run time; `make macos-headers` brings zig.
+glibc_2_17 = $(BUILD)/cache/zig/package/zig cc -target x86_64-linux-gnu.2.17 -std=c99 -O2
 gxx_20 = g++ -x c++ -std=c++20 -O2
 clangxx_17 = clang++ -x c++ -std=c++17 -O2
 
 tests_of_tcc = $(TESTS)
+tests_of_musl = $(TESTS)
 tests_of_gxx_20 = $(CXX_TESTS) exceptions
 tests_of_clangxx_17 = $(CXX_TESTS) exceptions
-$(foreach c,gcc_c11 gcc_c17_lto gcc_c2x clang_c11 clang_c2x_lto clang_cfi cet shadow,\
-	$(eval tests_of_$(c) = $(CORE)))
+$(foreach c,gcc_c11 gcc_c17_lto gcc_c2x clang_c11 clang_c2x_lto clang_cfi cet shadow glibc_2_17,\
+	$(eval tests_of_$(c) = $$(CORE)))
 
 # Landing pads and a shadow stack, which no kernel here turns on: what was compiled for it must run.
 cet = gcc -std=c99 -O2 -fcf-protection=full
