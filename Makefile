@@ -19,7 +19,7 @@ help:
 	@echo 'make faults     each scenario again with each system call and allocation failing'
 	@echo 'make soak       ten million posts from four threads, under ThreadSanitizer (15 minutes a backend)'
 	@echo 'make fuzz       the readers of certificates, FUZZ_SECONDS (60) each, with libFuzzer'
-	@echo 'make test-systems other compilers, dialects, C libraries and processors (15 minutes)'
+	@echo 'make test-systems other compilers, dialects, C libraries, processors and systems'
 	@echo 'make promises   which tests keep which promise of the manual'
 	@echo 'make features   which tests show which feature (tests/features.tsv)'
 	@echo 'make bench      figures against other libraries; bench-tls: against BearSSL by hand and OpenSSL'
