@@ -5582,7 +5582,8 @@ static ptrdiff_t asocket__layer_recv(asocket *socket, void *buffer, size_t size)
 
     socket->in.task = asocket__self(socket->selector);
     socket->pins++;
-    count = socket->transport->read(socket->layer_state, socket->lower, buffer, size);
+    // In parentheses, as others below: to lwIP read, write and close may be macros.
+    count = (socket->transport->read)(socket->layer_state, socket->lower, buffer, size);
     if (count > 0 && (size_t)count > size)
         count = ASOCKET_EIO; // what it claims cannot be
     asocket__layer_tried(socket, ASOCKET_READ, count);
@@ -5600,7 +5601,7 @@ static ptrdiff_t asocket__layer_send(asocket *socket, const void *bytes, size_t 
 
     socket->out.task = asocket__self(socket->selector);
     socket->pins++;
-    count = socket->transport->write(socket->layer_state, socket->lower, bytes, size);
+    count = (socket->transport->write)(socket->layer_state, socket->lower, bytes, size);
     if (count >= 0 && size && (!count || (size_t)count > size))
         count = ASOCKET_EIO;
     asocket__layer_tried(socket, ASOCKET_WRITE, count);
@@ -9695,7 +9696,7 @@ static void asocket__layer_end(asocket_selector *selector, void *argument)
     if (!layer->hard)
         (void)asocket__out_push(&layer->out, 0);
     if (!layer->hard)
-        (void)layer->transport->close(layer->layer_state, layer->lower);
+        (void)(layer->transport->close)(layer->layer_state, layer->lower);
     else
         layer->transport->cancel(layer->layer_state, layer->lower);
     asocket__layer_release(layer);
@@ -11367,7 +11368,6 @@ static void asocket__selector_init(asocket_selector *selector,
     asocket__birth_mark(selector);
     asocket__list_init(&selector->pipes);
     asocket__list_init(&selector->dead_pipes);
-    selector->layer_end = asocket__layer_end;
     selector->self = selector->outside = &selector->root;
     asocket__task_init(selector, &selector->root);
     selector->root.outside = 1;
@@ -13802,6 +13802,8 @@ asocket *asocket_layer(asocket *lower, const asocket_transport *transport, void 
         return NULL;
     }
     asocket__socket_open(layer, ASOCKET__NO_HANDLE, ASOCKET__LAYER);
+    layer->selector->layer_end =
+        asocket__layer_end; // here, for programs without layers are smaller
     layer->lower = lower;
     layer->transport = transport;
     layer->layer_state = state;
@@ -13842,7 +13844,7 @@ asocket *asocket_detach(asocket *layered)
     asocket__channels_renew(lower);
     layered->state = ASOCKET__FLUSHING; // whoever closes it now finds that it is closed
     asocket__close_begin(layered);
-    (void)layered->transport->close(layered->layer_state, lower);
+    (void)(layered->transport->close)(layered->layer_state, lower);
     asocket__layer_release(layered);
     asocket__launcher_pass(layered, lower);
     asocket__close_finish(layered);

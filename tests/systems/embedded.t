@@ -26,6 +26,33 @@ for cc in 'gcc -std=c99' 'clang -std=c99' 'g++ -x c++ -std=c++11' 'clang++ -x c+
     fi
 done
 
+# Names that are macros, as lwIP's may be.
+cat >"$work/device.h" <<'END'
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <unistd.h>
+#define accept(s, address, length) accept(s, address, length)
+#define bind(s, name, length)      bind(s, name, length)
+#define close(s)                   close(s)
+#define connect(s, name, length)   connect(s, name, length)
+#define fcntl(s, command, value)   fcntl(s, command, value)
+#define listen(s, backlog)         listen(s, backlog)
+#define poll(handles, count, time) poll(handles, count, time)
+#define read(s, bytes, size)       read(s, bytes, size)
+#define recv(s, bytes, size, f)    recv(s, bytes, size, f)
+#define send(s, bytes, size, f)    send(s, bytes, size, f)
+#define shutdown(s, how)           shutdown(s, how)
+#define socket(domain, type, p)    socket(domain, type, p)
+#define write(s, bytes, size)      write(s, bytes, size)
+END
+check 'a header of the device brings sockets and poll, as macros too' \
+    gcc -std=c99 -Wall -Werror -DASOCKET_EMBEDDED "-DASOCKET_EMBEDDED_HEADER=\"$work/device.h\"" \
+    -I. -fsyntax-only "$implementation"
+
 thumb='arm-linux-gnueabihf-gcc -mthumb -fno-pic -std=c99 -Os -DNDEBUG -I.'
 command -v arm-linux-gnueabihf-gcc >/dev/null || {
     echo "1..$tests # arm-linux-gnueabihf-gcc is missing: nothing measured"
