@@ -629,6 +629,139 @@ static void half_a_request_blocks_nobody(void)
     server_close(s);
 }
 
+/* --- waits that end in between -------------------------------------------------------------------- */
+
+static void talk_haltingly(server *s)
+{
+    static const char *const parts[] = {"first half, ", "second half\n"};
+    uint8_t record[200];
+    size_t begin = 5, end = sizeof record, size = 24, i;
+    const br_sslrec_out_class **out = &s->context.eng.out.vtable;
+    uint8_t *bytes;
+
+    (*out)->max_plaintext(out, &begin, &end);
+    memcpy(record + begin, parts[0], 12);
+    memcpy(record + begin + 12, parts[1], 12);
+    bytes = (*out)->encrypt(out, 23, BR_TLS12, record + begin, &size);
+    for (i = 0; i < size; i += 7) { /* a record in pieces, with pauses */
+        server_wire(s, bytes + i, size - i < 7 ? size - i : 7);
+        (void)asocket_flush(s->out);
+        asocket_sleep(selector, 15);
+    }
+    server_echo(s);
+}
+
+static void ended_waits_lose_nothing(void)
+{
+    server *s = server_open(selector, "plain");
+    asocket_tls_options options = server_options(s);
+    asocket *secure;
+    asocket_read_channel *in;
+    asocket_write_channel *out;
+    char line[100];
+    int tries = 0, timeouts = 0;
+    ptrdiff_t count = -1;
+
+    s->talk = talk_haltingly;
+    secure = server_connect(s, &options);
+    in = asocket_open_read_channel(secure);
+    out = asocket_open_write_channel(secure, 0);
+    asocket_set_timeout(secure, 5);
+    while (count < 0 && tries++ < 1000) {
+        count = asocket_read_line(in, line, sizeof line);
+        timeouts += count == ASOCKET_ETIMEDOUT;
+    }
+    is_int(count, 23, "P7: a record is read in spite of %d waits that ended", timeouts);
+    ok(timeouts > 0 && timeouts == tries - 1, "... all by their time-out");
+    is_str(line, "first half, second half", "... as it was sent");
+    asocket_set_timeout(secure, ASOCKET_NO_WAIT);
+    is_status(asocket_read(in, line, 1), ASOCKET_EAGAIN, "no wait, no bytes");
+    asocket_set_timeout(secure, 5000);
+    say(out, "and on\n");
+    ok(hear(in, "and on"), "P7: ... and the next calls work");
+    asocket_close(secure);
+    asocket_join_all(selector);
+    server_close(s);
+}
+
+typedef struct call {
+    asocket_read_channel *in;
+    int status;
+} call;
+
+static void read_one(asocket_selector *its, void *argument)
+{
+    call *c = (call *)argument;
+    char byte;
+
+    (void)its;
+    c->status = (int)asocket_read(c->in, &byte, 1);
+}
+
+static void one_reader_at_a_time(int (*finish)(asocket *))
+{
+    server *s = server_open(selector, "plain");
+    asocket_tls_options options = server_options(s);
+    asocket *secure = server_connect(s, &options);
+    call c;
+    char byte;
+
+    c.in = asocket_open_read_channel(secure);
+    c.status = 0;
+    asocket_launch(selector, read_one, &c);
+    asocket_sleep(selector, 5);
+    is_status(asocket_read(c.in, &byte, 1), ASOCKET_EBUSY, "P12: a second reader is told EBUSY");
+    finish(secure);
+    asocket_join_all(selector);
+    is_status(c.status, ASOCKET_ECLOSED, "P7: the first one's wait ends when the socket does");
+    server_close(s);
+}
+
+/* --- TLS taken off again -------------------------------------------------------------------------- */
+
+static void talk_then_plain(server *s)
+{
+    char bytes[100];
+
+    (void)server_say(s, "secret\n", 7);
+    server_record(s, 21, "\1\0", 2);
+    (void)asocket_flush(s->out);
+    if (asocket_read_full(s->in, bytes, 5) == 5 && bytes[0] == 21) /* the client's close_notify */
+        (void)asocket_discard(s->in, (size_t)bytes[4]);
+    (void)asocket_write_string(s->out, "plain again\n");
+    (void)asocket_flush(s->out);
+    is_int(asocket_read_line(s->in, bytes, sizeof bytes), 9, "the server hears plain text again");
+    s->over = true;
+}
+
+static void tls_can_be_taken_off(void)
+{
+    server *s = server_open(selector, "plain");
+    asocket_tls_options options = server_options(s);
+    asocket *secure, *plain;
+    asocket_read_channel *in;
+    asocket_write_channel *out;
+    char byte;
+
+    s->talk = talk_then_plain;
+    secure = server_connect(s, &options);
+    in = asocket_open_read_channel(secure);
+    out = asocket_open_write_channel(secure, 0);
+    ok(hear(in, "secret"), "a line in private");
+    (void)out;
+    is_status(asocket_read(in, &byte, 1), ASOCKET_EOF, "... which ends by close_notify");
+    plain = asocket_detach(secure);
+    ok(plain != NULL, "TLS is taken off: %s", asocket_error_message(selector));
+    in = asocket_open_read_channel(plain);
+    out = asocket_open_write_channel(plain, 0);
+    ok(hear(in, "plain again"), "... and what follows is plain text");
+    asocket_write_string(out, "both ways\n");
+    asocket_flush(out);
+    asocket_join_all(selector);
+    asocket_close(plain);
+    server_close(s);
+}
+
 int main(int argc, char **argv)
 {
     selector = test_selector(argc, argv);
@@ -650,5 +783,9 @@ int main(int argc, char **argv)
     requests_while_the_writer_is_stuck(1);
     requests_while_the_writer_is_stuck(40);
     half_a_request_blocks_nobody();
+    ended_waits_lose_nothing();
+    one_reader_at_a_time(asocket_close);
+    one_reader_at_a_time(asocket_abort);
+    tls_can_be_taken_off();
     return test_end(selector);
 }
