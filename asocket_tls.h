@@ -3560,6 +3560,8 @@ static int asocket__tls_cut(asocket__tls *tls, int status)
     bool shaking = tls->handshake != NULL;
     asocket_tls_reason reason = ASOCKET_TLS_IO;
 
+    if (tls->listening)
+        return status; // the failure is another one
     switch (status) {
     case ASOCKET_EOF:
         reason = shaking ? ASOCKET_TLS_EOF_IN_HANDSHAKE : ASOCKET_TLS_TRUNCATED;
@@ -3752,11 +3754,16 @@ static int asocket__tls_send_flight(asocket__tls *tls)
 // A send that failed because the server has hung up: its reason may have come before that.
 static int asocket__tls_last_words(asocket__tls *tls, int status)
 {
-    tls->listening = true;
-    while (status == ASOCKET_ECONNRESET && !tls->reading && !tls->record && !tls->failure.reason)
-        if (asocket__tls_receive(tls))
-            break;
-    tls->listening = false;
+    int64_t former;
+
+    if (status == ASOCKET_ECONNRESET && !tls->reading && !tls->record) {
+        former = asocket_set_deadline(tls->selector, 1); // it is there, or does not come
+        tls->listening = true;
+        while (!tls->failure.reason && !tls->record && !asocket__tls_receive(tls))
+            continue;
+        tls->listening = false;
+        asocket_restore_deadline(tls->selector, former);
+    }
     return tls->failure.reason ? tls->failure.status : asocket__tls_cut(tls, status);
 }
 

@@ -5,7 +5,7 @@
 
 #include "../test.h"
 
-#ifndef NDEBUG
+#if !defined(NDEBUG) && !defined(ASOCKET_ASSERT)
 void test_assert_failed(const char *text); /* tests/implementation.c */
 #define ASOCKET_ASSERT(condition) ((condition) ? (void)0 : test_assert_failed(#condition))
 #endif
