@@ -2,8 +2,8 @@
 
    Linear network code: one line after another, one coroutine per connection; no callbacks, no
    threads needed, tens of thousands of connections per core. One file, C99 or C++11, no
-   dependency. Linux (epoll or poll), macOS and BSD (kqueue, see LIMITS); TCP and UDP over IPv4
-   and IPv6, Unix sockets, host names.
+   dependency. Linux (epoll or poll), macOS and BSD (kqueue), Windows (completion ports; see
+   LIMITS); TCP and UDP over IPv4 and IPv6, Unix sockets, host names.
 
    Write   #define ASOCKET_IMPLEMENTATION
            #include "asocket.h"
@@ -16,6 +16,7 @@ CONTENTS
    implementation   in rooms, each found by its tag; calls only go down the file
      >>config       compiler and system macros become our flags
      >>system       includes, and the seam to the system
+     >>windows      Winsock under POSIX's names
      >>types        every structure
      >>memory       the allocator
      >>list         rings of links
@@ -26,7 +27,7 @@ CONTENTS
      >>clock        monotonic time
      >>switch       from one stack to another
      >>ready        who may go on
-     >>epoll >>poll >>kqueue   the backends, one contract
+     >>epoll >>poll >>kqueue >>iocp   the backends, one contract
      >>buffer       the memory behind the rings
      >>socket       calls on descriptors that never wait
      >>output       sending what a channel holds
@@ -199,6 +200,16 @@ LIMITS
      each datagram is a system call, and files go through the channel. reuse_port spreads connections
      on FreeBSD and DragonFly only. OpenBSD has no dual-stack sockets: without a host a listener
      takes IPv4.
+   - On Windows, where it has been run under Wine only, and with Microsoft's compiler not at all, a
+     socket belongs to a completion port from its first wait or connect on: asocket_hand_over then
+     answers ASOCKET_ENOTSUP (a connection just accepted moves). What no port reports is looked at
+     1 to 16 ms apart while somebody waits for it: a shared listener at its second selector, Unix
+     sockets, handles of others, which must be sockets. A write that the system has no room for
+     takes one more block of the channel's capacity. Time-outs are rounded up to milliseconds. A
+     listener's port is exclusive (SO_EXCLUSIVEADDRUSE) unless reuse_address is set; reuse_port,
+     sockets through Unix sockets and credentials are ASOCKET_ENOTSUP, refusals of datagrams are
+     not reported, each datagram is a system call, and files go through the channel. A thread that
+     runs coroutines on fibers (ASOCKET_FIBERS) becomes one.
    - With kqueue, what comes behind urgent data (MSG_OOB) may wait until more comes.
    - Names are looked up by getaddrinfo on up to four threads, begun with the first name; addresses
      and "localhost" need none. A lookup cannot be interrupted: one that was given up ends by itself,
@@ -224,14 +235,18 @@ SWITCHES
      ASOCKET_UCONTEXT         switch stacks by ucontext(3), 50 times slower, as where there is no
                               assembly for the processor: x86-64, AArch64, i386, RISC-V 64, s390x
                               and ARM (not Thumb-1) have it
+     ASOCKET_FIBERS           Windows: coroutines are fibers, as they always are with Microsoft's
+                              compiler and on ARM; mingw-w64 has assembly for x86 and x64
      ASOCKET_VALGRIND         tell Valgrind about stacks (needs <valgrind/valgrind.h>)
      ASOCKET_ASSERT(x)        instead of assert(x). Misuse that cannot be answered by a status, a
                               selector used by two threads at a time for example, is asserted
      ASOCKET_MALLOC(size), ASOCKET_REALLOC(block, size), ASOCKET_FREE(block)
                               instead of malloc's family; or at run time, selector options
      ASOCKET_SYS(name)        put before every function of the system that the library calls
+     ASOCKET_WINDOWS(name)    the same for those of Windows, below ASOCKET_SYS
    AddressSanitizer, ThreadSanitizer (clang) and C++ exceptions are told about coroutines by
-   themselves. Link with -pthread where the C library asks for it (glibc before 2.34).
+   themselves. Link with -pthread where the C library asks for it (glibc before 2.34), on Windows
+   with -lws2_32 (Microsoft's compiler does so by itself).
 */
 #ifndef ASOCKET_H
 #define ASOCKET_H
@@ -468,7 +483,7 @@ ASOCKET_API int asocket_poll(asocket_selector *selector, int64_t timeout);
 ASOCKET_API int64_t asocket_next_timeout(const asocket_selector *selector);
 
 // Becomes readable when a poll would find something; for loops of others: wait for it, no longer than
-// asocket_next_timeout, then asocket_poll(selector, 0). -1 where the backend has none (poll): call
+// asocket_next_timeout, then asocket_poll(selector, 0). -1 where the backend has none (poll, IOCP): call
 // asocket_poll every few ms there, or wait for the others by asocket_wait_handle.
 ASOCKET_API asocket_handle asocket_selector_handle(const asocket_selector *selector);
 
@@ -554,7 +569,7 @@ typedef struct asocket_builder {
     asocket_selector *selector;
     int protocol;                 // set by asocket_tcp and its kin
     int backlog;                  // connections not yet accepted; 0: 511
-    int reuse_address;            // default on for listeners (SO_REUSEADDR)
+    int reuse_address;            // default on for listeners (SO_REUSEADDR); Windows: off
     int reuse_port;               // several listeners share a port (SO_REUSEPORT); default off
     int only_ipv6;                // default off: "::" takes IPv4 too
     int no_delay;                 // default on (TCP_NODELAY)
