@@ -409,6 +409,26 @@ static void descriptors_of_others(void)
     close(file);
 }
 
+/* While somebody else waits for it, too, its directions stay armed: each wait is told all the same. */
+static void descriptors_of_others_again(void)
+{
+    asocket *foreign;
+    int ends[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends))
+        return;
+    foreign = asocket__foreign_open(selector, ends[0]);
+    foreign->ready = 0;
+    arm(foreign, ASOCKET_WRITE);
+    ok(becomes_ready(foreign, ASOCKET_WRITE), "there is room: a report");
+    foreign->ready = 0;
+    arm(foreign, ASOCKET_WRITE);
+    ok(becomes_ready(foreign, ASOCKET_WRITE), "armed again there still is: one more");
+    asocket__foreign_close(foreign);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 /* --- waking and time -------------------------------------------------------------------------- */
 
 static void *wake_soon(void *argument)
@@ -517,6 +537,7 @@ int main(int argc, char **argv)
     one_bad_descriptor();
     a_crowd();
     descriptors_of_others();
+    descriptors_of_others_again();
     another_thread_wakes();
     time_outs();
     a_handle_for_other_loops();

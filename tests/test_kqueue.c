@@ -144,6 +144,28 @@ static void an_end_of_writing_is_no_end_of_reading(void)
     test_pair_close(&pair);
 }
 
+/* libkqueue keeps the filters of a descriptor that was closed. */
+static void a_report_of_another(void)
+{
+    struct kevent event;
+    test_pair pair;
+
+    if (!new_pair(&pair))
+        return;
+    pair.socket->ready = 0;
+    EV_SET(&event, (uintptr_t)pair.peer, EVFILT_READ, 0, 0, 0,
+           ASOCKET__KQUEUE_KEY(pair.socket->index));
+    asocket__kqueue_report(selector, &event);
+    ok(!pair.socket->ready, "P10: a late report of another descriptor is ignored");
+    event.ident = (uintptr_t)asocket_native_handle(pair.socket);
+    asocket__kqueue_report(selector, &event);
+    is_int(pair.socket->ready, ASOCKET_READ, "one of its own is not");
+    event.udata = ASOCKET__KQUEUE_KEY(1000000);
+    asocket__kqueue_report(selector, &event);
+    ok(true, "P10: nor does one of no socket hurt");
+    test_pair_close(&pair);
+}
+
 static void a_report_of_an_error(void)
 {
     test_pair pair;
@@ -309,6 +331,7 @@ int main(int argc, char **argv)
     }
     a_reset_is_remembered();
     an_end_of_writing_is_no_end_of_reading();
+    a_report_of_another();
     a_report_of_an_error();
     a_signal_while_registering();
     no_memory_to_register();

@@ -152,6 +152,13 @@ static int note_remove(queue *q, int handle, int direction)
     return epoll_ctl(q->set[direction], EPOLL_CTL_DEL, handle, NULL) ? errno : 0;
 }
 
+static bool is_file(int handle)
+{
+    struct stat status;
+
+    return !fstat(handle, &status) && (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode));
+}
+
 /* To add once more looks once more, and reports what is there. */
 static int note_add(queue *q, int handle, int direction, void *udata)
 {
@@ -171,7 +178,8 @@ static int note_add(queue *q, int handle, int direction, void *udata)
     event.events = (direction == READING ? EPOLLIN | EPOLLRDHUP : EPOLLOUT) | EPOLLET;
     event.data.fd = handle;
     if (epoll_ctl(q->set[direction], EPOLL_CTL_MOD, handle, &event) &&
-        (errno != ENOENT || epoll_ctl(q->set[direction], EPOLL_CTL_ADD, handle, &event)))
+        (errno != ENOENT || epoll_ctl(q->set[direction], EPOLL_CTL_ADD, handle, &event)) &&
+        (errno != EPERM || !is_file(handle))) /* which is at its end: no report */
         return errno;
     q->notes[handle].added[direction] = true;
     q->notes[handle].udata[direction] = udata;
