@@ -428,6 +428,8 @@ my $self_ca = leaf(by => '', subject => "CN=$host", basic => constraints(1), usa
 chain('self_signed', [$self], [$root]);
 chain('self_signed_trusted', [$self], [$self]);
 chain('self_signed_ca_trusted', [$self_ca], [$self_ca]);
+my $self_sha1 = leaf(by => '', hash => 'sha1');
+chain('self_signed_sha1_trusted', [$self_sha1], [$self_sha1]);
 chain('self_signed_expired', [(leaf(by => '', to => '2021-01-01')) x 1], [$self]);
 chain('leaf_trusted', [$good, $int], [$good]);
 chain('leaf_trusted_alone', [$good], [$good]);
