@@ -600,6 +600,14 @@ static int asocket__tls_fail(asocket_tls_failure *failure, asocket_tls_reason re
     return failure->status;
 }
 
+// No failure yet.
+static asocket_tls_failure *asocket__tls_fresh(asocket_tls_failure *failure)
+{
+    memset(failure, 0, sizeof *failure);
+    failure->alert = failure->alert_sent = -1;
+    return failure;
+}
+
 // Memory that held a secret, in a way that the compiler does not leave out.
 static void asocket__tls_wipe(void *memory, size_t size)
 {
@@ -2974,9 +2982,7 @@ asocket_tls_identity *asocket_tls_identity_create(const void *chain, size_t chai
     const char *wrong = "";
     asocket_tls_failure unheard;
 
-    failure = failure ? failure : &unheard;
-    memset(failure, 0, sizeof *failure);
-    failure->alert = failure->alert_sent = -1;
+    failure = asocket__tls_fresh(failure ? failure : &unheard);
     if (identity) {
         memset(identity, 0, sizeof *identity);
         identity->references = 1;
@@ -3006,9 +3012,7 @@ asocket_tls_identity *asocket_tls_identity_load(const char *chain_path, const ch
     asocket_tls_failure unheard;
     int status, key_status;
 
-    failure = failure ? failure : &unheard;
-    memset(failure, 0, sizeof *failure);
-    failure->alert = failure->alert_sent = -1;
+    failure = asocket__tls_fresh(failure ? failure : &unheard);
     status = chain_path ? asocket__tls_read_file(chain_path, &chain, &chain_size) : ASOCKET_EINVAL;
     key_status = key_path ? asocket__tls_read_file(key_path, &key, &key_size) : ASOCKET_EINVAL;
     if (!status && !key_status) {
@@ -4277,7 +4281,7 @@ static asocket *asocket__tls_upgrade(asocket *socket, const asocket_tls_options 
     memset(&defaults, 0, sizeof defaults);
     tls->selector = selector;
     tls->insecure = insecure;
-    tls->failure.alert = tls->failure.alert_sent = -1;
+    (void)asocket__tls_fresh(&tls->failure);
     options = options ? options : &defaults;
     status = asocket__tls_prepare(tls, socket, options);
     if (status)

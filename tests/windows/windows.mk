@@ -22,6 +22,7 @@ test_flows: joining and cutting datagrams is Linux's
 test_stacks: its overflows need fork; see windows_stacks
 $(if $(wildcard $(WINE_BEARSSL)),tls_trust: the system's roots are files there,TLS: BearSSL for Windows is missing: make setup-wine)
 tls_scarcity: its seam knows POSIX only
+tls_broken: it breaks POSIX's calls
 tls_verified: its servers are processes
 endef
 export WINE_WITHOUT
