@@ -2296,6 +2296,8 @@ static bool asocket__tls_search_verify(asocket__tls_search *search, const asocke
     for (i = 0; i < search->length; i++) {
         asocket__tls_span der = search->sent[search->path[i]].der;
 
+        if ((*engine)->get_pkey(engine, NULL)) // at this root already, which was tried before:
+            return false;                      // the rest would be neither verified nor a pin
         (*engine)->start_cert(engine, (uint32_t)asocket__tls_span_size(der));
         (*engine)->append(engine, der.at, asocket__tls_span_size(der));
         (*engine)->end_cert(engine);

@@ -355,6 +355,7 @@ chain('many_roots', [$good, $int], [map({ authority(by => '', subject => "CN=Roo
     # A root that changed its key and certifies the new one with the old.
     my $new = authority(as => 'rolled', subject => 'CN=Test Root,O=Tests', key => 'rolled');
     chain('key_rollover', [leaf(by => 'rolled'), $new], [$root]);
+    chain('pin_rollover', [leaf(by => 'rolled'), $new], [$root], pins => [pin('rolled')]);
     # Two that certify each other, and nobody else.
     $ca{tom} = {subject => 'CN=Tom', key => 'tom'};
     my $jerry = authority(as => 'jerry', by => 'tom', subject => 'CN=Jerry', key => 'jerry');
@@ -449,6 +450,9 @@ chain('pin_root', [$good, $int], [$root], pins => [pin('root')]);
 chain('pin_none', [$good, $int], [$root], pins => [pin('stray'), pin('other')]);
 chain('pin_stray', [$good, $int, authority(by => '', subject => 'CN=Stray', key => 'stray')],
     [$root], pins => [pin('stray')]);
+# A certificate in the root's own name, which nobody signed, with the key that is pinned.
+chain('pin_forged', [leaf(by => 'root'), authority(by => 'root', key => 'stray',
+    subject => 'CN=Test Root,O=Tests', forge => 1)], [$root], pins => [pin('stray')]);
 chain('pin_not_enough', [$self], [$root], pins => [pin('leaf')]);
 chain('pin_only', [leaf(by => '', san => undef, eku => undef, to => '2021-01-01')], [],
     pins => [pin('leaf')]);
