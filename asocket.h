@@ -274,7 +274,10 @@ SWITCHES
 #define ASOCKET_API extern
 #endif
 
-#if defined(__GNUC__)
+#if defined(__MINGW32__) && defined(__GNUC__) && defined(__USE_MINGW_ANSI_STDIO) && \
+    __USE_MINGW_ANSI_STDIO + 0
+#define ASOCKET_PRINTF(text, first) __attribute__((format(gnu_printf, text, first)))
+#elif defined(__GNUC__)
 #define ASOCKET_PRINTF(text, first) __attribute__((format(printf, text, first)))
 #else
 #define ASOCKET_PRINTF(text, first)

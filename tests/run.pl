@@ -33,7 +33,7 @@ my %pure = map { $_ => 1 } @pure;    # the same over every backend: one run is e
 my %wrapper = (valgrind => [qw(valgrind --quiet --vgdb=no --error-exitcode=99 --leak-check=full
                                --show-leak-kinds=definite
                                --errors-for-leak-kinds=definite)],
-               wine => [qw(timeout --kill-after=5 100 wine)]);
+               wine => [qw(timeout --kill-after=5 200 wine)]);
 my %slowness = (valgrind => 20, tsan => 8, asan => 3, faults => 3, kqueue_netbsd => 3, darwin => 3);
 
 # An emulator may hang where the system would not.

@@ -8,7 +8,7 @@ setup-wine:
 		echo '# BearSSL for Windows could not be had: see $(BUILD)/wine/bearssl/log'
 
 WINE = x86_64-w64-mingw32-gcc
-wine = $(WINE) -std=gnu99 -O1 -g -D__USE_MINGW_ANSI_STDIO=1 -isystem tests/windows
+wine = $(WINE) -std=gnu99 -O1 -g -D__USE_MINGW_ANSI_STDIO=1 -DTAP_SECONDS=180 -isystem tests/windows
 WINE_ENVIRONMENT = WINEPREFIX=$(abspath $(BUILD)/wine/prefix) WINEDEBUG=-all
 
 # What has nothing to say there, and why.
@@ -62,19 +62,19 @@ $(BUILD)/wine/strict.o: tests/windows/strict.c tests/windows/strict.h
 
 $(BUILD)/wine/test_%: tests/test_%.c $(BUILD)/wine/implementation.o $(BUILD)/wine/strict.o $(WINE_HEADERS)
 	@rm -f $@
-	$(show)$(wine) -Wall -Wextra -o $@.exe $< $(WINE_LINK)
+	$(show)$(wine) -Wall -Wextra -Wno-format -o $@.exe $< $(WINE_LINK)
 	@mv $@.exe $@
 
 $(BUILD)/wine/windows_%: tests/windows/test_%.c $(BUILD)/wine/implementation.o $(BUILD)/wine/strict.o $(WINE_HEADERS)
 	@rm -f $@
-	$(show)$(wine) -Wall -Wextra -Itests -o $@.exe $< $(WINE_LINK)
+	$(show)$(wine) -Wall -Wextra -Wno-format -Itests -o $@.exe $< $(WINE_LINK)
 	@mv $@.exe $@
 
 # TLS, with BearSSL from Debian's source package, which setup-wine builds.
 $(BUILD)/wine/tls_%: tests/tls/test_%.c $(BUILD)/wine/implementation.o $(BUILD)/wine/strict.o \
 		$(TLS_HEADER) $(WINE_HEADERS) $(wildcard tests/tls/*.h) $(WINE_BEARSSL) | $(BUILD)/tls/made
 	@rm -f $@
-	$(show)$(wine) -I$(BUILD)/wine/bearssl/include -Wall -Wextra -o $@.exe $< \
+	$(show)$(wine) -I$(BUILD)/wine/bearssl/include -Wall -Wextra -Wno-format -o $@.exe $< \
 		$(BUILD)/wine/implementation.o $(BUILD)/wine/strict.o $(WINE_BEARSSL) \
 		-lbcrypt -lcrypt32 -lws2_32 -static -lpthread
 	@mv $@.exe $@
