@@ -36,7 +36,7 @@ static int server_begin(const struct row *row, pid_t *pid, FILE **says)
         dup2(ends[1], 2);
         execlp("openssl", "openssl", "s_server", "-accept", "127.0.0.1:0", "-naccept", "1", "-rev",
                "-tls1_2", "-cipher", "ALL:@SECLEVEL=0", "-cert", certificate, "-key", key,
-               access(rest, R_OK) ? "-quiet" : "-cert_chain", rest, (char *)NULL);
+               access(rest, R_OK) ? (char *)NULL : "-cert_chain", rest, (char *)NULL);
         _exit(127);
     }
     close(ends[1]);
@@ -165,7 +165,7 @@ int main(int argc, char **argv)
         skip_all("openssl is missing");
     rows_each(CHAINS, argc < 3 ? NULL : argv[2], look_at);
     if (argc < 3) {
-        ok(served > 150, "P15: openssl served %d chains", served);
+        ok(served > 220, "P15: openssl served %d chains", served);
         is_int(alerts, refused, "P15: the servers that were refused were told by an alert");
     }
     return test_end(selector);
