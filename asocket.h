@@ -1695,6 +1695,17 @@ typedef struct asocket__ring {
     uint32_t visible; // what the reader of a pipe may see: up to the last flush
 } asocket__ring;
 
+#if ASOCKET__EXCEPTIONS
+// __cxa_eh_globals, the same in libstdc++ and libc++abi (Itanium C++ ABI, and ARM's).
+typedef struct asocket__caught {
+    void *caught;
+    unsigned uncaught;
+#if defined(__ARM_EABI__) && !defined(__ARM_DWARF_EH__)
+    void *propagating;
+#endif
+} asocket__caught;
+#endif
+
 enum { ASOCKET__IDLE, ASOCKET__READY, ASOCKET__RUNNING, ASOCKET__PARKED, ASOCKET__DONE };
 typedef struct asocket__task { // a coroutine, at the top of its stack; or the code outside of any
     asocket__link link;        // in the queue of the ready or in one list of waiters
@@ -1728,8 +1739,7 @@ typedef struct asocket__task { // a coroutine, at the top of its stack; or the c
     void *fiber;
 #endif
 #if ASOCKET__EXCEPTIONS
-    void *caught;
-    unsigned uncaught;
+    asocket__caught caught;
 #endif
 } asocket__task;
 
@@ -3867,20 +3877,12 @@ namespace __cxxabiv1
 extern "C" void *__cxa_get_globals(void);
 }
 #endif
-// The first two fields of __cxa_eh_globals, the same in libstdc++ and libc++abi (Itanium C++ ABI).
-typedef struct asocket__caught {
-    void *caught;
-    unsigned uncaught;
-} asocket__caught;
-
 static void asocket__exceptions_swap(asocket__task *task, asocket__task *from)
 {
     asocket__caught *globals = (asocket__caught *)(void *)abi::__cxa_get_globals();
 
-    from->caught = globals->caught;
-    from->uncaught = globals->uncaught;
-    globals->caught = task->caught;
-    globals->uncaught = task->uncaught;
+    from->caught = *globals;
+    *globals = task->caught;
 }
 #else
 #define asocket__exceptions_swap(task, from) ((void)0)

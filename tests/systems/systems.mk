@@ -34,7 +34,7 @@ WITH_CXX = $(patsubst %,%_cxx,$(filter-out aarch64_bti,$(WITH_C)))
 
 aarch64 = aarch64-linux-gnu-gcc -std=c99 -O2 -static
 # Landing pads and signed return addresses, which the emulator checks.
-aarch64_bti = $(aarch64) -mbranch-protection=standard -Wl,-z,force-bti,--no-warn
+aarch64_bti = $(aarch64) -mbranch-protection=standard -Wl,-z,force-bti
 arm = arm-linux-gnueabihf-gcc -std=c99 -O2 -static -marm
 thumb = arm-linux-gnueabihf-gcc -std=c99 -O2 -static -mthumb
 i386 = i686-linux-gnu-gcc -std=c99 -O2 -static
@@ -89,8 +89,8 @@ clang_cfi = clang -std=c99 -O2 -flto -fsanitize=cfi -fvisibility=hidden -fuse-ld
 	-Wno-unused-command-line-argument
 # An old C library, with the newer one of this machine at run time; `make macos-headers` brings zig.
 glibc_2_17 = $(BUILD)/cache/zig/package/zig cc -target x86_64-linux-gnu.2.17 -std=c99 -O2
-gxx_20 = g++ -x c++ -std=c++20 -O2
-clangxx_17 = clang++ -x c++ -std=c++17 -O2
+gxx_20 = g++ -x c++ -std=c++20 -O2 -Wno-deprecated-declarations
+clangxx_17 = clang++ -x c++ -std=c++17 -O2 -Wno-deprecated-declarations
 
 tests_of_tcc = $(TESTS)
 tests_of_musl = $(TESTS)
