@@ -49,7 +49,6 @@ typedef struct server {
     int connections;
     /* the connection */
     br_ssl_server_context context;
-    const br_x509_class *anyone;
     asocket *socket;
     asocket_read_channel *in;
     asocket_write_channel *out;
@@ -239,17 +238,28 @@ static inline void server_bye(server *s)
 
 /* --- the connection ---------------------------------------------------------------------------- */
 
+/* A certificate of the client's: any will do, if the client has its key. */
+typedef struct anyone {
+    const br_x509_class *vtable;
+    br_x509_decoder_context decoder;
+    int count;
+} anyone;
+
 static inline void anyone_start(const br_x509_class **c, const char *name)
 {
-    (void)c, (void)name;
+    (void)name;
+    ((anyone *)(void *)c)->count = 0;
 }
 static inline void anyone_cert(const br_x509_class **c, uint32_t length)
 {
-    (void)c, (void)length;
+    (void)length;
+    if (!((anyone *)(void *)c)->count++)
+        br_x509_decoder_init(&((anyone *)(void *)c)->decoder, NULL, NULL);
 }
 static inline void anyone_append(const br_x509_class **c, const unsigned char *b, size_t n)
 {
-    (void)c, (void)b, (void)n;
+    if (((anyone *)(void *)c)->count == 1)
+        br_x509_decoder_push(&((anyone *)(void *)c)->decoder, b, n);
 }
 static inline void anyone_end(const br_x509_class **c)
 {
@@ -257,17 +267,20 @@ static inline void anyone_end(const br_x509_class **c)
 }
 static inline unsigned anyone_verdict(const br_x509_class **c)
 {
-    (void)c;
-    return 0;
+    return ((anyone *)(void *)c)->count ? 0 : BR_ERR_X509_EMPTY_CHAIN;
 }
 static inline const br_x509_pkey *anyone_key(const br_x509_class *const *c, unsigned *usages)
 {
-    (void)c, (void)usages;
-    return NULL;
+    anyone *any = (anyone *)(uintptr_t)c;
+
+    if (usages)
+        *usages = BR_KEYTYPE_KEYX | BR_KEYTYPE_SIGN;
+    return br_x509_decoder_get_pkey(&any->decoder);
 }
-static const br_x509_class server_takes_anyone = {
-    sizeof(br_x509_class *), anyone_start, anyone_cert, anyone_append, anyone_end,
-    anyone_verdict,          anyone_key};
+static const br_x509_class server_takes_anyone = {sizeof(anyone), anyone_start, anyone_cert,
+                                                  anyone_append,  anyone_end,   anyone_verdict,
+                                                  anyone_key};
+static anyone server_anyone;
 
 static inline void server_start(server *s)
 {
@@ -292,9 +305,14 @@ static inline void server_start(server *s)
     if (s->sessions)
         br_ssl_server_set_cache(&s->context, &s->cache.vtable);
     if (s->asks) {
-        s->anyone = &server_takes_anyone;
-        br_ssl_server_set_trust_anchor_names(&s->context, NULL, 0);
-        br_ssl_engine_set_x509(engine, &s->anyone);
+        static unsigned char nobody[] = {0x30, 0};
+        static const br_x500_name issuers[] = {{nobody, sizeof nobody}};
+
+        server_anyone.vtable = &server_takes_anyone;
+        br_ssl_server_set_trust_anchor_names(&s->context, issuers, 1);
+        br_ssl_engine_set_x509(engine, &server_anyone.vtable);
+        br_ssl_engine_set_default_rsavrfy(engine);
+        br_ssl_engine_set_default_ecdsa(engine);
         br_ssl_engine_add_flags(engine, BR_OPT_TOLERATE_NO_CLIENT_AUTH);
     }
     br_ssl_engine_set_buffer(engine, s->buffer, sizeof s->buffer, 1);

@@ -545,9 +545,12 @@ static void identities(void)
 
     s->asks = true;
     succeeds(s, &options, "a server that asks gets none");
+    is_int(server_anyone.count, 0, "... none at all");
     for (i = 0; i < 5; i++) {
         options.identity = identity_of(names[i], &failure);
         ok(options.identity != NULL, "an identity: %s %s", names[i], failure.sentence);
+        succeeds(s, &options, "... is taken by a server that asks");
+        is_int(server_anyone.count > 0, 1, "... which saw it");
         asocket_tls_identity_release(options.identity);
     }
     options.identity = NULL;
