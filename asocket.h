@@ -7,7 +7,8 @@
 
    Write   #define ASOCKET_IMPLEMENTATION
            #include "asocket.h"
-   in one C or C++ file of the program, and #include "asocket.h" in the others.
+   in one C or C++ file of the program, and #include "asocket.h" in the others. asocket_tls.h beside
+   it makes a connected socket secure.
 
 CONTENTS
    this manual      a first program, concepts, promises, limits, switches
