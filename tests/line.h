@@ -176,7 +176,7 @@ static inline size_t line_stuff(line *l)
     size_t total = 0;
     int still = 0, before = 0;
 
-    asocket_set_timeout(l->pair.socket, TEST_WINDOWS ? 20 : 1);
+    asocket_set_timeout(l->pair.socket, 1);
     while (still < LINE_STILL) {
         int left = unacknowledged(asocket_native_handle(l->pair.socket));
 
