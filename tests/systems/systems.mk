@@ -33,8 +33,7 @@ WITH_C = aarch64 aarch64_bti arm thumb i386 riscv64 s390x ppc64le
 WITH_CXX = $(patsubst %,%_cxx,$(filter-out aarch64_bti,$(WITH_C)))
 
 aarch64 = aarch64-linux-gnu-gcc -std=c99 -O2 -static
-# Landing pads and signed return addresses. The emulator checks the latter; a C library without
-# landing pads keeps it from looking for the others.
+# Signed return addresses, which the emulator checks; bti.t has it check the landing pads, too.
 aarch64_bti = $(aarch64) -mbranch-protection=standard
 arm = arm-linux-gnueabihf-gcc -std=c99 -O2 -static -marm
 thumb = arm-linux-gnueabihf-gcc -std=c99 -O2 -static -mthumb

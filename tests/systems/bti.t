@@ -1,0 +1,39 @@
+#!/bin/bash
+# bti.t - AArch64: the library's code, and a test's, on pages whose landing pads qemu checks. The C
+# library has none, so those pages are a section of their own. Prints TAP.
+cd "$(dirname "$0")/../.." || exit 1
+cc=aarch64-linux-gnu-gcc
+for tool in $cc qemu-aarch64; do
+    command -v $tool >/dev/null || { echo "1..0 # SKIP $tool is missing"; exit 0; }
+done
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+mkdir "$work/tests"
+cp tests/*.[ch] "$work/tests"
+flags='-std=c99 -O2 -mbranch-protection=standard'
+
+# result NAME - builds and runs it with the header in $work: ran, failed, trapped.
+result() {
+    for file in implementation test_coroutines; do
+        # shellcheck disable=SC2086 # a list of words
+        $cc $flags -c -o "$work/$file.o" "$work/tests/$file.c" &&
+            aarch64-linux-gnu-objcopy --set-section-alignment text_bti=4096 \
+                --rename-section .text=text_bti,alloc,load,readonly,code,contents "$work/$file.o"
+    done
+    # shellcheck disable=SC2086
+    $cc $flags -D_GNU_SOURCE -static -o "$work/program" "$work"/*.o tests/systems/bti.c -pthread 2>/dev/null
+    TEST_EMULATED=1 TEST_SLOWNESS=8 timeout --kill-after=5 100 qemu-aarch64 "$work/program" epoll >"$work/log" 2>&1
+    case $? in
+    0) echo ran ;;
+    132) echo trapped ;;
+    *) echo failed; grep '^not ok' "$work/log" | sed 's/^/# /' >&2 ;;
+    esac
+}
+
+cp asocket.h "$work"
+[ "$(result)" = ran ] || printf 'not '
+echo 'ok 1 - coroutines run where each indirect branch must meet a landing pad'
+sed 's/"br x16\\n"/"br x20\\n"/' asocket.h >"$work/asocket.h"
+[ "$(result)" = trapped ] || printf 'not '
+echo 'ok 2 - where one does not, the processor stops the program'
+echo 1..2
