@@ -262,8 +262,9 @@ ASOCKET_API void asocket_tls_identity_release(asocket_tls_identity *identity); /
 // --- sessions ------------------------------------------------------------------------------------
 
 // Past sessions, to be resumed by their ID (RFC 5246, 7.4.1.2): a handshake without certificates,
-// ten to thirty times cheaper. One is used again only for the same name, port, trust, pins and
-// identity that it was verified with. One selector's, or one thread's.
+// ten to thirty times cheaper. One is used again only for the same name, port, trust, pins, clock,
+// callback and identity that it was verified with, which are not asked again, and for a day at most.
+// One selector's, or one thread's.
 typedef struct asocket_tls_sessions asocket_tls_sessions;
 
 // Room for `capacity` of them (0: 64); the oldest go first. NULL: out of memory.
@@ -2784,13 +2785,14 @@ static int asocket__tls_seed(br_ssl_engine_context *engine, const asocket_tls_op
         int status = options->random(options->user, bytes, sizeof bytes);
 
         if (status)
-            return asocket__tls_fail(failure, ASOCKET_TLS_NO_RANDOM,
-                                     "the random callback failed (%d)", status);
-        br_ssl_engine_inject_entropy(engine, bytes, sizeof bytes);
+            (void)asocket__tls_fail(failure, ASOCKET_TLS_NO_RANDOM,
+                                    "the random callback failed (%d)", status);
+        else
+            br_ssl_engine_inject_entropy(engine, bytes, sizeof bytes);
         seeded = true;
     }
     asocket__tls_wipe(bytes, sizeof bytes);
-    return seeded ? 0 : asocket__tls_fail(failure, ASOCKET_TLS_NO_RANDOM, NULL);
+    return seeded ? failure->status : asocket__tls_fail(failure, ASOCKET_TLS_NO_RANDOM, NULL);
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -3174,7 +3176,9 @@ static void asocket__tls_session_key(const asocket__tls_check *check,
     struct {
         const void *trust, *identity;
         int (*verify)(void *user, const asocket_tls_peer *peer);
+        int64_t (*now)(void *user);
         const void *user;
+        size_t pin_count, suite_count;
         uint32_t flags;
         uint16_t port;
     } fixed;
@@ -3183,12 +3187,17 @@ static void asocket__tls_session_key(const asocket__tls_check *check,
     fixed.trust = check->trust;
     fixed.identity = options->identity;
     fixed.verify = check->verify;
-    fixed.user = check->verify ? check->user : NULL;
-    fixed.flags = check->pin_only + 2U * check->insecure;
+    fixed.now = check->now;
+    fixed.user = check->verify || check->now ? check->user : NULL;
+    fixed.pin_count = check->pin_count;
+    if (options->cipher_suites && options->cipher_suite_count <= ASOCKET__TLS_SUITES)
+        fixed.suite_count = options->cipher_suite_count;
+    fixed.flags = check->pin_only + 2U * check->insecure + 4U * (unsigned)check->clock;
     fixed.port = port;
     br_sha256_init(&hash);
     br_sha256_update(&hash, &fixed, sizeof fixed);
     br_sha256_update(&hash, check->pins, check->pin_count * sizeof *check->pins);
+    br_sha256_update(&hash, options->cipher_suites, fixed.suite_count * sizeof(uint16_t));
     asocket__tls_hash_text(&hash, check->server_name);
     asocket__tls_hash_text(&hash, options->sni);
     for (i = 0; i < options->alpn_count; i++)
@@ -3979,6 +3988,8 @@ static int asocket__tls_close(void *state, asocket *lower)
     int status = asocket__tls_goodbye(tls);
 
     (void)lower;
+    if (tls->record && !tls->busy) // plain text, in the ring of who takes TLS off
+        (void)asocket_consume(tls->in, tls->record);
     asocket__tls_free(tls);
     return status;
 }

@@ -524,6 +524,43 @@ static void sessions(void)
     server_close(s);
 }
 
+static int64_t no_clock(void *user)
+{
+    (void)user;
+    return 0;
+}
+
+static void sessions_serve_nobody_who_asks_for_more(void)
+{
+    static const uint16_t one[] = {BR_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256};
+    server *s = server_open(selector, "plain");
+    asocket_tls_options options = server_options(s);
+    asocket__tls_check check;
+    uint8_t keys[2][32];
+    asocket *secure;
+
+    options.sessions = asocket_tls_sessions_create(0);
+    s->sessions = true;
+    options.now = no_clock;
+    options.clock = ASOCKET_TLS_CLOCK_FROM_CHAIN;
+    ok(!resumes(s, &options) && resumes(s, &options), "a session of who has no clock");
+    options.clock = ASOCKET_TLS_CLOCK_REQUIRED;
+    secure = server_connect(s, &options);
+    ok(secure == NULL, "P15: ... is not resumed by who needs one");
+    asocket_close(secure);
+    asocket_join_all(selector);
+    options.now = server_options(s).now;
+    ok(!resumes(s, &options) && resumes(s, &options), "P15: ... nor by who has one");
+    memset(&check, 0, sizeof check);
+    asocket__tls_session_key(&check, &options, 443, keys[0]);
+    options.cipher_suites = one;
+    options.cipher_suite_count = 1;
+    asocket__tls_session_key(&check, &options, 443, keys[1]);
+    ok(memcmp(keys[0], keys[1], 32) != 0, "nor offered with other suites (RFC 5246, 7.4.1.2)");
+    asocket_tls_sessions_destroy(options.sessions);
+    server_close(s);
+}
+
 /* --- client certificates ------------------------------------------------------------------------ */
 
 static asocket_tls_identity *identity_of(const char *name, asocket_tls_failure *failure)
@@ -583,6 +620,7 @@ int main(int argc, char **argv)
     ends();
     an_upgrade();
     sessions();
+    sessions_serve_nobody_who_asks_for_more();
     identities();
     return test_end(selector);
 }

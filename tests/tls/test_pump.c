@@ -762,6 +762,37 @@ static void tls_can_be_taken_off(void)
     server_close(s);
 }
 
+static void talk_much_then_plain(server *s)
+{
+    static char bytes[3000];
+
+    (void)server_say(s, bytes, sizeof bytes);
+    (void)asocket_write_string(s->out, "plain again\n");
+    (void)asocket_flush(s->out);
+    s->over = true;
+}
+
+static void a_record_that_was_not_read_goes_with_it(void)
+{
+    server *s = server_open(selector, "plain");
+    asocket_tls_options options = server_options(s);
+    asocket *secure, *plain;
+    char bytes[1000];
+
+    s->talk = talk_much_then_plain;
+    secure = server_connect(s, &options);
+    asocket_set_capacity(secure, 1000);
+    is_int(asocket_read(asocket_open_read_channel(secure), bytes, sizeof bytes), 1000,
+           "a part of a record is read");
+    plain = asocket_detach(secure);
+    ok(plain != NULL, "TLS is taken off: %s", asocket_error_message(selector));
+    ok(hear(asocket_open_read_channel(plain), "plain again"),
+       "P15: ... and the rest of the record is not taken for plain text");
+    asocket_close(plain);
+    asocket_join_all(selector);
+    server_close(s);
+}
+
 int main(int argc, char **argv)
 {
     selector = test_selector(argc, argv);
@@ -787,5 +818,6 @@ int main(int argc, char **argv)
     one_reader_at_a_time(asocket_close);
     one_reader_at_a_time(asocket_abort);
     tls_can_be_taken_off();
+    a_record_that_was_not_read_goes_with_it();
     return test_end(selector);
 }
