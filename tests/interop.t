@@ -996,6 +996,38 @@ SKIP: {
     stop($server);
 }
 
+# --- hand_over ------------------------------------------------------------------------------------
+
+{
+    my $server = serve('hand_over');
+    my @peers = map { dial($server->{port}) } 1 .. 6;
+    my @answers = map { ask($_, "hi\n", 6) } @peers;
+    is("@answers", join(' ', ("0: hi\n", "1: hi\n") x 3), 'two workers by turns');
+    kill 'INT', $server->{pid};
+    is(join('', map { rest($_) } @peers), '', 'SIGINT: all are hung up on');
+    is(finish($server), 0, '... and all threads have ended');
+    is((errors($server) =~ tr/\n//), 1, '... without a complaint');
+}
+
+# --- goodbye --------------------------------------------------------------------------------------
+
+{
+    my $server = serve('goodbye', 2000);
+    my $port = $server->{port};
+    is(converse($port, "one\ntwo"), "one\ntwo\n", 'goodbye echoes lines, and the end needs no word');
+    is(rest(dial($port)), "Goodbye: timed out\n", 'an idle client is told');
+    is(lone($port, 'x' x 300 . "\n"), "Goodbye: too long\n", 'so is one with a long line');
+    kill 'INT', $server->{pid};
+    is(finish($server), 0, 'SIGINT stops it well');
+
+    $server = serve('goodbye');
+    my @peers = map { dial($server->{port}) } 1 .. 20;
+    is(ask($_, "hi\n", 3), "hi\n", "twenty are there") for @peers[0, -1];
+    kill 'INT', $server->{pid};
+    is(join('', map { rest($_) } @peers), "Goodbye: cancelled\n" x 20, 'and told when it stops');
+    is(finish($server), 0, '... which is no failure');
+}
+
 # --- pass_socket ----------------------------------------------------------------------------------
 
 {
@@ -1132,7 +1164,7 @@ with('iperf3', 6, sub {
 
 # --- what all servers share -----------------------------------------------------------------------
 
-for my $name (qw(chat echo_server http_hello pass_socket tcp_proxy workers)) {
+for my $name (qw(chat echo_server goodbye hand_over http_hello pass_socket tcp_proxy workers)) {
     my $server = serve($name);
     my $second = example($name, $server->{port});
     is(finish($second), 1, "$name: a port in use is status 1");
