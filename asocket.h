@@ -110,7 +110,9 @@ CONCEPTS
                for each thread. From other threads only asocket_post and asocket_stop are allowed,
                and it may be the target of asocket_hand_over and asocket_share; a thread may take a
                selector over while nobody runs its loop. A group of workers is a selector for each
-               thread, with one listener shared, or one each with reuse_port.
+               thread, with one listener shared, one each with reuse_port, or one thread that
+               accepts and hands over. Who serves what others send waits in
+               asocket_sleep(selector, ASOCKET_FOREVER): asocket_run ends without coroutines.
    Coroutine   A function with a stack of its own (64 KiB of address space, one page of memory
                until it needs more; large arrays belong on the heap, or see stack_size in the
                selector's options) that runs until it waits. Only one runs at a time and none is
@@ -132,11 +134,13 @@ CONCEPTS
                open without it and call asocket_flush.
    Time        Time-outs are milliseconds: of the socket for each wait on it, or as a deadline of
                the coroutine over all its waits. A peer that sends a byte now and then never meets
-               the former: give a request a deadline. Only waits end so, and a coroutine that was
-               launched has a deadline of its own, none at first.
+               the former: give a request a deadline, from when asocket_peek(in, &bytes, 1) has
+               seen its first byte. Only waits end so, and a coroutine that was launched has a
+               deadline of its own, none at first.
    Stopping    asocket_stop(selector), from anywhere, ends what main waits in: serve, run, accept,
                with ASOCKET_ECANCELED. asocket_selector_destroy then cancels all coroutines, which
-               may still say goodbye, and lets closed sockets flush.
+               may still say goodbye, and lets closed sockets flush. A worker is stopped, its thread
+               joined, and its selector then destroyed by whoever stopped it.
    Ownership   What you bind, accept, connect or adopt you close, asocket_serve and
                asocket_launch_socket excepted: they close the socket when its function returns. A
                handle may still be asked and closed after that, see P8. The selector closes what was
@@ -349,7 +353,8 @@ ASOCKET_API const char *asocket_strerror(int status);
 // errno, a success leaves it as it is; 0 before the first one.
 ASOCKET_API int asocket_error(const asocket_selector *selector);
 
-// What was tried, on what address, and why it failed: "bind 127.0.0.1:80: permission denied".
+// What was tried, on what address (of several, the last), and why it failed: "bind 127.0.0.1:80:
+// permission denied".
 // NULL is allowed after asocket_selector_create failed. Valid until the next call of this function
 // on the selector.
 ASOCKET_API const char *asocket_error_message(const asocket_selector *selector);
@@ -461,7 +466,8 @@ typedef struct asocket_statistics {
     uint64_t accept_pauses;    // times that accept had to wait for a descriptor or memory
 } asocket_statistics;
 
-// Makes a selector; it belongs to the calling thread. NULL options: the defaults. NULL, or why not:
+// Makes a selector; it belongs to the calling thread, or to the one that then waits in it. NULL
+// options: the defaults. NULL, or why not:
 // ASOCKET_ENOTSUP the backend, or no monotonic clock; ASOCKET_EINVAL an option, ASOCKET_ENOMEM,
 // ASOCKET_EMFILE.
 ASOCKET_API asocket_selector *asocket_selector_create(const asocket_selector_options *options);
@@ -469,8 +475,8 @@ ASOCKET_API int asocket_selector_open(const asocket_selector_options *options,
                                       asocket_selector **selector);
 
 // Cancels all coroutines and runs them to their end, lets closed sockets flush, closes the rest;
-// all of it within close_timeout. Waits. Not inside a coroutine. NULL is harmless. Handles of the
-// selector are invalid afterwards.
+// all of it within close_timeout; a peer that does not end its side is awaited for a second. Waits.
+// Not inside a coroutine. NULL is harmless. Handles of the selector are invalid afterwards.
 ASOCKET_API void asocket_selector_destroy(asocket_selector *selector);
 
 // Runs the loop until no coroutine is left: 0, at once if there is none (posts that may come and
@@ -493,7 +499,7 @@ ASOCKET_API asocket_handle asocket_selector_handle(const asocket_selector *selec
 
 // Ends the current or the next run, poll or wait outside a coroutine with ASOCKET_ECANCELED; stays
 // until one of them notices. Coroutines are untouched. Any thread, signal handlers; must have returned
-// before the selector is destroyed.
+// before the selector is destroyed: a thread that another one stops does not destroy its selector.
 ASOCKET_API void asocket_stop(asocket_selector *selector);
 
 // Launches a coroutine there; without coroutines, calls the function from the loop. Any thread; in
@@ -551,7 +557,9 @@ ASOCKET_API int asocket_sleep_ns(asocket_selector *selector, int64_t nanoseconds
 ASOCKET_API int asocket_yield(asocket_selector *selector);
 
 // All waits of the caller, together, end in `ms` milliseconds from now with ASOCKET_ETIMEDOUT; never
-// later than the deadline in force. 0: every wait from now on. Returns the former deadline,
+// later than the deadline in force. 0: every wait from now on. Calls that need not wait go on as
+// before: a loop that sends again after ASOCKET_ETIMEDOUT counts its tries, or asks
+// asocket_sleep(selector, 0), which then answers that too. Returns the former deadline,
 // absolute and opaque: hand it to restore. ASOCKET_FOREVER changes nothing. To give several
 // coroutines a time together: set it, launch them, asocket_join_all; if that timed out,
 // asocket_cancel_all, restore it, and asocket_join_all once more.
@@ -592,7 +600,8 @@ typedef struct asocket_builder {
     int unlink;                   // Unix: remove a dead socket's file before, ours at close
     int64_t connect_timeout;      // ms for the whole of asocket_connect; 0: none; ASOCKET_NO_WAIT
     int64_t timeout;              // ms for each wait on the socket, of a listener also for accept,
-                                  // which ends asocket_serve; 0: none; ASOCKET_NO_WAIT
+                                  // which ends asocket_serve (for those that it accepts alone:
+                                  // asocket_set_timeout); 0: none; ASOCKET_NO_WAIT
     size_t channel_capacity;      // bytes per direction; 0: the selector's
     asocket_address local;        // connect from here; zero: anywhere
 } asocket_builder;
@@ -737,7 +746,7 @@ ASOCKET_API ptrdiff_t asocket_read_full(asocket_read_channel *in, void *buffer, 
 
 // A line without its LF or CRLF, NUL-terminated: its length. A last line without terminator is
 // delivered, then ASOCKET_EOF. Longer than size - 1: ASOCKET_EMSGSIZE, nothing consumed while it
-// fits the channel.
+// fits the channel; asocket_discard_until(in, "\n", 1) skips it.
 ASOCKET_API ptrdiff_t asocket_read_line(asocket_read_channel *in, char *line, size_t size);
 
 // The bytes before the delimiter, which is consumed; NUL-terminated. The end without it:
