@@ -60,8 +60,10 @@ A FIRST PROGRAM
 
    Options are fields of a structure that is all zero without them:
 
-       asocket_tls_options options = {0};
-       options.server_name = "example.org";
+       asocket_tls_options options = {0};                   // {} in C++
+       options.server_name = "example.org";                 // when connected to an address
+       options.trust = asocket_tls_trust_create();          // roots of one's own
+       asocket_tls_trust_add_file(options.trust, "ca.pem"); // how many, or why not
 
    A socket that has talked in plain text becomes secure (STARTTLS) by the same call; its channels
    are opened again on the new socket. asocket_detach takes TLS off again.
@@ -2414,14 +2416,14 @@ static void asocket__tls_search_lost(const asocket__tls_search *search,
             steps--;
         }
     asocket__tls_common_name(name, top->issuer);
-    (void)asocket__tls_fail(failure, ASOCKET_TLS_UNTRUSTED,
-                            top == leaf
-                                ? "\"%s\", which issued the server's certificate, is not among the "
-                                  "%u trusted roots, nor was it sent: perhaps the server lacks an "
-                                  "intermediate certificate"
-                                : "\"%s\", where the server's chain ends, is not among the %u "
-                                  "trusted roots",
-                            name, (unsigned)search->validator->check->trust->count);
+    (void)asocket__tls_fail(
+        failure, ASOCKET_TLS_UNTRUSTED,
+        top == leaf ? "\"%s\", which issued the server's certificate, is not among the "
+                      "%u trusted roots, nor was it sent: add it to trust if it is yours; "
+                      "or perhaps the server lacks an intermediate certificate"
+                    : "\"%s\", where the server's chain ends, is not among the %u "
+                      "trusted roots: add it to trust if it is yours",
+        name, (unsigned)search->validator->check->trust->count);
 }
 
 // --- the whole chain ------------------------------------------------------------------------------
