@@ -491,7 +491,7 @@ static void post_another(asocket_selector *owner, void *argument)
 {
     mark(owner, "1");
     asocket_post(owner, mark, argument);
-    asocket_sleep(owner, 2);
+    asocket_sleep(owner, 50); /* longer than a turn takes, also under Wine on a busy machine */
     mark(owner, "3");
 }
 
