@@ -19,7 +19,7 @@ test_accept_errors: it stands in for accept4, which is Linux's
 test_close_errors: it stands in for epoll
 test_kqueue: there is no kqueue
 test_flows: joining and cutting datagrams is Linux's
-test_stacks: its overflows need fork; see windows_stacks
+test_stacks: its overflows need fork; see windows_ports
 $(if $(wildcard $(WINE_BEARSSL)),tls_trust: the system's roots are files there,TLS: BearSSL for Windows is missing: make setup-wine)
 tls_scarcity: its seam knows POSIX only
 tls_broken: it breaks POSIX's calls
