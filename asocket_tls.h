@@ -3809,10 +3809,24 @@ static int asocket__tls_shake(asocket__tls *tls)
     }
 }
 
+// The record is where the engine has it. It is not if somebody went on with the socket below.
+static bool asocket__tls_intact(const asocket__tls *tls)
+{
+    const char *bytes;
+
+    return !tls->record || (asocket_peek(tls->in, &bytes, 0) >= (ptrdiff_t)tls->record &&
+                            (const uint8_t *)bytes == tls->client.eng.ibuf);
+}
+
 static ptrdiff_t asocket__tls_some(asocket__tls *tls, void *buffer, size_t size)
 {
     br_ssl_engine_context *engine = &tls->client.eng;
 
+    if (!asocket__tls_intact(tls)) {
+        (void)asocket__tls_fail(&tls->failure, ASOCKET_TLS_IO,
+                                "somebody else has read from the socket below TLS");
+        return asocket__tls_told(tls);
+    }
     for (;;) {
         size_t count;
         uint8_t *bytes = br_ssl_engine_recvapp_buf(engine, &count);

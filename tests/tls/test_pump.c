@@ -793,6 +793,33 @@ static void a_record_that_was_not_read_goes_with_it(void)
     server_close(s);
 }
 
+/* Who goes on with the channel of the socket below takes a record away from under the engine. */
+static void a_record_that_somebody_took_is_not_read(void)
+{
+    server *s = server_open(selector, "plain");
+    asocket_tls_options options = server_options(s);
+    asocket *below, *secure;
+    asocket_read_channel *in, *old;
+    char bytes[1000];
+
+    s->talk = talk_much_then_plain;
+    asocket_launch(selector, server_serve, s);
+    below = asocket_connect(asocket_tcp(selector), "127.0.0.1", s->port);
+    old = asocket_open_read_channel(below);
+    secure = asocket_tls(below, &options);
+    asocket_set_capacity(secure, 1000);
+    in = asocket_open_read_channel(secure);
+    is_int(asocket_read(in, bytes, sizeof bytes), 1000, "a part of a record is read");
+    ok(asocket_read(old, bytes, sizeof bytes) > 0, "another part goes elsewhere");
+    is_status(asocket_read(in, bytes, sizeof bytes), ASOCKET_ECONNRESET,
+              "P15: ... and nothing is taken for the rest");
+    ok(strstr(asocket_error_message(selector), "below TLS") != NULL, "... which is told: %s",
+       asocket_error_message(selector));
+    asocket_close(secure);
+    asocket_join_all(selector);
+    server_close(s);
+}
+
 int main(int argc, char **argv)
 {
     selector = test_selector(argc, argv);
@@ -819,5 +846,6 @@ int main(int argc, char **argv)
     one_reader_at_a_time(asocket_abort);
     tls_can_be_taken_off();
     a_record_that_was_not_read_goes_with_it();
+    a_record_that_somebody_took_is_not_read();
     return test_end(selector);
 }
