@@ -354,7 +354,7 @@ ASOCKET_API const char *asocket_strerror(int status);
 ASOCKET_API int asocket_error(const asocket_selector *selector);
 
 // What was tried, on what address (of several, the last), and why it failed: "bind 127.0.0.1:80:
-// permission denied".
+// permission denied", "connect [::1]:80 of localhost: connection refused".
 // NULL is allowed after asocket_selector_create failed. Valid until the next call of this function
 // on the selector.
 ASOCKET_API const char *asocket_error_message(const asocket_selector *selector);
@@ -2403,17 +2403,23 @@ static ASOCKET__NOINLINE int asocket__fail_at(asocket_selector *selector, int st
     return status;
 }
 
-static ASOCKET__NOINLINE int asocket__fail_text(asocket_selector *selector, int status,
-                                                const char *operation, const char *text,
-                                                const char *detail)
+static void asocket__note_text(asocket__failure *failure, const char *text)
 {
-    asocket__failure *failure = asocket__note(selector, status, operation);
     size_t length = strlen(text);
 
     if (length >= sizeof failure->text)
         length = sizeof failure->text - 1;
     memcpy(failure->text, text, length);
     failure->text[length] = 0;
+}
+
+static ASOCKET__NOINLINE int asocket__fail_text(asocket_selector *selector, int status,
+                                                const char *operation, const char *text,
+                                                const char *detail)
+{
+    asocket__failure *failure = asocket__note(selector, status, operation);
+
+    asocket__note_text(failure, text);
     failure->detail = detail;
     return status;
 }
@@ -10972,6 +10978,8 @@ const char *asocket_error_message(const asocket_selector *selector)
     if (failure->endpoint.family) {
         asocket__endpoint_address(&failure->endpoint, &address);
         asocket__put_address(&writer, &address);
+        if (failure->text[0])
+            asocket__put_text(&writer, " of ");
     }
     asocket__put_text(&writer, failure->text);
     asocket__put_text(&writer, ": ");
@@ -12074,7 +12082,13 @@ asocket *asocket_connect(asocket_builder builder, const char *host, int port)
     else if (!status)
         socket =
             asocket__connect_endpoints(&builder, place.endpoints, asocket__place_count(&place));
-    if (!socket || !asocket__host_is_name(host) || !asocket__socket_host(socket, host))
+    else
+        return NULL;
+    if (!asocket__host_is_name(host))
+        return socket;
+    if (!socket && asocket__self(builder.selector)->failure.endpoint.family)
+        asocket__note_text(&asocket__self(builder.selector)->failure, host); // whose it was
+    if (!socket || !asocket__socket_host(socket, host))
         return socket;
     asocket__close_unseen(socket);
     (void)asocket__fail_text(builder.selector, ASOCKET_ENOMEM, "connect", host, NULL);

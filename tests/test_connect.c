@@ -279,6 +279,9 @@ static void test_refused(void)
     is_status(asocket_error(selector), ASOCKET_ECONNREFUSED, "it says so");
     ok(message_says("connect", port, "connection refused"), "and the message says by whom");
     ok(test_took(start, 0, 100), "at once");
+    ok(!asocket_connect(asocket_tcp(selector), "localhost", port) &&
+           strstr(asocket_error_message(selector), " of localhost: ") != NULL,
+       "and of a name, also whose address it was");
     is_int(open_sockets(), 0, "nothing stays open");
     close(fd);
 }
