@@ -326,7 +326,7 @@ typedef struct asocket_tls_options {
     int allow_truncation;           // switch: an end without close_notify is ASOCKET_EOF
     size_t record_size;        // most bytes of a record that is sent, 512 to 16,384 (0). A peer can
                                //   use a record only when it has all of it
-    size_t chain_certificates; // most; 0: 10
+    size_t chain_certificates; // most, up to 1,000; 0: 10
     size_t chain_bytes;        // most; 0: 65,536
     void *user;                // for the callbacks
 } asocket_tls_options;
@@ -442,6 +442,7 @@ ASOCKET_API int asocket_tls_info(const asocket *secure, asocket_tls_details *det
 
 enum {
     ASOCKET__TLS_CHAIN_CERTIFICATES = 10,
+    ASOCKET__TLS_CHAIN_MOST = 1000, // that an option may ask for
     ASOCKET__TLS_CHAIN_BYTES = 65536,
     ASOCKET__TLS_EXTENSIONS = 40, // of one certificate
     ASOCKET__TLS_PATH = 16,       // certificates from the leaf up to a root
@@ -550,7 +551,7 @@ typedef struct asocket__tls {
     bool busy, orphan;                 // shaking hands; closed meanwhile
     bool goodbye;                      // our last record was sent
     bool told;                         // the failure was
-    bool allow_truncation, identified, insecure, verified, resumed;
+    bool allow_truncation, identified, insecure, verified, named, resumed;
     char *server_name, *alpn;
     uint8_t *leaf;
     size_t leaf_size;
@@ -4064,7 +4065,7 @@ int asocket_tls_info(const asocket *secure, asocket_tls_details *details)
     details->suite_name = asocket__tls_suite_name(details->cipher_suite);
     details->group = tls->resumed ? "" : asocket__tls_group_name(tls->client.eng.ecdhe_curve);
     details->alpn = tls->alpn ? tls->alpn : "";
-    details->server_name = tls->verified && tls->server_name ? tls->server_name : "";
+    details->server_name = tls->named ? tls->server_name : "";
     details->certificate.der = tls->leaf;
     details->certificate.size = tls->leaf_size;
     memcpy(details->pin, tls->pin, sizeof details->pin);
@@ -4134,6 +4135,8 @@ static int asocket__tls_check_options(asocket__tls *tls, const asocket_tls_optio
         wrong = "record_size: from 512 to 16,384";
     if (options->handshake_timeout < ASOCKET_FOREVER)
         wrong = "handshake_timeout is negative";
+    if (options->chain_certificates > ASOCKET__TLS_CHAIN_MOST)
+        wrong = "chain_certificates: more than 1,000";
     if (options->sni && strlen(options->sni) > 255)
         wrong = "sni: longer than 255 bytes";
     if (options->clock != ASOCKET_TLS_CLOCK_REQUIRED &&
@@ -4148,6 +4151,7 @@ static int asocket__tls_find_trust(asocket__tls *tls, const asocket_tls_options 
     asocket__tls_check *check = &tls->handshake->check;
     bool needed = options->pin_only <= 0 && !tls->insecure;
 
+    tls->named = needed;
     check->server_name = tls->server_name;
     check->pins = options->pins;
     check->pin_count = options->pin_count;

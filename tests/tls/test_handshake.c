@@ -145,6 +145,8 @@ static void wrong_options(void)
     wrong(s, &options, "handshake_timeout");
     options = good, options.clock = 2;
     wrong(s, &options, "clock");
+    options = good, options.chain_certificates = SIZE_MAX / sizeof(size_t) + 2;
+    wrong(s, &options, "chain_certificates");
     options = good, options.cipher_suites = cbc, options.cipher_suite_count = 1;
     wrong(s, &options, "cipher_suites");
     options.cipher_suite_count = 0;
@@ -270,6 +272,30 @@ static void insecure(void)
         asocket_tls_insecure(asocket_connect(asocket_tcp(selector), "127.0.0.1", s->port), NULL);
     is_int(asocket_tls_info(secure, &details), 0, "P15: insecure accepts it");
     ok(!details.verified && !*details.server_name, "... and says that it is not verified");
+    asocket_close(secure);
+    asocket_join_all(selector);
+    server_close(s);
+}
+
+static void a_pin_verifies_no_name(void)
+{
+    server *s = server_open(selector, "plain");
+    asocket_tls_options options = server_options(s);
+    uint8_t pins[1][32];
+    asocket_tls_details details;
+    asocket *secure = server_connect(s, &options);
+
+    asocket_tls_info(secure, &details);
+    memcpy(pins[0], details.pin, 32);
+    asocket_close(secure);
+    asocket_join_all(selector);
+    options.server_name = "other.example.test";
+    options.pins = (const uint8_t(*)[32])pins;
+    options.pin_count = 1;
+    options.pin_only = true;
+    secure = server_connect(s, &options);
+    is_int(asocket_tls_info(secure, &details), 0, "a pin alone is enough");
+    ok(details.verified && !*details.server_name, "P15: ... but verifies no name");
     asocket_close(secure);
     asocket_join_all(selector);
     server_close(s);
@@ -616,6 +642,7 @@ int main(int argc, char **argv)
     protocols();
     a_callback_may_refuse();
     insecure();
+    a_pin_verifies_no_name();
     odd_servers();
     ends();
     an_upgrade();
