@@ -261,13 +261,12 @@ TLS_SCRIPTS = $(wildcard tests/tls/*.t)
 CORE = test_coroutines test_reading test_writing test_pipes test_accept test_arguments
 SLOW = test_waits test_posting test_stacks test_close
 quick_of_clang = $(CORE)
-quick_of_asan = $(filter-out $(SLOW),$(TESTS)) $(filter-out tls_verified,$(TLS_TESTS))
+quick_of_asan = $(filter-out $(SLOW),$(TESTS)) $(filter-out tls_verified tls_broken,$(TLS_TESTS))
 quick_of_tsan = test_coroutines test_selector test_moving test_names $(filter tls_trust,$(TLS_TESTS))
-quick_of_valgrind = test_reading test_writing test_pipes test_arguments \
-	$(filter tls_trust fuzz_%,$(TLS_TESTS))
+quick_of_valgrind = test_reading test_arguments $(filter tls_trust,$(TLS_TESTS))
 quick_of_ndebug = $(CORE)
-quick_of_kqueue = $(filter-out $(SLOW),$(TESTS))
-quick_of_kqueue_netbsd = $(CORE) test_selector test_kqueue
+quick_of_kqueue = $(CORE) test_selector test_backends test_kqueue test_connect test_unix test_datagrams
+quick_of_kqueue_netbsd = test_coroutines test_selector test_kqueue
 quick_of_darwin = test_backends test_reading test_selector test_unix
 quick_programs_of = $(addprefix $(BUILD)/$(1)/,$(or $(quick_of_$(1)),$(call tests_of,$(1))))
 
