@@ -98,8 +98,9 @@ WHAT IS VERIFIED
    - Pins: one must be that of the server's key, or of an authority on the way. With pin_only nothing
      but the server's key counts, neither name nor dates.
    - Without a clock nothing is trusted, unless clock says to take the time from the chain.
-   The system's roots are the file or directory of the usual places, Windows' ROOT store without what
-   is disallowed, the macOS keychain; what SSL_CERT_FILE and SSL_CERT_DIR name counts instead of it.
+   The system's roots are the file or directory of the usual places, what Windows' ROOT store has for
+   servers and does not disallow, the macOS keychain; what SSL_CERT_FILE and SSL_CERT_DIR name counts
+   instead of it.
 
 LIMITS
    - Client only. TLS 1.2 only, which is where BearSSL ends: a server that insists on 1.3 is
@@ -1414,6 +1415,27 @@ static int asocket__tls_trust_directory(asocket_tls_trust *trust, const char *pa
     return 0;
 }
 
+// Whether Windows has a root for servers: what the store says of it counts, too. Some are there for
+// time stamps or code alone.
+static bool asocket__tls_for_servers(PCCERT_CONTEXT certificate)
+{
+    union {
+        CERT_ENHKEY_USAGE usage;
+        char room[4096];
+    } list;
+    DWORD size = sizeof list, i;
+
+    ASOCKET_SYS(SetLastError)(0);
+    if (!ASOCKET_SYS(CertGetEnhancedKeyUsage)(certificate, 0, &list.usage, &size))
+        return false;
+    if (!list.usage.cUsageIdentifier) // for all, or for none
+        return (HRESULT)ASOCKET_SYS(GetLastError)() == CRYPT_E_NOT_FOUND;
+    for (i = 0; i < list.usage.cUsageIdentifier; i++)
+        if (!strcmp(list.usage.rgpszUsageIdentifier[i], szOID_PKIX_KP_SERVER_AUTH))
+            return true;
+    return false;
+}
+
 // Those of the user and the machine that are not disallowed. Windows fetches roots when it first
 // needs them: on a fresh machine some may not be there yet.
 static int asocket__tls_system_roots(asocket_tls_trust *trust)
@@ -1430,7 +1452,8 @@ static int asocket__tls_system_roots(asocket_tls_trust *trust)
                       : NULL;
         if (found)
             (void)ASOCKET_SYS(CertFreeCertificateContext)(found);
-        else if (asocket__tls_trust_der(trust, certificate->pbCertEncoded,
+        else if (asocket__tls_for_servers(certificate) &&
+                 asocket__tls_trust_der(trust, certificate->pbCertEncoded,
                                         certificate->cbCertEncoded) > 0)
             taken++;
     }

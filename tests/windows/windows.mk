@@ -31,7 +31,7 @@ wine_without := $(filter test_%,$(subst :,,$(WINE_WITHOUT)))
 wine_programs := $(addprefix $(BUILD)/wine/,$(filter-out $(wine_without),$(TESTS)) \
 	$(patsubst tests/windows/test_%.c,windows_%,$(wildcard tests/windows/test_*.c)) exceptions)
 WINE_BEARSSL = $(BUILD)/wine/bearssl/libbearssl.a
-wine_tls = tls_pump tls_handshake tls_hostile tls_chains
+wine_tls = tls_pump tls_handshake tls_hostile tls_chains tls_windows_roots
 wine_programs += $(if $(wildcard $(WINE_BEARSSL)),$(addprefix $(BUILD)/wine/,$(wine_tls)))
 wine_why_not := $(shell command -v $(WINE) >/dev/null || echo $(WINE) is missing: make setup-wine; \
 	command -v wine >/dev/null || echo wine is missing: make setup-wine)
