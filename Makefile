@@ -271,8 +271,8 @@ quick_of_darwin = test_backends test_reading test_selector test_unix
 quick_programs_of = $(addprefix $(BUILD)/$(1)/,$(or $(quick_of_$(1)),$(call tests_of,$(1))))
 
 test:
-	$(call build_and_run,$(foreach c,$(USABLE),$(call quick_programs_of,$(c))) $(QUICK_FAULTS),\
-		--total=$(BUILD)/test.total $(SKIPPED) $(SCRIPTS:%=--script=%))
+	$(call build_and_run,$(foreach c,$(USABLE),$(call quick_programs_of,$(c))) $(QUICK_FAULTS) \
+		$(quick_wine),--total=$(BUILD)/test.total $(SKIPPED) $(skipped_wine) $(SCRIPTS:%=--script=%))
 
 test-all:
 	$(call build_and_run,$(foreach c,$(USABLE),$(call programs_of,$(c))) $(QUICK_FAULTS),\

@@ -9,7 +9,8 @@ setup-wine:
 
 WINE = x86_64-w64-mingw32-gcc
 wine = $(WINE) -std=gnu99 -O1 -g -D__USE_MINGW_ANSI_STDIO=1 -DTAP_SECONDS=180 -isystem tests/windows
-WINE_ENVIRONMENT = WINEPREFIX=$(abspath $(BUILD)/wine/prefix) WINEDEBUG=-all
+export WINEPREFIX := $(abspath $(BUILD)/wine/prefix)
+export WINEDEBUG := -all
 
 # What has nothing to say there, and why.
 define WINE_WITHOUT
@@ -36,18 +37,22 @@ wine_programs += $(if $(wildcard $(WINE_BEARSSL)),$(addprefix $(BUILD)/wine/,$(w
 wine_why_not := $(shell command -v $(WINE) >/dev/null || echo $(WINE) is missing: make setup-wine; \
 	command -v wine >/dev/null || echo wine is missing: make setup-wine)
 
+# What `make test` runs of it, where there is Wine.
+quick_wine = $(if $(wine_why_not),,$(BUILD)/wine/test_coroutines)
+skipped_wine = $(if $(wine_why_not),'--skipped=wine: $(wine_why_not)')
+
 test-wine:
 	@if [ -n "$(wine_why_not)" ]; then echo 'skipped: wine: $(wine_why_not)'; else \
 		$(MAKE) --no-print-directory -k -j$(JOBS) --output-sync $(wine_programs) \
 			$(BUILD)/wine/prefix/ready || echo '# not everything was built'; \
 		echo "$$WINE_WITHOUT" | sed 's/^/--skipped=/' >$(BUILD)/wine/without; \
-		$(WINE_ENVIRONMENT) xargs -d '\n' -a $(BUILD)/wine/without $(RUN) \
+		xargs -d '\n' -a $(BUILD)/wine/without $(RUN) \
 			--script=tests/windows/windows.t $(wine_programs); fi
 
 # Wine's own files: made once, 700 MB, 5 s.
 $(BUILD)/wine/prefix/ready:
 	@mkdir -p $(@D)
-	$(WINE_ENVIRONMENT) timeout 120 wine cmd /c ver >/dev/null 2>&1 && touch $@
+	timeout 120 wine cmd /c ver >/dev/null 2>&1 && touch $@
 
 WINE_LINK = $(BUILD)/wine/implementation.o $(BUILD)/wine/strict.o -lws2_32 -static -lpthread
 WINE_HEADERS = $(wildcard tests/*.h tests/windows/*.h tests/windows/*/*.h)
@@ -60,7 +65,8 @@ $(BUILD)/wine/strict.o: tests/windows/strict.c tests/windows/strict.h
 	@mkdir -p $(@D)
 	$(show)$(wine) -Wall -Wextra -Werror -c -o $@ $<
 
-$(BUILD)/wine/test_%: tests/test_%.c $(BUILD)/wine/implementation.o $(BUILD)/wine/strict.o $(WINE_HEADERS)
+$(BUILD)/wine/test_%: tests/test_%.c $(BUILD)/wine/implementation.o $(BUILD)/wine/strict.o $(WINE_HEADERS) \
+		| $(BUILD)/wine/prefix/ready
 	@rm -f $@
 	$(show)$(wine) -Wall -Wextra -Wno-format -o $@.exe $< $(WINE_LINK)
 	@mv $@.exe $@
