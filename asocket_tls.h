@@ -2304,7 +2304,9 @@ static bool asocket__tls_search_verify(asocket__tls_search *search, const asocke
     unsigned error;
     size_t i;
 
-    if (search->length > search->signatures)
+    asocket__tls_common_name(name, root->subject);
+    if (search->length > search->signatures ||
+        !asocket__tls_judge_dates(root, time, name, &search->failure))
         return false;
     search->signatures -= search->length;
     anchor->dn.data = (unsigned char *)(uintptr_t)root->subject.at; // BearSSL only reads there
@@ -2332,7 +2334,6 @@ static bool asocket__tls_search_verify(asocket__tls_search *search, const asocke
     error = (*engine)->end_chain(engine);
     if (!error)
         return asocket__tls_search_pins(search, root);
-    asocket__tls_common_name(name, root->subject);
     asocket__tls_search_note(search, error, name);
     return false;
 }

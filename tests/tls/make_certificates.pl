@@ -477,6 +477,7 @@ middle('int_expired', to => '2022-02-03');
 middle('int_early', from => '2031-02-03');
 above('root_expired', to => '2023-03-04');
 above('root_early', from => '2032-03-04');
+above('clock_from_chain_root', from => '2010-01-01', to => '2019-03-04');
 
 plain('name_other', san => ['dns:example.test', 'dns:mail.example.test']);
 plain('name_common_only', san => undef);
