@@ -3013,6 +3013,13 @@ static void asocket__ring_extend(asocket__ring *ring, uint32_t count)
 
 static void asocket__ring_append(asocket__ring *ring, const char *bytes, uint32_t count)
 {
+    uint32_t end = ring->head + ring->size;
+
+    if (ASOCKET__LIKELY(count && end < ring->capacity && count <= ring->capacity - end)) {
+        memcpy(ring->data + end, bytes, count);
+        ring->size += count;
+        return;
+    }
     while (count) {
         char *space;
         uint32_t length = asocket__ring_space(ring, &space);
@@ -12729,37 +12736,35 @@ static void asocket__in_turned(asocket_read_channel *in)
 // The common case comes first: the whole line lies in one piece, and fits.
 ptrdiff_t asocket_read_line(asocket_read_channel *in, char *line, size_t size)
 {
-    if (ASOCKET__LIKELY(in && line && !in->status && !in->task && ASOCKET__HERE(in->selector))) {
-        asocket__ring *ring = in->ring;
-        const char *bytes = NULL, *end = NULL;
-        uint32_t piece = ring->capacity - ring->head;
-        size_t length, count;
+    const char *bytes, *end;
+    asocket__ring *ring;
+    size_t length, count;
+    uint32_t piece;
 
-        if (piece > ring->visible)
-            piece = ring->visible;
-        if (piece) {
-            bytes = ring->data + ring->head;
-            end = (const char *)memchr(bytes, '\n', piece);
-        }
-        if (end) {
-            length = (size_t)(end - bytes);
-            count = length + 1;
-            if (length && end[-1] == '\r')
-                length--;
-            if (length < size) {
-                memcpy(line, bytes, length);
-                line[length] = 0;
-                in->transferred = (int64_t)count;
-                ring->visible -= (uint32_t)count;
-                ring->size -= (uint32_t)count;
-                ring->head += (uint32_t)count;
-                if (ASOCKET__UNLIKELY(!ring->visible || ring->head == ring->capacity || in->pipe))
-                    asocket__in_turned(in);
-                return (ptrdiff_t)length;
-            }
-        }
-    }
-    return asocket__line_await(in, line, size);
+    if (ASOCKET__UNLIKELY(!in || !line || in->status || in->task || !in->ring->visible ||
+                          !ASOCKET__HERE(in->selector)))
+        return asocket__line_await(in, line, size);
+    ring = in->ring;
+    piece = ring->capacity - ring->head;
+    bytes = ring->data + ring->head;
+    end = (const char *)memchr(bytes, '\n', piece < ring->visible ? piece : ring->visible);
+    if (!end)
+        return asocket__line_search(in, line, size);
+    length = (size_t)(end - bytes);
+    count = length + 1;
+    if (length && end[-1] == '\r')
+        length--;
+    if (length >= size)
+        return asocket__line_search(in, line, size);
+    memcpy(line, bytes, length);
+    line[length] = 0;
+    in->transferred = (int64_t)count;
+    ring->visible -= (uint32_t)count;
+    ring->size -= (uint32_t)count;
+    ring->head += (uint32_t)count;
+    if (ASOCKET__UNLIKELY(!ring->visible || ring->head == ring->capacity || in->pipe))
+        asocket__in_turned(in);
+    return (ptrdiff_t)length;
 }
 
 static int asocket__delimiter_check(asocket_read_channel *in, const void *delimiter, size_t length,
