@@ -6779,16 +6779,16 @@ static void asocket__cancel(asocket__task *top)
         __asm__ __volatile__("xchg %0, %1" : "+r"(asocket__value), "+m"(*(place)) : : "memory"); \
         asocket__value;                                                                          \
     })
-#define ASOCKET__REPLACE(place, old, value)                         \
-    ({                                                              \
-        __typeof__(*(place)) asocket__found = *(old);               \
-        __asm__ __volatile__("lock; cmpxchg %2, %1"                 \
-                             : "+a"(asocket__found), "+m"(*(place)) \
-                             : "r"(value)                           \
-                             : "memory");                           \
-        bool asocket__same = asocket__found == *(old);              \
-        *(old) = asocket__found;                                    \
-        asocket__same;                                              \
+#define ASOCKET__REPLACE(place, old, value)                                                     \
+    ({                                                                                          \
+        __typeof__(*(place)) asocket__expected = *(old), asocket__found = asocket__expected;    \
+        __asm__ __volatile__("lock; cmpxchg %2, %1"                                             \
+                             : "+a"(asocket__found), "+m"(*(place))                             \
+                             : "r"(value)                                                       \
+                             : "memory");                                                       \
+        if (asocket__found != asocket__expected) /* else *old may be another thread's by now */ \
+            *(old) = asocket__found;                                                            \
+        asocket__found == asocket__expected;                                                    \
     })
 #elif ASOCKET__WINDOWS
 #define ASOCKET__LOAD(place)            (MemoryBarrier(), *(place))
@@ -6800,11 +6800,11 @@ static void asocket__cancel(asocket__task *top)
 
 static bool asocket__replace(void *volatile *place, void **old, void *value)
 {
-    void *found = InterlockedCompareExchangePointer(place, value, *old);
-    bool same = found == *old;
+    void *expected = *old, *found = InterlockedCompareExchangePointer(place, value, expected);
 
-    *old = found;
-    return same;
+    if (found != expected) // else *old may be another thread's by now
+        *old = found;
+    return found == expected;
 }
 #else
 #error "asocket.h: this compiler has no __atomic built-ins"
