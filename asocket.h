@@ -2037,7 +2037,7 @@ static void *asocket__obtain(const asocket_allocator *a, size_t size)
     return block;
 }
 
-static void asocket__dispose(const asocket_allocator *a, void *block, size_t size)
+static ASOCKET__NOINLINE void asocket__dispose(const asocket_allocator *a, void *block, size_t size)
 {
     if (!block)
         return;
@@ -3132,7 +3132,7 @@ static int64_t asocket__ring_find(const asocket__ring *ring, uint32_t *from, con
 
 #if ASOCKET__WINDOWS
 
-static int64_t asocket__now(void)
+static ASOCKET__NOINLINE int64_t asocket__now(void)
 {
     LARGE_INTEGER now, second;
 
@@ -3144,7 +3144,7 @@ static int64_t asocket__now(void)
 
 #else
 
-static int64_t asocket__now(void)
+static ASOCKET__NOINLINE int64_t asocket__now(void)
 {
     struct timespec now;
 
@@ -3155,7 +3155,7 @@ static int64_t asocket__now(void)
 
 #endif
 
-static int64_t asocket__later(int64_t now, int64_t milliseconds)
+static ASOCKET__NOINLINE int64_t asocket__later(int64_t now, int64_t milliseconds)
 {
     if (milliseconds > (ASOCKET_NEVER - now) / ASOCKET__MILLISECOND)
         return ASOCKET_NEVER;
@@ -5538,7 +5538,7 @@ static ASOCKET__NOINLINE void asocket__socket_unused(asocket *socket)
     asocket__list_append(&selector->free_sockets, &socket->link);
 }
 
-static void asocket__socket_open(asocket *socket, asocket_handle handle, int kind)
+static ASOCKET__NOINLINE void asocket__socket_open(asocket *socket, asocket_handle handle, int kind)
 {
     asocket_selector *selector = socket->selector;
 
@@ -7635,7 +7635,8 @@ static int asocket__wait_begin(asocket_selector *selector, int64_t timeout, int6
 }
 
 // Waits in a list of waiters (NULL: in none) for a wake.
-static int asocket__wait_in(asocket_selector *selector, asocket__link *list, int64_t timeout)
+static ASOCKET__NOINLINE int asocket__wait_in(asocket_selector *selector, asocket__link *list,
+                                              int64_t timeout)
 {
     asocket__task *task = asocket__self(selector);
     int64_t until;
@@ -9337,7 +9338,7 @@ static int asocket__out_enter(asocket_write_channel *out, const char *operation)
     return 0;
 }
 
-static int asocket__out_wait(asocket_write_channel *out)
+static ASOCKET__NOINLINE int asocket__out_wait(asocket_write_channel *out)
 {
     int status;
 
@@ -9921,7 +9922,7 @@ static size_t asocket__move_size(uint32_t count)
     return sizeof(asocket__move) + count;
 }
 
-static void asocket__move_free(asocket_selector *other, asocket__move *move)
+static ASOCKET__NOINLINE void asocket__move_free(asocket_selector *other, asocket__move *move)
 {
     asocket__release(other, move->joined, sizeof *move->joined);
     asocket__release(other, move, asocket__move_size(move->count));
@@ -13265,8 +13266,9 @@ static ASOCKET__NOINLINE int asocket__datagram_check(asocket *socket, int side,
     return 0;
 }
 
-static ptrdiff_t asocket__send_one(asocket *socket, const void *data, size_t size,
-                                   const asocket_address *to, const char *operation)
+static ASOCKET__NOINLINE ptrdiff_t asocket__send_one(asocket *socket, const void *data, size_t size,
+                                                     const asocket_address *to,
+                                                     const char *operation)
 {
     asocket__native native;
     asocket__retry retry;
