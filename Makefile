@@ -264,9 +264,9 @@ quick_of_clang = $(CORE)
 quick_of_asan = $(filter-out $(SLOW),$(TESTS)) $(filter-out tls_verified tls_broken,$(TLS_TESTS))
 quick_of_tsan = test_coroutines test_selector test_moving test_names $(filter tls_trust,$(TLS_TESTS))
 quick_of_valgrind = test_reading test_arguments $(filter tls_trust,$(TLS_TESTS))
-quick_of_ndebug = $(CORE)
-quick_of_kqueue = $(CORE) test_selector test_backends test_kqueue test_connect test_unix test_datagrams
-quick_of_kqueue_netbsd = test_coroutines test_selector test_kqueue
+quick_of_ndebug = test_coroutines test_reading test_writing
+quick_of_kqueue = $(CORE) test_selector test_backends test_kqueue test_connect
+quick_of_kqueue_netbsd = test_selector test_kqueue
 quick_of_darwin = test_backends test_reading test_selector test_unix
 quick_programs_of = $(addprefix $(BUILD)/$(1)/,$(or $(quick_of_$(1)),$(call tests_of,$(1))))
 

@@ -353,7 +353,7 @@ SKIP: {
     stop($greeter);
     ($said, $status) = run("$scratch/ask", qw(connect 5000 both.example), $port);
     is($status, 1, 'both refuse: it fails');
-    like($said, qr/\Aconnect (?:\[::1\]|127\.0\.0\.2|both\.example):$port: .*refused/,
+    like($said, qr/\Aconnect (?:\[::1\]|127\.0\.0\.2):$port of both\.example: .*refused/,
         '... and says where and why');
 }
 
