@@ -57,6 +57,14 @@ PACKAGES = make gcc g++ libc6-dev perl clang libclang-rt-dev valgrind strace bin
 setup:
 	@sh tests/setup.sh $(PACKAGES)
 
+# What it brings is looked for when make starts: goals beside it get a make of their own.
+LATER = $(filter-out setup,$(MAKECMDGOALS))
+ifneq ($(and $(filter setup,$(MAKECMDGOALS)),$(LATER)),)
+$(LATER): setup
+	@$(MAKE) --no-print-directory $@
+.PHONY: $(LATER)
+else
+
 # More servers for tests/tls/tls_servers.t: half a gigabyte of them.
 setup-servers: setup
 	@sh tests/setup.sh golang-go default-jdk-headless postgresql
@@ -383,3 +391,5 @@ format:
 
 clean:
 	rm -rf $(BUILD) a.out
+
+endif
