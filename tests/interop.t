@@ -965,6 +965,27 @@ SKIP: {
     stop($_) for @members;
 }
 
+# --- broadcast ------------------------------------------------------------------------------------
+
+{
+    my $port = free_port();
+    my @hearers = map { example('broadcast', 'receive', $port) } 1, 2;
+    for my $hearer (@hearers) {
+        until_true { errors($hearer) =~ /\n/ || !alive($hearer) };
+        is(errors($hearer), "Listening\n", 'broadcast receives');
+    }
+    my ($out, $status, $errors) =
+        run("one\ntwo\n", 'build/examples/broadcast', 'send', "127.255.255.255:$port");
+    is("$status: $out$errors", '0: ', 'broadcast sends');
+    for my $hearer (@hearers) {
+        ok((until_true { output($hearer) =~ /\A\S+: one\n\S+: two\n\z/ }), '... and each receives')
+            or diag(output($hearer));
+    }
+    stop($_) for @hearers;
+    ($out, $status, $errors) = run('', 'build/examples/broadcast', 'send', 'nowhere');
+    is("$status: $errors", "1: no address and port: nowhere\n", 'broadcast says what is wrong');
+}
+
 # --- workers --------------------------------------------------------------------------------------
 
 {
