@@ -200,11 +200,11 @@ LIMITS
      up to milliseconds.
    - With epoll, a descriptor that is duplicated or inherited by a fork stays registered after the
      library closed it; such late events are ignored.
-   - On macOS and the BSDs, where it has been compiled and run over a shim only, there are no abstract
-     names (ASOCKET_ENOTSUP), ttl and type_of_service of a dual-stack socket are for its IPv6 peers,
-     each datagram is a system call, and files go through the channel. reuse_port spreads connections
-     on FreeBSD and DragonFly only. OpenBSD has no dual-stack sockets: without a host a listener
-     takes IPv4.
+   - On macOS and the BSDs, where it has been compiled and run over a shim only, there are no
+     abstract names (ASOCKET_ENOTSUP), ttl and type_of_service of a dual-stack socket are for its
+     IPv6 peers, each datagram is a system call, and files go through the channel. reuse_port
+     spreads connections on FreeBSD and DragonFly only. OpenBSD has no dual-stack sockets: without a
+     host a listener takes IPv4.
    - On Windows, where it has been run under Wine only, and with Microsoft's compiler not at all, a
      socket belongs to a completion port from its first wait or connect on: asocket_hand_over then
      answers ASOCKET_ENOTSUP (a connection just accepted moves). What no port reports is looked at
@@ -217,10 +217,12 @@ LIMITS
      runs coroutines on fibers (ASOCKET_FIBERS) becomes one.
    - With kqueue, what comes behind urgent data (MSG_OOB) may wait until more comes.
    - Names are looked up by getaddrinfo on up to four threads, begun with the first name; addresses
-     and "localhost" need none. A lookup cannot be interrupted: one that was given up ends by itself,
-     also after the selector; up to twelve more threads then do the work of those that it holds.
-   - After a fork, calls of the child that would wait answer ASOCKET_EINVAL; asocket_selector_destroy
-     there closes descriptors and frees memory, and disturbs nothing of the parent's (Linux 4.14).
+     and "localhost" need none. A lookup cannot be interrupted: one that was given up ends by
+     itself, also after the selector; up to twelve more threads then do the work of those that it
+     holds.
+   - After a fork, calls of the child that would wait answer ASOCKET_EINVAL;
+     asocket_selector_destroy there closes descriptors and frees memory, and disturbs nothing of the
+     parent's (Linux 4.14).
    - A byte channel on a datagram socket cuts datagrams at its capacity; asocket_read answers 0 for
      an empty one.
 
@@ -492,14 +494,15 @@ ASOCKET_API int asocket_poll(asocket_selector *selector, int64_t timeout);
 // descriptors count. For loops of others, together with the handle.
 ASOCKET_API int64_t asocket_next_timeout(const asocket_selector *selector);
 
-// Becomes readable when a poll would find something; for loops of others: wait for it, no longer than
-// asocket_next_timeout, then asocket_poll(selector, 0). -1 where the backend has none (poll, IOCP): call
-// asocket_poll every few ms there, or wait for the others by asocket_wait_handle.
+// Becomes readable when a poll would find something; for loops of others: wait for it, no longer
+// than asocket_next_timeout, then asocket_poll(selector, 0). -1 where the backend has none (poll,
+// IOCP): call asocket_poll every few ms there, or wait for the others by asocket_wait_handle.
 ASOCKET_API asocket_handle asocket_selector_handle(const asocket_selector *selector);
 
 // Ends the current or the next run, poll or wait outside a coroutine with ASOCKET_ECANCELED; stays
-// until one of them notices. Coroutines are untouched. Any thread, signal handlers; must have returned
-// before the selector is destroyed: a thread that another one stops does not destroy its selector.
+// until one of them notices. Coroutines are untouched. Any thread, signal handlers; must have
+// returned before the selector is destroyed: a thread that another one stops does not destroy its
+// selector.
 ASOCKET_API void asocket_stop(asocket_selector *selector);
 
 // Launches a coroutine there; without coroutines, calls the function from the loop. Any thread; in
@@ -515,8 +518,9 @@ ASOCKET_API int asocket_stats(const asocket_selector *selector, asocket_statisti
 
 #ifndef ASOCKET_NO_COROUTINES
 
-// Starts a coroutine; it runs when the caller next waits. It is a child of the caller (of main, too),
-// may outlive it, and has no deadline yet. 0: failed, ASOCKET_ENOMEM. The argument stays the caller's.
+// Starts a coroutine; it runs when the caller next waits. It is a child of the caller (of main,
+// too), may outlive it, and has no deadline yet. 0: failed, ASOCKET_ENOMEM. The argument stays the
+// caller's.
 ASOCKET_API asocket_job asocket_launch(asocket_selector *selector, asocket_function *function,
                                        void *argument);
 
@@ -556,9 +560,9 @@ ASOCKET_API int asocket_sleep_ns(asocket_selector *selector, int64_t nanoseconds
 // Lets all others that are ready run once. ASOCKET_ECANCELED, after that, in a cancelled caller.
 ASOCKET_API int asocket_yield(asocket_selector *selector);
 
-// All waits of the caller, together, end in `ms` milliseconds from now with ASOCKET_ETIMEDOUT; never
-// later than the deadline in force. 0: every wait from now on. Calls that need not wait go on as
-// before: a loop that sends again after ASOCKET_ETIMEDOUT counts its tries, or asks
+// All waits of the caller, together, end in `ms` milliseconds from now with ASOCKET_ETIMEDOUT;
+// never later than the deadline in force. 0: every wait from now on. Calls that need not wait go on
+// as before: a loop that sends again after ASOCKET_ETIMEDOUT counts its tries, or asks
 // asocket_sleep(selector, 0), which then answers that too. Returns the former deadline,
 // absolute and opaque: hand it to restore. ASOCKET_FOREVER changes nothing. To give several
 // coroutines a time together: set it, launch them, asocket_join_all; if that timed out,
@@ -609,19 +613,19 @@ typedef struct asocket_builder {
 // TCP over IPv4 and IPv6.
 ASOCKET_API asocket_builder asocket_tcp(asocket_selector *selector);
 
-// UDP over IPv4 and IPv6; Unix stream and datagram sockets (unix(7)): their host is the path, "@name"
-// an abstract name, at most 107 bytes, their port 0.
+// UDP over IPv4 and IPv6; Unix stream and datagram sockets (unix(7)): their host is the path,
+// "@name" an abstract name, at most 107 bytes, their port 0.
 ASOCKET_API asocket_builder asocket_udp(asocket_selector *selector);
 ASOCKET_API asocket_builder asocket_unix(asocket_selector *selector);
 ASOCKET_API asocket_builder asocket_unix_datagram(asocket_selector *selector);
 
-// A listener, or a datagram socket that receives. Host: an IP address, "localhost" (127.0.0.1), NULL
-// for every interface (dual stack); port 0: any. NULL: ASOCKET_EADDRINUSE, EADDRNOTAVAIL, EACCES,
-// EINVAL, EMFILE, ENOMEM, ENOTSUP.
+// A listener, or a datagram socket that receives. Host: an IP address, "localhost" (127.0.0.1),
+// NULL for every interface (dual stack); port 0: any. NULL: ASOCKET_EADDRINUSE, EADDRNOTAVAIL,
+// EACCES, EINVAL, EMFILE, ENOMEM, ENOTSUP.
 ASOCKET_API asocket *asocket_bind(asocket_builder builder, const char *host, int port);
 
-// A connected socket. Host: an IP address, "localhost" (127.0.0.1, then ::1), or a name that is looked
-// up, see asocket_resolve. Waits. NULL: ASOCKET_ENOTFOUND, ECONNREFUSED (also
+// A connected socket. Host: an IP address, "localhost" (127.0.0.1, then ::1), or a name that is
+// looked up, see asocket_resolve. Waits. NULL: ASOCKET_ENOTFOUND, ECONNREFUSED (also
 // when it met itself), ETIMEDOUT, EUNREACHABLE, ECANCELED, ECONNRESET, EADDRNOTAVAIL (no local port
 // left), EADDRINUSE (the builder's local address), EACCES (a firewall), EINVAL, EMFILE, ENOMEM,
 // ENOTSUP, EAGAIN.
@@ -705,8 +709,8 @@ ASOCKET_API asocket_handle asocket_native_handle(const asocket *socket);
 
 ASOCKET_API asocket_selector *asocket_selector_of(const asocket *socket);
 
-// For each wait on the socket, in ms: 0 and ASOCKET_FOREVER none, ASOCKET_NO_WAIT. A peer that sends
-// a byte now and then never meets it: see asocket_set_deadline.
+// For each wait on the socket, in ms: 0 and ASOCKET_FOREVER none, ASOCKET_NO_WAIT. A peer that
+// sends a byte now and then never meets it: see asocket_set_deadline.
 ASOCKET_API int asocket_set_timeout(asocket *socket, int64_t ms);
 
 // Calls function(selector, argument) from the loop, once, when a call in one of the directions may
@@ -732,9 +736,9 @@ enum { ASOCKET_AUTO_FLUSH = 1 };
 ASOCKET_API asocket_read_channel *asocket_open_read_channel(asocket *socket);
 ASOCKET_API asocket_write_channel *asocket_open_write_channel(asocket *socket, int flags);
 
-// A pipe in memory between coroutines; capacity in bytes, 0: the selector's. A read and a write that
-// would wait for each other get twice that, until it runs empty. It is freed when both ends are done
-// (finish or cancel_write; EOF read or cancel_read), or with the selector.
+// A pipe in memory between coroutines; capacity in bytes, 0: the selector's. A read and a write
+// that would wait for each other get twice that, until it runs empty. It is freed when both ends
+// are done (finish or cancel_write; EOF read or cancel_read), or with the selector.
 ASOCKET_API int asocket_pipe(asocket_selector *selector, size_t capacity, asocket_read_channel **in,
                              asocket_write_channel **out);
 
@@ -766,9 +770,9 @@ ASOCKET_API int asocket_read_u32le(asocket_read_channel *in, uint32_t *value);
 ASOCKET_API int asocket_read_u64be(asocket_read_channel *in, uint64_t *value);
 ASOCKET_API int asocket_read_u64le(asocket_read_channel *in, uint64_t *value);
 
-// The whole window of buffered bytes in one piece, at least `minimum` of them: its size. Valid until
-// the next call on the channel, and may be changed in place by whoever casts the const away. Minimum
-// 0: does not wait; above the capacity: ASOCKET_EMSGSIZE.
+// The whole window of buffered bytes in one piece, at least `minimum` of them: its size. Valid
+// until the next call on the channel, and may be changed in place by whoever casts the const away.
+// Minimum 0: does not wait; above the capacity: ASOCKET_EMSGSIZE.
 ASOCKET_API ptrdiff_t asocket_peek(asocket_read_channel *in, const char **bytes, size_t minimum);
 
 // Drops bytes that are buffered; more than there are: ASOCKET_EINVAL. Does not wait.
@@ -785,8 +789,9 @@ ASOCKET_API ptrdiff_t asocket_discard_until(asocket_read_channel *in, const void
 // How many bytes are buffered, of a pipe: flushed. No system call, does not wait.
 ASOCKET_API ptrdiff_t asocket_available(const asocket_read_channel *in);
 
-// Moves bytes until the end of the stream or `limit` bytes (ASOCKET_FOREVER: no limit), and flushes:
-// how many. On failure asocket_transferred says how many went over; none is lost in between.
+// Moves bytes until the end of the stream or `limit` bytes (ASOCKET_FOREVER: no limit), and
+// flushes: how many. On failure asocket_transferred says how many went over; none is lost in
+// between.
 ASOCKET_API int64_t asocket_copy(asocket_read_channel *in, asocket_write_channel *out,
                                  int64_t limit);
 
@@ -833,7 +838,8 @@ ASOCKET_API int asocket_finish(asocket_write_channel *out);
 // bytes that were flushed.
 ASOCKET_API int asocket_cancel_write(asocket_write_channel *out, int status);
 
-// How many bytes a write would take without a wait; 0 while another coroutine writes. No system call.
+// How many bytes a write would take without a wait; 0 while another coroutine writes. No system
+// call.
 ASOCKET_API ptrdiff_t asocket_room(const asocket_write_channel *out);
 
 // Sends a part of a file, from `offset` on, `length` bytes or ASOCKET_FOREVER to its end: how many,
@@ -862,8 +868,8 @@ ASOCKET_API ptrdiff_t asocket_send_to(asocket *socket, const void *data, size_t 
                                       const asocket_address *to);
 ASOCKET_API ptrdiff_t asocket_send(asocket *socket, const asocket_datagram *datagram);
 
-// Receives one: the size that was stored. One that was cut notes ASOCKET_EMSGSIZE for asocket_error;
-// `truncated` says it of each. `from` may be NULL.
+// Receives one: the size that was stored. One that was cut notes ASOCKET_EMSGSIZE for
+// asocket_error; `truncated` says it of each. `from` may be NULL.
 ASOCKET_API ptrdiff_t asocket_receive_from(asocket *socket, void *data, size_t size,
                                            asocket_address *from);
 ASOCKET_API ptrdiff_t asocket_receive(asocket *socket, asocket_datagram *datagram);
@@ -886,18 +892,18 @@ ASOCKET_API int asocket_leave_group(asocket *socket, const asocket_ip *group,
 // --- names, moving sockets, layers ---------------------------------------------------------------
 
 // The addresses of a host, with the port, in the order to try them: how many, at most `capacity`.
-// Addresses and "localhost" are known at once (RFC 6761); names are looked up by the system on up to
-// four threads of the selector, identical ones together. Waits. ASOCKET_ENOTFOUND, EUNREACHABLE (no
-// name server answered), EINVAL, ENOMEM, and as any wait ends. With ASOCKET_NO_THREADS the lookup
-// blocks the whole thread.
+// Addresses and "localhost" are known at once (RFC 6761); names are looked up by the system on up
+// to four threads of the selector, identical ones together. Waits. ASOCKET_ENOTFOUND, EUNREACHABLE
+// (no name server answered), EINVAL, ENOMEM, and as any wait ends. With ASOCKET_NO_THREADS the
+// lookup blocks the whole thread.
 ASOCKET_API int asocket_resolve(asocket_selector *selector, const char *host, int port,
                                 asocket_address *addresses, size_t capacity);
 
 // Moves a socket to another selector, which may be another thread's: flushes it (waits), then it
 // goes, with the bytes already read; function(other, socket) runs there in a coroutine with a new
 // handle, which is closed when it returns; the old handle is closed. On failure all is unchanged.
-// The other selector must not be destroyed meanwhile; without memory there, it arrives when there is
-// some. ASOCKET_EBUSY: somebody is inside a call.
+// The other selector must not be destroyed meanwhile; without memory there, it arrives when there
+// is some. ASOCKET_EBUSY: somebody is inside a call.
 ASOCKET_API int asocket_hand_over(asocket *socket, asocket_selector *other,
                                   asocket_function *function);
 
@@ -908,9 +914,9 @@ ASOCKET_API int asocket_share(asocket *server, asocket_selector *other, asocket_
 // keeps its own, and closes it. What its channels hold stays here. May wait.
 ASOCKET_API int asocket_send_socket(asocket *unix_socket, asocket *socket);
 
-// The next socket that comes through a Unix socket; NULL: ASOCKET_EOF, or as any wait ends. A message
-// without a descriptor is skipped, so is a connection that broke on its way; of several in one, all
-// but the first are closed. May wait.
+// The next socket that comes through a Unix socket; NULL: ASOCKET_EOF, or as any wait ends. A
+// message without a descriptor is skipped, so is a connection that broke on its way; of several in
+// one, all but the first are closed. May wait.
 ASOCKET_API asocket *asocket_receive_socket(asocket *unix_socket);
 
 // What stands between a socket and the layer above it. Its functions are called in the coroutine
@@ -930,14 +936,14 @@ typedef struct asocket_transport {
 } asocket_transport;
 
 // A socket on a socket, which it owns from now on: only the transport uses that one, closing the
-// layer closes both. The lower one's channels may be opened once more, by the transport. The layer's
-// channels, time-outs, addresses and the coroutine launched with it are as those of any socket.
-// NULL: ASOCKET_EINVAL, ENOMEM, EBUSY while somebody is inside a call on the lower one, which is
-// unchanged then.
+// layer closes both. The lower one's channels may be opened once more, by the transport. The
+// layer's channels, time-outs, addresses and the coroutine launched with it are as those of any
+// socket. NULL: ASOCKET_EINVAL, ENOMEM, EBUSY while somebody is inside a call on the lower one,
+// which is unchanged then.
 ASOCKET_API asocket *asocket_layer(asocket *lower, const asocket_transport *transport, void *state);
 
-// Takes a layer off again: flushes it (waits), ends it by close of its transport, and gives the lower
-// socket back, with what the transport did not consume; its channels may be opened again.
+// Takes a layer off again: flushes it (waits), ends it by close of its transport, and gives the
+// lower socket back, with what the transport did not consume; its channels may be opened again.
 // ASOCKET_EBUSY while bytes of the layer are unread.
 ASOCKET_API asocket *asocket_detach(asocket *layered);
 
@@ -953,14 +959,14 @@ ASOCKET_API const char *asocket_remote_host(const asocket *socket);
 ASOCKET_API int asocket_set_capacity(asocket *socket, size_t capacity);
 
 // Notes a failure of one's own for asocket_error and asocket_error_message, and answers its status:
-// "operation text: detail". A transport's detail is told by the calls on its layer. The beginning of
-// text is kept (47 bytes), operation and detail must stay as long as the selector; NULL: none.
+// "operation text: detail". A transport's detail is told by the calls on its layer. The beginning
+// of text is kept (47 bytes), operation and detail must stay as long as the selector; NULL: none.
 ASOCKET_API int asocket_fail(asocket_selector *selector, int status, const char *operation,
                              const char *text, const char *detail);
 
 // Keeps something as long as the selector, to be found by its key, any address. release(value) is
-// called when the selector is destroyed, after all coroutines and sockets. ASOCKET_ENOMEM, EBUSY: the
-// key is taken.
+// called when the selector is destroyed, after all coroutines and sockets. ASOCKET_ENOMEM, EBUSY:
+// the key is taken.
 ASOCKET_API int asocket_attach(asocket_selector *selector, const void *key, void *value,
                                void (*release)(void *value));
 ASOCKET_API void *asocket_attached(const asocket_selector *selector, const void *key); // or NULL
@@ -2279,9 +2285,17 @@ static int64_t asocket__heap_next(asocket__heap *heap)
 // >>error
 // System errors become statuses in one place; failures are noted in 100 bytes and told on request.
 
+// Two names of what is one error on most systems: one of them.
+static int asocket__errno_of(int error)
+{
+    if (error == EWOULDBLOCK)
+        return EAGAIN;
+    return error == EOPNOTSUPP ? ENOTSUP : error;
+}
+
 static ASOCKET__NOINLINE int asocket__status_of(int error)
 {
-    switch (error) {
+    switch (asocket__errno_of(error)) {
     case EPIPE:
     case ECONNRESET:
     case ECONNABORTED:
@@ -2321,20 +2335,13 @@ static ASOCKET__NOINLINE int asocket__status_of(int error)
     case EPFNOSUPPORT:
     case EAFNOSUPPORT:
     case ENOPROTOOPT:
-    case ENOSYS:
-#if EOPNOTSUPP != ENOTSUP
-    case EOPNOTSUPP:
-#endif
-        return ASOCKET_ENOTSUP;
+    case ENOSYS: return ASOCKET_ENOTSUP;
     case EMFILE:
     case ENFILE: return ASOCKET_EMFILE;
     case ENOMEM:
     case ENOBUFS:
     case ENOSPC: return ASOCKET_ENOMEM;
     case EAGAIN:
-#if EWOULDBLOCK != EAGAIN
-    case EWOULDBLOCK:
-#endif
     case EINPROGRESS:
     case EINTR: return ASOCKET_EAGAIN;
     default: return ASOCKET_EIO;
@@ -3203,8 +3210,8 @@ static void asocket__rest(int64_t timeout)
 // >>switch
 // From one stack to another. The sanitizers, Valgrind and the C++ run-time are told here and only
 // here. asocket__swap_into stores the stack pointer of one task, loads another's and goes on there;
-// neither MXCSR nor the x87 control word are kept (four times the cost; a coroutine that changes the
-// rounding mode must restore it before it waits).
+// neither MXCSR nor the x87 control word are kept (four times the cost; a coroutine that changes
+// the rounding mode must restore it before it waits).
 
 // What begins and ends a function in assembly: one copy in the program, seen by nobody outside.
 #if defined(__APPLE__) && !defined(__ELF__) // Mach-O
@@ -3273,9 +3280,9 @@ static void asocket__swap_prepare(asocket__task *task, char *stack, size_t size,
 #define ASOCKET__MORE_REGISTERS
 #endif
 
-// In line, and left by a jump: after a ret, or a call that never returns, the return predictor would
-// be wrong for every function that returns later, 10 ns. The compiler saves what it needs of the
-// registers named at the end.
+// In line, and left by a jump: after a ret, or a call that never returns, the return predictor
+// would be wrong for every function that returns later, 10 ns. The compiler saves what it needs of
+// the registers named at the end.
 static inline __attribute__((always_inline)) void asocket__swap_into(asocket__task *task,
                                                                      asocket__task *from)
 {
@@ -3670,8 +3677,9 @@ static inline __attribute__((always_inline)) void asocket__swap_into(asocket__ta
 
 #elif ASOCKET__SWITCH == ASOCKET__SWITCH_FIBERS
 
-// Fibers of the system, which know about shadow stacks and unwinding. A fiber is made with the first
-// coroutine on its place and serves those after it; a stack of ours holds nothing but the task.
+// Fibers of the system, which know about shadow stacks and unwinding. A fiber is made with the
+// first coroutine on its place and serves those after it; a stack of ours holds nothing but the
+// task.
 
 enum { ASOCKET__FIRST_PAGES = 1 };
 
@@ -4758,11 +4766,12 @@ static const asocket__backend asocket__kqueue_backend = {
 // Completion ports of Windows, documented calls only. What the kernel does for a socket is an
 // operation: its memory, and the bytes in it, are the kernel's until the port has handed it back,
 // also after a cancel and after the socket was closed.
-//   reading     a receive of no bytes: it ends when there is something, and cancelling it loses none
+//   reading     a receive of no bytes: it ends when there is something, and cancelling it loses
+//               none
 //   accepting   AcceptEx; the connection it brings is the first one that accept takes
 //   connecting  ConnectEx
-//   sending     what a full socket does not take is copied to an operation, up to a block at a time:
-//               a flush, and with it a close, is over when the kernel has given that one back
+//   sending     what a full socket does not take is copied to an operation, up to a block at a
+//               time: a flush, and with it a close, is over when the kernel has given that one back
 // A socket belongs to one port for ever. What belongs to none, or to another's, is looked at by
 // poll, 1 to 16 ms apart while somebody waits for it.
 
@@ -6758,6 +6767,11 @@ static void asocket__cancel(asocket__task *top)
     }
 }
 
+#else
+
+#define asocket__stacks_free(selector) ((void)(selector))
+#define asocket__cancel(task)          ((void)(task))
+
 #endif
 
 // ------------------------------------------------------------------------------------------------
@@ -6838,8 +6852,8 @@ static bool asocket__owned(const asocket_selector *selector)
 #define asocket__owned(selector) ((void)(selector), true)
 #endif
 
-// The thread that the selector belongs to: the first one in; while nobody runs the loop, another may
-// take it over. Nothing is noted otherwise: the note is the owner's.
+// The thread that the selector belongs to: the first one in; while nobody runs the loop, another
+// may take it over. Nothing is noted otherwise: the note is the owner's.
 static ASOCKET__NOINLINE bool asocket__here(const asocket_selector *selector)
 {
     if (ASOCKET__LIKELY(asocket__owned(selector) && asocket__alive(selector)))
@@ -7140,8 +7154,8 @@ static asocket__pool *asocket__pool_of(asocket_selector *selector)
     return pool;
 }
 
-// A lookup that was given up holds its thread until the system is done with it; others shall not have
-// to wait for that.
+// A lookup that was given up holds its thread until the system is done with it; others shall not
+// have to wait for that.
 static bool asocket__pool_may_grow(const asocket__pool *pool)
 {
     const asocket__link *all = &pool->selector->lookups, *link;
@@ -7525,7 +7539,20 @@ static void asocket__park_outside(asocket_selector *selector, asocket__task *tas
             asocket__turn(selector, -1);
     }
     selector->turning--;
+    task->state = ASOCKET__RUNNING;
 }
+
+#if ASOCKET__COROUTINES
+static inline void asocket__park_task(asocket_selector *selector, asocket__task *task)
+{
+    if (ASOCKET__UNLIKELY(task->outside))
+        asocket__park_outside(selector, task);
+    else
+        asocket__switch_to(selector->outside, task, false);
+}
+#else
+#define asocket__park_task(selector, task) asocket__park_outside(selector, task)
+#endif
 
 // Parks the caller until somebody wakes it or `until`: what the waker said, or ASOCKET_ETIMEDOUT.
 static inline int asocket__park_here(asocket_selector *selector, asocket__task *task, int64_t until)
@@ -7536,14 +7563,7 @@ static inline int asocket__park_here(asocket_selector *selector, asocket__task *
         asocket__heap_start(&selector->heap, &task->timer, until);
     task->state = ASOCKET__PARKED;
     task->budget = ASOCKET__BUDGET;
-#if ASOCKET__COROUTINES
-    if (!task->outside) {
-        asocket__switch_to(selector->outside, task, false);
-        return task->result;
-    }
-#endif
-    asocket__park_outside(selector, task);
-    task->state = ASOCKET__RUNNING;
+    asocket__park_task(selector, task);
     return task->result;
 }
 
@@ -7991,8 +8011,8 @@ static int asocket__builder_check(const asocket_builder *builder, const char *op
     return 0;
 }
 
-// What the builder asks for, or our default. `kind` is that of a new socket; 0: of one that somebody
-// else has bound.
+// What the builder asks for, or our default. `kind` is that of a new socket; 0: of one that
+// somebody else has bound.
 static int asocket__builder_value(const asocket_builder *builder, const asocket__option_row *row,
                                   int domain, int kind)
 {
@@ -8417,12 +8437,8 @@ static int asocket__listen(const asocket_builder *builder, const asocket__endpoi
 // something, anything else ends the listener.
 static int asocket__accept_error(int error)
 {
-    switch (error) {
-    case EAGAIN:
-#if EWOULDBLOCK != EAGAIN
-    case EWOULDBLOCK:
-#endif
-        return ASOCKET_EAGAIN;
+    switch (asocket__errno_of(error)) {
+    case EAGAIN: return ASOCKET_EAGAIN;
     case EMFILE:
     case ENFILE:
     case ENOBUFS:
@@ -9382,7 +9398,8 @@ static int asocket__out_drain(asocket_write_channel *out, int flags)
     }
 }
 
-// What a layer's transport wrote leaves the channels below. Nobody else gets into the layer meanwhile.
+// What a layer's transport wrote leaves the channels below. Nobody else gets into the layer
+// meanwhile.
 static int asocket__layer_flush(asocket *layer, int flags)
 {
     asocket__task *inside = layer->out.task;
@@ -10396,8 +10413,8 @@ static void asocket__joined_judge(asocket *socket)
     joined->receives = joined->all = 0;
 }
 
-// The kernel tells where the parts of a joined one end only while it joins: it may stop when nothing
-// is left, and what came in between tells that it was too early.
+// The kernel tells where the parts of a joined one end only while it joins: it may stop when
+// nothing is left, and what came in between tells that it was too early.
 static void asocket__joined_end(asocket *socket)
 {
     if (socket->lent || asocket__join_set(socket, 0))
@@ -11557,9 +11574,7 @@ static void asocket__selector_free(asocket_selector *selector)
     asocket__pipes_free(selector, &selector->pipes);
     asocket__pipes_free(selector, &selector->dead_pipes);
     asocket__posts_free(selector);
-#if ASOCKET__COROUTINES
     asocket__stacks_free(selector);
-#endif
     asocket__buffers_free(selector);
     asocket__release(selector, selector->batch, sizeof *selector->batch);
     while (selector->attachments) {
@@ -11642,10 +11657,8 @@ void asocket_selector_destroy(asocket_selector *selector)
     start = asocket__now();
     until = asocket__later(start, selector->close_timeout);
     selector->destroying = 1;
-#if ASOCKET__COROUTINES
     asocket__cancel(&selector->root);
     asocket__cancel(&selector->ends);
-#endif
     asocket__run_until(selector, until, asocket__coroutines_ended);
     asocket__posts_finish(selector);
     asocket__sockets_close(selector);
@@ -12351,7 +12364,8 @@ int asocket_abort(asocket *socket)
 static int asocket__shutdown_read(asocket *socket)
 {
     asocket__in_forget(&socket->in);
-    // Not shutdown(2): the system would answer what still comes with a reset, or hide the peer's end.
+    // Not shutdown(2): the system would answer what still comes with a reset, or hide the peer's
+    // end.
     if (!socket->in.ended) {
         socket->in.ended = ASOCKET_EOF;
         socket->deaf = 1;
@@ -12520,8 +12534,8 @@ int asocket_set_timeout(asocket *socket, int64_t ms)
     return ASOCKET_OK;
 }
 
-// That a call may succeed is a guess before the first one. Who asks to be called shall not be called
-// for nothing.
+// That a call may succeed is a guess before the first one. Who asks to be called shall not be
+// called for nothing.
 static void asocket__ready_learn(asocket *socket, int events)
 {
     int guess = socket->ready & events;
@@ -14008,14 +14022,14 @@ void *asocket_attached(const asocket_selector *selector, const void *key)
    THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT
    NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND
    NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM,
-   DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT
-   OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
+   DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
+   OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
 
    ALTERNATIVE B - Public Domain (www.unlicense.org)
    This is free and unencumbered software released into the public domain.
    Anyone is free to copy, modify, publish, use, compile, sell, or distribute this software, either
-   in source code form or as a compiled binary, for any purpose, commercial or non-commercial, and by
-   any means.
+   in source code form or as a compiled binary, for any purpose, commercial or non-commercial, and
+   by any means.
    In jurisdictions that recognize copyright laws, the author or authors of this software dedicate
    any and all copyright interest in the software to the public domain. We make this dedication for
    the benefit of the public at large and to the detriment of our heirs and successors. We intend

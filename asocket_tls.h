@@ -2,7 +2,8 @@
 
    A connected socket becomes a verified one, which is used like any other:
 
-       asocket *secure = asocket_tls(asocket_connect(asocket_tcp(selector), "example.org", 443), NULL);
+        asocket *socket = asocket_connect(asocket_tcp(selector), "example.org", 443);
+        asocket *secure = asocket_tls(socket, NULL);
 
    Write   #define ASOCKET_IMPLEMENTATION
            #define ASOCKET_TLS_IMPLEMENTATION
@@ -71,14 +72,14 @@ A FIRST PROGRAM
 PROMISES
    What TLS adds to those of asocket.h, all of which hold here too.
 
- *  P15 A name and a chain are verified unless the caller says insecure. The end of the stream without
-        close_notify is ASOCKET_ETLS, truncation, not the end. Every failure says which step failed
-        and, for alerts, which alert. No byte reaches the caller before the peer is verified.
+ *  P15 A name and a chain are verified unless the caller says insecure. The end of the stream
+        without close_notify is ASOCKET_ETLS, truncation, not the end. Every failure says which step
+        failed and, for alerts, which alert. No byte reaches the caller before the peer is verified.
 
    Of the others, said for TLS:
    P2  close sends close_notify behind what was written, and does not wait for the server's.
-   P3  finish sends close_notify; what the server still sends can be read. Many servers end their side
-       at once (RFC 5246, 7.2.1).
+   P3  finish sends close_notify; what the server still sends can be read. Many servers end their
+       side at once (RFC 5246, 7.2.1).
    P5  An idle connection owns no buffer: about 5 KiB in all, with the server's certificate. Records
        are decrypted in the ring where they were received and encrypted in the one from which they
        leave: a busy direction has 16,413 bytes, whatever the channel's capacity is.
@@ -90,29 +91,30 @@ WHAT IS VERIFIED
    - The chain is put in order. Certificates that do not belong to it are passed over, and when
      several ways lead up, one that ends at a trusted root is found (40 signatures at most).
    - Each certificate on the way: dates, form (DER, no extension twice), key, signature, no critical
-     extension that is not known. Each authority: that it is one, for certificates, for servers, with
-     no more authorities below it than it allows. The root, too. The server's: that it is no
+     extension that is not known. Each authority: that it is one, for certificates, for servers,
+     with no more authorities below it than it allows. The root, too. The server's: that it is no
      authority, may sign, is for servers (extended key usage), and has the name.
    - A certificate that is among the trusted itself needs no issuer, but name and dates count:
      that of a device that signs its own, for example.
-   - Pins: one must be that of the server's key, or of an authority on the way. With pin_only nothing
-     but the server's key counts, neither name nor dates.
+   - Pins: one must be that of the server's key, or of an authority on the way. With pin_only
+     nothing but the server's key counts, neither name nor dates.
    - Without a clock nothing is trusted, unless clock says to take the time from the chain.
-   The system's roots are the file or directory of the usual places, what Windows' ROOT store has for
-   servers and does not disallow, the macOS keychain; what SSL_CERT_FILE and SSL_CERT_DIR name counts
-   instead of it.
+   The system's roots are the file or directory of the usual places, what Windows' ROOT store has
+   for servers and does not disallow, the macOS keychain; what SSL_CERT_FILE and SSL_CERT_DIR name
+   counts instead of it.
 
 LIMITS
    - Client only. TLS 1.2 only, which is where BearSSL ends: a server that insists on 1.3 is
      ASOCKET_TLS_NEEDS_TLS13. ECDHE with AES-GCM or ChaCha20-Poly1305; P-256, P-384, P-521, X25519;
      PKCS#1 and ECDSA signatures with SHA-256, SHA-384, SHA-512. RSA keys of 2048 to 4096 bits. No
      RSA-PSS and no Ed25519.
-   - Names: the certificate's subjectAltName only (RFC 9525), DNS names as DNS names and addresses as
-     addresses. A wildcard is a whole leftmost label.
+   - Names: the certificate's subjectAltName only (RFC 9525), DNS names as DNS names and addresses
+     as addresses. A wildcard is a whole leftmost label.
    - Revocation is not checked (neither CRLs nor OCSP). Chains with name constraints are refused.
    - Sessions are resumed by their ID; there are no tickets.
    - A handshake needs 32 KiB of stack, and about 12 KiB of memory beside the chain.
-   - TLS sockets stay with their selector (asocket_hand_over, asocket_send_socket: before asocket_tls).
+   - TLS sockets stay with their selector (asocket_hand_over, asocket_send_socket: before
+     asocket_tls).
 
 SWITCHES
    ASOCKET_STATIC, ASOCKET_ASSERT, ASOCKET_MALLOC with its two companions and ASOCKET_SYS, as in
@@ -223,15 +225,15 @@ typedef struct asocket_tls_trust asocket_tls_trust;
 // An empty one; NULL: out of memory. Ends with asocket_tls_trust_release.
 ASOCKET_API asocket_tls_trust *asocket_tls_trust_create(void);
 
-// These add certificates: how many, or ASOCKET_ENOTFOUND, ENOMEM, EACCES, EINVAL (nothing usable, or
-// one block of it is bad: then none is added), and asocket_tls_trust_message says why.
+// These add certificates: how many, or ASOCKET_ENOTFOUND, ENOMEM, EACCES, EINVAL (nothing usable,
+// or one block of it is bad: then none is added), and asocket_tls_trust_message says why.
 // PEM: any number of CERTIFICATE blocks (RFC 7468), text in between, CRLF or LF. DER: one.
 ASOCKET_API int asocket_tls_trust_add_pem(asocket_tls_trust *trust, const void *pem, size_t size);
 ASOCKET_API int asocket_tls_trust_add_der(asocket_tls_trust *trust, const void *der, size_t size);
 ASOCKET_API int asocket_tls_trust_add_file(asocket_tls_trust *trust, const char *path);
 
-// The system's roots, or, if one of them is set, what SSL_CERT_FILE and SSL_CERT_DIR name (a file, and
-// a list of directories, as for OpenSSL). Bad certificates among them are skipped. None at all:
+// The system's roots, or, if one of them is set, what SSL_CERT_FILE and SSL_CERT_DIR name (a file,
+// and a list of directories, as for OpenSSL). Bad certificates among them are skipped. None at all:
 // ASOCKET_ENOTFOUND. Reads files: it blocks the thread for less than 1 ms.
 ASOCKET_API int asocket_tls_trust_add_system(asocket_tls_trust *trust);
 
@@ -250,8 +252,8 @@ ASOCKET_API void asocket_tls_trust_release(asocket_tls_trust *trust);
 // P-521; the key as PKCS#1, SEC 1 or PKCS#8, not encrypted. Shared like trust.
 typedef struct asocket_tls_identity asocket_tls_identity;
 
-// From PEM text: the leaf first, then its issuers; `key` may be the same text. NULL: `failure`, which
-// may be NULL, says why (BAD_FILE, NO_MEMORY).
+// From PEM text: the leaf first, then its issuers; `key` may be the same text. NULL: `failure`,
+// which may be NULL, says why (BAD_FILE, NO_MEMORY).
 ASOCKET_API asocket_tls_identity *asocket_tls_identity_create(const void *chain, size_t chain_size,
                                                               const void *key, size_t key_size,
                                                               asocket_tls_failure *failure);
@@ -266,8 +268,8 @@ ASOCKET_API void asocket_tls_identity_release(asocket_tls_identity *identity); /
 
 // Past sessions, to be resumed by their ID (RFC 5246, 7.4.1.2): a handshake without certificates,
 // ten to thirty times cheaper. One is used again only for the same name, port, trust, pins, clock,
-// callback and identity that it was verified with, which are not asked again, and for a day at most.
-// One selector's, or one thread's.
+// callback and identity that it was verified with, which are not asked again, and for a day at
+// most. One selector's, or one thread's.
 typedef struct asocket_tls_sessions asocket_tls_sessions;
 
 // Room for `capacity` of them (0: 64); the oldest go first. NULL: out of memory.
@@ -648,8 +650,8 @@ static asocket__tls_shared *asocket__tls_shared_of(asocket_selector *selector)
     return NULL;
 }
 
-// Notes a failure for asocket_tls_error, asocket_error and asocket_error_message. Its sentence is kept
-// by the selector, at `sentence` if it was noted before. Where it is now.
+// Notes a failure for asocket_tls_error, asocket_error and asocket_error_message. Its sentence is
+// kept by the selector, at `sentence` if it was noted before. Where it is now.
 static const char *asocket__tls_note(asocket_selector *selector, const asocket_tls_failure *failure,
                                      const char *sentence, const char *name)
 {
@@ -671,7 +673,8 @@ static const char *asocket__tls_note(asocket_selector *selector, const asocket_t
 
 // ------------------------------------------------------------------------------------------------
 // >>tls_der
-// Walking a certificate. Pure. Only DER: whoever encodes the same in two ways has something to hide.
+// Walking a certificate. Pure. Only DER: whoever encodes the same in two ways has something to
+// hide.
 
 #define ASOCKET__TLS_IS(span, text) asocket__tls_span_is(span, text, sizeof(text) - 1)
 
@@ -1309,8 +1312,8 @@ static int asocket__tls_trust_der(asocket_tls_trust *trust, const void *der, siz
     return wrong ? asocket__tls_trust_say(trust, ASOCKET_EINVAL, "%s", wrong) : 1;
 }
 
-// Adds the certificates of a text; bad ones are passed over if `lenient`, else nothing is added. How
-// many there were, or a status.
+// Adds the certificates of a text; bad ones are passed over if `lenient`, else nothing is added.
+// How many there were, or a status.
 static int asocket__tls_trust_take(asocket_tls_trust *trust, const uint8_t *pem, size_t size,
                                    bool lenient)
 {
@@ -1888,9 +1891,9 @@ static bool asocket__tls_name_matches(asocket__tls_span names, const char *name)
 // ------------------------------------------------------------------------------------------------
 // >>tls_validator
 // What stands before br_x509_minimal, which alone would be deceived: it knows no EKU, no addresses,
-// no order but the right one (BearSSL's manual, "The X.509 Minimal Engine"). The chain is collected,
-// taken apart and judged here; a way from the leaf to a trusted root is searched (RFC 4158), and
-// BearSSL verifies it: signatures, dates and authorities again.
+// no order but the right one (BearSSL's manual, "The X.509 Minimal Engine"). The chain is
+// collected, taken apart and judged here; a way from the leaf to a trusted root is searched (RFC
+// 4158), and BearSSL verifies it: signatures, dates and authorities again.
 
 // A text for people, of bytes that a stranger chose.
 static void asocket__tls_printable(char *text, size_t size, asocket__tls_span bytes)
@@ -2001,7 +2004,7 @@ static int asocket__tls_x509_error(asocket_tls_reason reason)
     }
 }
 
-// --- judging one certificate: false, and why is noted ---------------------------------------------
+// --- judging one certificate: false, and why is noted --------------------------------------------
 
 enum { ASOCKET__TLS_NO_TIME = 0, ASOCKET__TLS_SIGN = 0x80, ASOCKET__TLS_CERTIFY = 0x04 };
 
@@ -2178,7 +2181,7 @@ static bool asocket__tls_judge_leaf(const asocket__tls_x509 *x509, int64_t now,
     return !failure->reason;
 }
 
-// --- searching a way ------------------------------------------------------------------------------
+// --- searching a way -----------------------------------------------------------------------------
 
 typedef struct asocket__tls_search {
     asocket__tls_validator *validator;
@@ -2277,7 +2280,8 @@ static void asocket__tls_search_note(asocket__tls_search *search, unsigned error
     }
 }
 
-// The time for BearSSL: ours, or the latest begin on the way, at which all else must still be valid.
+// The time for BearSSL: ours, or the latest begin on the way, at which all else must still be
+// valid.
 static int64_t asocket__tls_search_time(const asocket__tls_search *search,
                                         const asocket__tls_x509 *root)
 {
@@ -2451,7 +2455,7 @@ static void asocket__tls_search_lost(const asocket__tls_search *search,
         name, (unsigned)search->validator->check->trust->count);
 }
 
-// --- the whole chain ------------------------------------------------------------------------------
+// --- the whole chain -----------------------------------------------------------------------------
 
 // Seconds since 1970; ASOCKET__TLS_NO_TIME: unknown, and that is allowed. False: it is not.
 static bool asocket__tls_validator_clock(const asocket__tls_check *check, int64_t *now,
@@ -2585,7 +2589,7 @@ static void asocket__tls_validator_judge(asocket__tls_validator *validator, asoc
     asocket__tls_validator_ask(validator, sent);
 }
 
-// --- the br_x509_class ----------------------------------------------------------------------------
+// --- the br_x509_class ---------------------------------------------------------------------------
 
 static asocket__tls_validator *asocket__tls_validator_of(const br_x509_class **engine)
 {
@@ -3139,8 +3143,8 @@ static void asocket__tls_auth_init(asocket__tls_auth *auth, br_ssl_client_contex
 
 // ------------------------------------------------------------------------------------------------
 // >>tls_sessions
-// Resumption. What a session was verified with is part of its key, so that it serves nobody who asks
-// for more than that.
+// Resumption. What a session was verified with is part of its key, so that it serves nobody who
+// asks for more than that.
 
 typedef struct asocket__tls_session {
     uint8_t key[32], pin[32];
@@ -3283,9 +3287,9 @@ static void asocket__tls_session_forget(asocket_tls_sessions *sessions, const ui
 
 // ------------------------------------------------------------------------------------------------
 // >>tls_engine
-// A BearSSL client, made ready. It owns no buffers but those of the handshake: records are decrypted
-// in the ring in which they were received, and encrypted in the one from which they are sent. To
-// that end its fields ibuf and obuf are pointed there, when nothing is in them.
+// A BearSSL client, made ready. It owns no buffers but those of the handshake: records are
+// decrypted in the ring in which they were received, and encrypted in the one from which they are
+// sent. To that end its fields ibuf and obuf are pointed there, when nothing is in them.
 
 // Where the engine puts its next record. Nothing of one may be in the old place. See make_ready_out
 // of BearSSL's ssl_engine.c.
@@ -3380,8 +3384,8 @@ static int asocket__tls_engine_start(asocket__tls *tls, const asocket_tls_option
 // >>tls_pump
 // Records between the engine and the socket below, through its channels: no system call. One
 // coroutine may be in asocket__tls_read and another one in asocket__tls_write. Two rules keep them
-// apart: no pointer of the engine's is held over a call that may wait, and only the writer waits for
-// room in the channel below.
+// apart: no pointer of the engine's is held over a call that may wait, and only the writer waits
+// for room in the channel below.
 
 // What is left of a stream that BearSSL has finished with, or that broke.
 static const char *asocket__tls_alert_name(int alert)
@@ -3550,8 +3554,8 @@ static int asocket__tls_alert(asocket__tls *tls, uint8_t level, int description)
     return count < 0 ? (int)count : 0;
 }
 
-// Tells a failure: the server, if there is room for it without a wait, and the program. The engine is
-// not used any more.
+// Tells a failure: the server, if there is room for it without a wait, and the program. The engine
+// is not used any more.
 static int asocket__tls_told(asocket__tls *tls)
 {
     asocket_tls_failure *failure = &tls->failure;
@@ -3595,8 +3599,8 @@ static int asocket__tls_ended(asocket__tls *tls)
     return asocket__tls_told(tls);
 }
 
-// A wait below that ended without bytes: what it means for TLS. After the handshake, those ends from
-// which the program can go on are no failures.
+// A wait below that ended without bytes: what it means for TLS. After the handshake, those ends
+// from which the program can go on are no failures.
 static int asocket__tls_cut(asocket__tls *tls, int status)
 {
     bool shaking = tls->handshake != NULL;
@@ -3663,8 +3667,8 @@ static void asocket__tls_settle(asocket__tls *tls)
     engine->ibuf = tls->scratch;
 }
 
-// What the engine has to say by itself after the handshake, an alert, goes if there is room for it at
-// once; if not, the next call that writes takes it along.
+// What the engine has to say by itself after the handshake, an alert, goes if there is room for it
+// at once; if not, the next call that writes takes it along.
 static int asocket__tls_answer(asocket__tls *tls)
 {
     br_ssl_engine_context *engine = &tls->client.eng;
@@ -3892,8 +3896,8 @@ static ptrdiff_t asocket__tls_read(void *state, asocket *lower, void *buffer, si
     return count;
 }
 
-// Records into a window of the ring below: what waits to be said first, then as much of the bytes as
-// fits. Nothing in here waits. How much of the window is full; *taken of the bytes are in it.
+// Records into a window of the ring below: what waits to be said first, then as much of the bytes
+// as fits. Nothing in here waits. How much of the window is full; *taken of the bytes are in it.
 static size_t asocket__tls_encrypt(asocket__tls *tls, uint8_t *window, size_t room,
                                    const void *bytes, size_t size, size_t *taken)
 {
@@ -4394,14 +4398,14 @@ asocket *asocket_tls_insecure(asocket *socket, const asocket_tls_options *option
    THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT
    NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND
    NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM,
-   DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT
-   OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
+   DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
+   OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
 
    ALTERNATIVE B - Public Domain (www.unlicense.org)
    This is free and unencumbered software released into the public domain.
    Anyone is free to copy, modify, publish, use, compile, sell, or distribute this software, either
-   in source code form or as a compiled binary, for any purpose, commercial or non-commercial, and by
-   any means.
+   in source code form or as a compiled binary, for any purpose, commercial or non-commercial, and
+   by any means.
    In jurisdictions that recognize copyright laws, the author or authors of this software dedicate
    any and all copyright interest in the software to the public domain. We make this dedication for
    the benefit of the public at large and to the detriment of our heirs and successors. We intend
