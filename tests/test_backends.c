@@ -3,6 +3,17 @@
 #if defined(__linux__) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE 1
 #endif
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef _WIN32
+typedef uintptr_t a_handle;
+#else
+typedef int a_handle;
+#endif
+#define SEAM_recv , counted_recv
+static ssize_t counted_recv(a_handle handle, void *buffer, size_t size, int flags);
 #include "private.h"
 
 #include <poll.h>
@@ -10,6 +21,13 @@
 
 static asocket_selector *selector;
 static const asocket__backend *backend;
+static int receives; /* calls of recv(2) by the library */
+
+static ssize_t counted_recv(a_handle handle, void *buffer, size_t size, int flags)
+{
+    receives++;
+    return ASOCKET__SYSTEM(recv)(handle, buffer, size, flags);
+}
 
 enum { NOTHING = 20 }; /* ms without a report that are taken for none */
 
@@ -517,6 +535,57 @@ static void a_handle_for_other_loops(void)
     test_pair_close(&pair);
 }
 
+/* As much as a channel holds, come at once: one receive takes it and knows that it was all. */
+static void a_full_channel_is_one_receive(void)
+{
+    enum { FULL = 16 * 1024 };
+    static char line[FULL + 1];
+    test_pair pair;
+    asocket_read_channel *in;
+    int64_t end = test_clock() + (int64_t)5000000000 * test_slowness();
+
+    if (!test_pair_open(selector, &pair))
+        return;
+    in = asocket_open_read_channel(pair.socket);
+    test_peer_send(pair.peer, "begin\n", 6);
+    is_int(asocket_read_line(in, line, sizeof line), 5, "a line comes");
+    asocket_set_timeout(pair.socket, 20);
+    is_status(asocket_read_line(in, line, sizeof line), ASOCKET_ETIMEDOUT, "and no other");
+    memset(line, 'x', FULL);
+    line[FULL - 1] = '\n';
+    test_peer_send(pair.peer, line, FULL);
+    while (recv(asocket_native_handle(pair.socket), line, FULL, MSG_PEEK) < FULL &&
+           test_clock() < end)
+        (void)poll(NULL, 0, 1);
+    asocket_set_timeout(pair.socket, 5000 * test_slowness());
+    receives = 0;
+    is_int(asocket_read_line(in, line, sizeof line), FULL - 1, "a line as long as the channel");
+    asocket_set_timeout(pair.socket, 20);
+    is_status(asocket_read_line(in, line, sizeof line), ASOCKET_ETIMEDOUT, "and nothing behind it");
+    is_int(receives, 1, "were one receive");
+    test_pair_close(&pair);
+}
+
+static void wake_in_vain(asocket_selector *woken)
+{
+    (void)woken;
+    errno = EAGAIN; /* it is full, and so is readable */
+}
+
+/* A signal handler may stop the loop between a system call and the look at its errno. */
+static void a_stop_leaves_errno(void)
+{
+    asocket__backend vain = *backend;
+
+    vain.wake = wake_in_vain;
+    selector->backend = &vain;
+    errno = EDOM;
+    asocket_stop(selector);
+    is_int(errno, EDOM, "P6: asocket_stop leaves errno as it was, also when its wake-up fails");
+    selector->backend = backend;
+    is_status(asocket_sleep(selector, ASOCKET_FOREVER), ASOCKET_ECANCELED, "and the loop stops");
+}
+
 int main(int argc, char **argv)
 {
     selector = test_selector(argc, argv);
@@ -541,5 +610,7 @@ int main(int argc, char **argv)
     another_thread_wakes();
     time_outs();
     a_handle_for_other_loops();
+    a_full_channel_is_one_receive();
+    a_stop_leaves_errno();
     return test_end(selector);
 }
