@@ -2,6 +2,8 @@
 # part of the Makefile behind `make test-systems`. What the machine lacks is skipped by name.
 
 SYSTEMS = $(PROCESSORS) $(COMPILERS) lwip
+# Their rules stand with those of `make test`, which runs a part of them.
+SHIMS = kqueue kqueue_netbsd darwin
 SYSTEMS_SCRIPTS = $(wildcard tests/systems/*.t)
 
 SYSTEMS_PACKAGES = tcc musl-tools lld qemu-user liblwip-dev \
@@ -14,6 +16,7 @@ skipped = $(foreach c,$(1),$(if $(call why_not,$(c)),'--skipped=$(c): $(call why
 
 setup-systems: setup-wine
 	@sh tests/setup.sh $(PACKAGES) $(SYSTEMS_PACKAGES)
+	@tests/systems/zig.sh >/dev/null || echo '# skipped without it: glibc 2.17, macOS, the BSDs'
 
 # Those with Windows have a target of their own; those for macOS and the BSDs are scripts.
 test-systems: setup-systems
@@ -21,8 +24,8 @@ test-systems: setup-systems
 		$(MAKE) --no-print-directory test-wine && exit $$systems
 
 run-systems:
-	$(call build_and_run,$(foreach c,$(call usable,$(SYSTEMS)),$(call programs_of,$(c))),\
-		--total=$(BUILD)/systems.total $(call skipped,$(SYSTEMS)) \
+	$(call build_and_run,$(foreach c,$(call usable,$(SYSTEMS) $(SHIMS)),$(call programs_of,$(c))),\
+		--total=$(BUILD)/systems.total $(call skipped,$(SYSTEMS) $(SHIMS)) \
 		$(SYSTEMS_SCRIPTS:%=--script=%))
 .PHONY: setup-systems test-systems run-systems
 
