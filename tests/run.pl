@@ -9,9 +9,10 @@
 #
 # Each program's output stays in build/tap/<configuration>/<backend>/<program>. Of programs that
 # failed, all that is not "ok" is printed at the end, then one line for each configuration and
-# "N passed, N failed, N skipped", which also goes to FILE. A program that was not built, crashed,
-# was ended or stopped before its plan is a failure, even if no test of it failed. Up to twelve that
-# failed run once more, alone, for their bounds in time: those that then pass are named "unsteady".
+# "N passed, N failed, N skipped", which also goes to FILE, with a line for each failure behind it. A
+# program that was not built, crashed, was ended or stopped before its plan is a failure, even if no
+# test of it failed. Up to twelve that failed run once more, alone, for their bounds in time: those
+# that then pass are named "unsteady".
 use strict;
 use warnings;
 use Getopt::Long;
@@ -67,6 +68,12 @@ for my $script (@scripts) {
     unshift @runs, "scripts/all/$name";
 }
 
+# Why a program failed of which no test did.
+sub problems_of {
+    my ($parser) = @_;
+    return ($parser->parse_errors, $parser->exit ? 'wait status ' . $parser->wait : ());
+}
+
 my $dump = 'build/tap';
 remove_tree("$dump/$_") for map { m{^(.+)/} } @runs, keys %unbuilt;
 $ENV{PERL_TEST_HARNESS_DUMP_TAP} = $dump;
@@ -112,12 +119,15 @@ for my $run (sort keys %unbuilt) {
     $count{$configuration}{failed}++;
 }
 
+my @failures = map { "$_: was not built\n" } sort keys %unbuilt;
 my %printed;    # what failed in one configuration often fails alike in the others
 for my $run (@failed) {
     print "\n--- $run (@{$command{$run}})\n";
     open my $file, '<', "$dump/$run" or next;
     my @lines = grep { !/^ok \d/ } <$file>;
     my $failures = join '', grep { /^not ok/ } @lines;
+    my @reasons  = $failures ? split(/\n/, $failures) : problems_of($parser{$run});
+    push @failures, map { "$run: $_\n" } @reasons[0 .. ($#reasons < 9 ? $#reasons : 9)];
     my ($program) = $run =~ m{([^/]+)$};
     if ($failures && $printed{$program}{$failures}) {
         print "the same tests as in $printed{$program}{$failures}\n";
@@ -155,7 +165,7 @@ my $line = "$sum{passed} passed, $sum{failed} failed, $sum{skipped} skipped";
 printf "%s (%d programs, %d s)\n", $line, scalar @runs, time - $start;
 if (defined $total) {
     open my $file, '>', $total or die "run.pl: $total: $!\n";
-    print $file "$line\n";
+    print $file "$line\n", map { "failed: $_" } @failures;
     close $file or die "run.pl: $total: $!\n";
 }
 exit($sum{failed} ? 1 : 0);

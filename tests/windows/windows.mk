@@ -46,7 +46,7 @@ test-wine:
 		$(MAKE) --no-print-directory -k -j$(JOBS) --output-sync $(wine_programs) \
 			$(BUILD)/wine/prefix/ready || echo '# not everything was built'; \
 		echo "$$WINE_WITHOUT" | sed 's/^/--skipped=/' >$(BUILD)/wine/without; \
-		xargs -d '\n' -a $(BUILD)/wine/without $(RUN) \
+		xargs -d '\n' -a $(BUILD)/wine/without $(RUN) --total=$(BUILD)/wine.total \
 			--script=tests/windows/windows.t $(wine_programs); fi
 
 # Wine's own files: made once, 700 MB, 5 s.
