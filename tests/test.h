@@ -186,13 +186,20 @@ static inline asocket_selector *test_selector_with(asocket_selector_options opti
     return selector;
 }
 
-static inline asocket_selector *test_selector(int argc, char **argv)
+/* All other options are the defaults; 0 is that of close_timeout, too. */
+static inline asocket_selector *test_selector_closing(int backend, int64_t close_timeout)
 {
     asocket_selector_options options;
 
     memset(&options, 0, sizeof options);
-    options.backend = test_backend(argc, argv);
+    options.backend = backend;
+    options.close_timeout = close_timeout;
     return test_selector_with(options);
+}
+
+static inline asocket_selector *test_selector(int argc, char **argv)
+{
+    return test_selector_closing(test_backend(argc, argv), 0);
 }
 
 /* Destroys it, looks for what it left behind, and ends the plan: the exit status for main. */

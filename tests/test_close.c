@@ -181,12 +181,7 @@ static void test_returns_at_once(void)
 
 static asocket_selector *hasty_selector(void)
 {
-    asocket_selector_options options;
-
-    memset(&options, 0, sizeof options);
-    options.backend = backend;
-    options.close_timeout = 200;
-    return test_selector_with(options);
+    return test_selector_closing(backend, 200);
 }
 
 /* A peer that never reads gets a reset after close_timeout: it must not believe that it has all. */

@@ -374,7 +374,6 @@ static void test_ended(void)
 /* The selector is destroyed while somebody connects. */
 static void test_destroyed_meanwhile(void)
 {
-    asocket_selector_options options;
     asocket_selector *brief;
     int64_t start;
     attempt a;
@@ -382,9 +381,7 @@ static void test_destroyed_meanwhile(void)
 
     if (!hole_dig(&h))
         return;
-    memset(&options, 0, sizeof options);
-    options.backend = backend;
-    brief = test_selector_with(options);
+    brief = test_selector_closing(backend, 0);
     memset(&a, 0, sizeof a);
     a.port = h.port;
     asocket_launch(brief, try_to_connect, &a);

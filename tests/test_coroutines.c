@@ -1,6 +1,10 @@
 /* Coroutines: launching, joining and cancelling them, who is whose child, fairness, what survives a
    switch, deadlines and sleeping, and how they end with their selector. */
 #include "test.h"
+#ifdef __linux__
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+#endif
 
 static asocket_selector *selector;
 
@@ -1890,27 +1894,44 @@ static void sleeps_are_never_early(void)
     }
 }
 
-static void short_sleeps(void)
+/* Linux before 5.11 has no epoll_pwait2 (system call 441), and a filter may forbid it. */
+static bool waits_are_milliseconds(int backend)
+{
+#ifdef __linux__
+    struct epoll_event event;
+
+    return backend == ASOCKET_BACKEND_EPOLL && syscall(441L, -1L, &event, 1L, NULL, NULL, 0L) < 0 &&
+           errno != EBADF;
+#else
+    (void)backend;
+    return TEST_WINDOWS;
+#endif
+}
+
+static void short_sleeps(int backend)
 {
     const int rounds = slow() ? 20 : 200;
-    int64_t start = test_clock(), early = 0;
+    int64_t start = test_clock();
     clock_t cpu = clock();
-    int i;
+    int i, early = 0, fine = 0;
 
     for (i = 0; i < rounds; i++) {
-        int64_t before = test_clock();
+        int64_t before = test_clock(), took;
 
         asocket_sleep_ns(selector, 250000);
-        early += test_clock() - before < 250000;
+        took = test_clock() - before;
+        early += took < 250000;
+        fine += took < 1000000;
     }
     cpu = clock() - cpu;
     start = test_clock() - start;
     is_int(early, 0, "P11: %d sleeps of 250 us are not shorter", rounds);
-    if (slow() || TEST_WINDOWS) {
-        skip(2, TEST_WINDOWS ? "its waits are milliseconds" : "a checker takes the CPU");
+    if (slow() || waits_are_milliseconds(backend)) {
+        skip(2, slow() ? "a checker takes the CPU" : "the system's waits are milliseconds");
         return;
     }
-    ok(start < (int64_t)rounds * 2000000, "P11: nor are they rounded up to milliseconds");
+    /* On a busy machine most may take longer. */
+    ok(fine >= rounds / 20, "P11: nor are they rounded up to milliseconds (%d are not)", fine);
     ok((double)cpu / CLOCKS_PER_SEC < (double)start / 1e9 / 2, "P11: and they do not spin");
 }
 
@@ -2056,16 +2077,13 @@ static void launch_at_the_end(asocket_selector *owner, void *argument)
 
 static void destroy_ends_coroutines(int backend)
 {
-    asocket_selector_options options;
     asocket_selector *own;
     last_ones all;
     test_pair pair;
     int64_t start;
 
-    memset(&options, 0, sizeof options);
     memset(&all, 0, sizeof all);
-    options.backend = backend;
-    own = test_selector_with(options);
+    own = test_selector_closing(backend, 0);
     if (!test_pair_open(own, &pair))
         return;
     all.reader.socket = pair.socket;
@@ -2099,23 +2117,6 @@ static void never_end(asocket_selector *owner, void *argument)
     }
 }
 
-static void destroy_is_bounded(int backend)
-{
-    asocket_selector_options options;
-    asocket_selector *own;
-    int64_t start = test_clock();
-    int calls = 0;
-
-    memset(&options, 0, sizeof options);
-    options.backend = backend;
-    options.close_timeout = 30;
-    own = test_selector_with(options);
-    asocket_launch(own, never_end, &calls);
-    asocket_selector_destroy(own);
-    ok(calls > 0, "a coroutine that ignores its cancel is told again and again");
-    ok(test_took(start, 0, 60), "P7: destroy gives it up after close_timeout");
-}
-
 static void launch_another(asocket_selector *owner, void *argument)
 {
     ++*(int *)argument;
@@ -2123,21 +2124,17 @@ static void launch_another(asocket_selector *owner, void *argument)
     asocket_launch(owner, launch_another, argument);
 }
 
-static void destroy_of_the_undying(int backend)
+/* `function` counts how often it got to go on. */
+static void destroy_is_bounded(int backend, asocket_function *function, const char *whom)
 {
-    asocket_selector_options options;
-    asocket_selector *own;
+    asocket_selector *own = test_selector_closing(backend, 30);
     int64_t start = test_clock();
-    int lives = 0;
+    int count = 0;
 
-    memset(&options, 0, sizeof options);
-    options.backend = backend;
-    options.close_timeout = 20;
-    own = test_selector_with(options);
-    asocket_launch(own, launch_another, &lives);
+    asocket_launch(own, function, &count);
     asocket_selector_destroy(own);
-    ok(lives > 1, "a coroutine that launches another one at its end");
-    ok(test_took(start, 0, 40), "P7: does not keep a selector alive for longer than close_timeout");
+    ok(count > 1, "destroy cancels %s again and again", whom);
+    ok(test_took(start, 0, 60), "P7: and gives it up after close_timeout");
 }
 
 static void destroy_inside(asocket_selector *owner, void *argument)
@@ -2229,7 +2226,7 @@ static void test_switching(void)
     failures_are_ones_own();
 }
 
-static void test_time(void)
+static void test_time(int backend)
 {
     deadline_ends_waits();
     deadline_covers_a_sum();
@@ -2240,7 +2237,7 @@ static void test_time(void)
     deadline_is_not_inherited();
     deadline_against_handle();
     sleeps_are_never_early();
-    short_sleeps();
+    short_sleeps(backend);
     many_sleepers();
     timers_come_and_go();
     sleep_for_ever();
@@ -2255,10 +2252,11 @@ int main(int argc, char **argv)
     test_launch_socket();
     test_fairness();
     test_switching();
-    test_time();
+    test_time(test_backend(argc, argv));
     destroy_ends_coroutines(test_backend(argc, argv));
-    destroy_is_bounded(test_backend(argc, argv));
-    destroy_of_the_undying(test_backend(argc, argv));
+    destroy_is_bounded(test_backend(argc, argv), never_end, "a coroutine that ignores it");
+    destroy_is_bounded(test_backend(argc, argv), launch_another,
+                       "one that launches another one at its end");
     destroy_is_refused_inside();
     return test_end(selector);
 }

@@ -765,14 +765,11 @@ static void test_many_partly(void)
 /* A selector of its own: it remembers what the kernel cannot do. */
 static void check_fallback(int backend, int error, const char *what)
 {
-    asocket_selector_options options;
     asocket_selector *kept = selector;
     asocket *socket, *receiver;
     asocket_address to;
 
-    memset(&options, 0, sizeof options);
-    options.backend = backend;
-    selector = test_selector_with(options);
+    selector = test_selector_closing(backend, 0);
     socket = bound();
     receiver = bound();
     to = address_of(receiver);

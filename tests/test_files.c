@@ -142,21 +142,27 @@ static void order_is_kept(int flags)
     test_pair_close(&l.pair);
 }
 
-/* What MSG_MORE holds back, the kernel keeps for 200 ms. */
+/* What MSG_MORE holds back, the kernel keeps for 200 ms: then none of several is faster, however
+   busy the machine. */
 static void an_empty_file_holds_nothing_back(void)
 {
-    int fd = file_make(0);
-    int64_t start;
+    int fd = file_make(0), i, whole = 0;
+    int64_t best = INT64_MAX;
     link_up l;
 
     if (!link_open(&l, 0))
         return;
-    asocket_write_string(l.out, "header");
-    start = test_clock();
-    is_int(asocket_write_file(l.out, fd, 0, ASOCKET_FOREVER), 0, "an empty file");
-    ok(test_peer_expect(selector, l.pair.peer, "header"),
-       "P4: ... what was written before arrives");
-    ok(test_clock() - start < (int64_t)150 * 1000000 * test_slowness(), "... at once");
+    for (i = 0; i < 5; i++) {
+        int64_t start = test_clock(), took;
+
+        asocket_write_string(l.out, "header");
+        whole += asocket_write_file(l.out, fd, 0, ASOCKET_FOREVER) == 0 &&
+                 test_peer_expect(selector, l.pair.peer, "header");
+        took = test_clock() - start;
+        best = took < best ? took : best;
+    }
+    is_int(whole, 5, "P4: before an empty file: what was written before arrives");
+    ok(best < INT64_C(150000000), "... at once");
     close(fd);
     test_pair_close(&l.pair);
 }

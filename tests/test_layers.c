@@ -1256,15 +1256,10 @@ static void reads_and_ignores(asocket_selector *s, void *argument)
 
 static void selectors_close_their_layers(int argc, char **argv)
 {
-    asocket_selector_options options;
-    asocket_selector *other;
+    asocket_selector *other = test_selector_closing(test_backend(argc, argv), 2000);
     deed d;
     both c;
 
-    memset(&options, 0, sizeof options);
-    options.backend = test_backend(argc, argv);
-    options.close_timeout = 2000;
-    other = test_selector_with(options);
     counts_reset();
     both_open(other, &c, HAVE_ZLIB ? PACKED : MASKED, 0);
     memset(&d, 0, sizeof d);
@@ -1278,21 +1273,15 @@ static void selectors_close_their_layers(int argc, char **argv)
     is_int(living, 0, "... and nothing is left");
 }
 
-static void destroy_sends_what_was_written(int argc, char **argv, int kind)
+static void destroy_sends_what_was_written(int argc, char **argv)
 {
-    asocket_selector_options options;
-    asocket_selector *other;
+    asocket_selector *other = test_selector_closing(test_backend(argc, argv), 2000);
     asocket *layer;
     asocket_write_channel *out;
     char bytes[6000], got[6000];
     test_pair pair;
     mask *m = mask_new(0);
 
-    (void)kind;
-    memset(&options, 0, sizeof options);
-    options.backend = test_backend(argc, argv);
-    options.close_timeout = 2000;
-    other = test_selector_with(options);
     if (!test_pair_open(other, &pair))
         return;
     layer = asocket_layer(pair.socket, &masking, m);
@@ -1311,16 +1300,11 @@ static void destroy_sends_what_was_written(int argc, char **argv, int kind)
 /* A transport that waits for a goodbye which never comes; one that waits for nothing at all. */
 static void a_goodbye_is_bounded(int argc, char **argv, bool for_good)
 {
-    asocket_selector_options options;
-    asocket_selector *other;
+    asocket_selector *other = test_selector_closing(test_backend(argc, argv), 100);
     int64_t start;
     mask *m;
     both c;
 
-    memset(&options, 0, sizeof options);
-    options.backend = test_backend(argc, argv);
-    options.close_timeout = 100;
-    other = test_selector_with(options);
     counts_reset();
     both_open(other, &c, MASKED, 0);
     m = c.a.mask;
@@ -1384,15 +1368,11 @@ static void never(asocket_selector *s, void *argument)
 
 static void a_layer_shows_the_socket_below(int argc, char **argv)
 {
-    asocket_selector_options options;
-    asocket_selector *other;
+    asocket_selector *other = test_selector_closing(test_backend(argc, argv), 0);
     asocket_address local, remote, expected;
     int value = -1;
     both c;
 
-    memset(&options, 0, sizeof options);
-    options.backend = test_backend(argc, argv);
-    other = test_selector_with(options);
     both_open(selector, &c, MASKED, 0);
     ok(asocket_local_address(c.a.socket, &local) == 0 &&
            asocket_remote_address(c.a.socket, &remote) == 0 && remote.port && local.port,
@@ -1485,7 +1465,7 @@ int main(int argc, char **argv)
     a_close_during_detach_ends_the_transport_once(asocket_abort);
     many_are_served();
     selectors_close_their_layers(argc, argv);
-    destroy_sends_what_was_written(argc, argv, MASKED);
+    destroy_sends_what_was_written(argc, argv);
     a_goodbye_is_bounded(argc, argv, false);
     a_goodbye_is_bounded(argc, argv, true);
     wrong_arguments_are_refused();

@@ -222,7 +222,7 @@ static void more_than_a_ring_goes_along(worker *other)
     own.from = asocket_adopt(asocket_tcp(selector), dup(from.peer));
     feeder = asocket_launch(selector, feed_pattern, &own);
     in = asocket_open_read_channel(from.socket);
-    former = asocket_set_deadline(selector, 100);
+    former = asocket_set_deadline(selector, 100 * test_slowness());
     copied = asocket_copy(in, asocket_open_write_channel(to.socket, 0), ASOCKET_FOREVER);
     asocket_restore_deadline(selector, former);
     is_status(copied, ASOCKET_ETIMEDOUT, "a copy is stuck");
@@ -642,14 +642,10 @@ static void post_late(asocket_selector *owner, void *argument)
 static void out_of_time(void)
 {
     int before = test_open_descriptors();
-    asocket_selector_options options;
     asocket_selector *other;
     test_pair pair;
 
-    memset(&options, 0, sizeof options);
-    options.backend = backend;
-    options.close_timeout = 1;
-    other = test_selector_with(options);
+    other = test_selector_closing(backend, 1);
     if (!test_pair_open(selector, &pair))
         return;
     late.socket = pair.socket;
@@ -919,7 +915,7 @@ static void four_share_a_listener(void)
     for (i = 0; i < 3; i++)
         is_status(asocket_share(server, workers[i].selector, serve), ASOCKET_OK,
                   "a listener that accepts is shared");
-    end = test_clock() + 5000000000;
+    end = test_clock() + (int64_t)5000000000 * test_slowness();
     while (__atomic_load_n(&served, __ATOMIC_RELAXED) < 4 && test_clock() < end)
         asocket_sleep(selector, 1);
     ask_the_workers(address.port, 200);
