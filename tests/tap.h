@@ -34,7 +34,7 @@
 #include <unistd.h>
 
 #ifndef TAP_SECONDS
-#define TAP_SECONDS 60 /* how long a whole test program may take, also under Valgrind */
+#define TAP_SECONDS 150 /* how long a whole test program may take, also emulated beside others */
 #endif
 
 static int tap_tests, tap_failures;

@@ -22,7 +22,8 @@ result() {
     done
     # shellcheck disable=SC2086
     $cc $flags -D_GNU_SOURCE -static -o "$work/program" "$work"/*.o tests/systems/bti.c -pthread 2>/dev/null
-    TEST_EMULATED=1 TEST_SLOWNESS=8 timeout --kill-after=5 100 qemu-aarch64 "$work/program" epoll >"$work/log" 2>&1
+    TEST_EMULATED=1 TEST_SLOWNESS=8 timeout --kill-after=5 150 \
+        qemu-aarch64 -cpu max,pauth-impdef=on "$work/program" epoll >"$work/log" 2>&1
     case $? in
     0) echo ran ;;
     132) echo trapped ;;
