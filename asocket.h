@@ -483,11 +483,13 @@ ASOCKET_API void asocket_selector_destroy(asocket_selector *selector);
 
 // Runs the loop until no coroutine is left: 0, at once if there is none (posts that may come and
 // asocket_on_ready do not keep it: asocket_sleep(selector, ASOCKET_FOREVER) waits for those until
-// asocket_stop). ASOCKET_ECANCELED after asocket_stop. Waits. Not inside a coroutine.
+// asocket_stop). ASOCKET_ECANCELED after asocket_stop, also when none is left. Waits. Not inside a
+// coroutine.
 ASOCKET_API int asocket_run(asocket_selector *selector);
 
-// One turn of the loop: waits up to `timeout` ms for something to do and does it; coroutines are
-// resumed. 0: does not wait; ASOCKET_FOREVER. ASOCKET_ECANCELED after asocket_stop.
+// One turn of the loop: waits up to `timeout` ms for something to do and does it: how many
+// coroutines were resumed and functions called. 0: does not wait; ASOCKET_FOREVER.
+// ASOCKET_ECANCELED after asocket_stop.
 ASOCKET_API int asocket_poll(asocket_selector *selector, int64_t timeout);
 
 // How long a poll may be put off, in ms rounded up: 0 something is ready, ASOCKET_FOREVER only
@@ -1997,7 +1999,7 @@ struct asocket_selector {
     int answered;          // atomic: a lookup has ended
     int8_t expected[2];    // what receives on sockets not yet registered brought lately
     uint8_t explored;
-    uint32_t since_wait, turning;
+    uint32_t since_wait, turning, resumed;
 #if ASOCKET__THREADS
     asocket__thread owner;
 #endif
@@ -6713,6 +6715,7 @@ static void asocket__resume(asocket_selector *selector, asocket__task *task)
 {
     task->state = ASOCKET__RUNNING;
     selector->self = task;
+    selector->resumed++;
     asocket__tsan_here(selector->outside);
     asocket__switch_to(task, selector->outside, false);
     selector->self = selector->outside;
@@ -7310,6 +7313,7 @@ static void asocket__call(asocket_selector *selector, asocket_function *function
     guest.cancelled = selector->destroying;
     selector->self = selector->outside = &guest;
     selector->guests++;
+    selector->resumed++;
     function(selector, argument);
     selector->guests--;
     selector->self = selector->outside = outside;
@@ -11677,18 +11681,21 @@ int asocket_run(asocket_selector *selector)
 
     if (status)
         return status;
-    while (!status && !asocket__coroutines_ended(selector)) {
-        if (asocket__stop_taken(selector))
-            status = asocket__fail(selector, ASOCKET_ECANCELED, "run", "asocket_stop was called");
-        else
-            asocket__turn(selector, -1);
+    // A stop by the last coroutine ends this run, not what is waited for next.
+    while (!asocket__stop_taken(selector)) {
+        if (asocket__coroutines_ended(selector)) {
+            selector->turning--;
+            return ASOCKET_OK;
+        }
+        asocket__turn(selector, -1);
     }
     selector->turning--;
-    return status;
+    return asocket__fail(selector, ASOCKET_ECANCELED, "run", "asocket_stop was called");
 }
 
 int asocket_poll(asocket_selector *selector, int64_t timeout)
 {
+    uint32_t before;
     int status;
 
     if (selector && timeout < ASOCKET_NO_WAIT)
@@ -11698,12 +11705,13 @@ int asocket_poll(asocket_selector *selector, int64_t timeout)
         return status;
     if (timeout == ASOCKET_NO_WAIT)
         timeout = 0;
+    before = selector->resumed;
     if (asocket__stop_taken(selector))
         status = asocket__fail(selector, ASOCKET_ECANCELED, "poll", "asocket_stop was called");
     else
         asocket__turn(selector, timeout < 0 ? -1 : asocket__later(0, timeout));
     selector->turning--;
-    return status;
+    return status ? status : (int)(selector->resumed - before);
 }
 
 int64_t asocket_next_timeout(const asocket_selector *selector)

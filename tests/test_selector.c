@@ -345,12 +345,13 @@ static void polls_are_turns(void)
     is_status(asocket_poll(selector, 20), ASOCKET_OK, "a poll that waits");
     ok(test_took(start, 20, 20), "P11: takes its time, not less");
     asocket_launch(selector, yield_and_count, &steps);
-    asocket_poll(selector, 1000);
-    is_int(steps, 1, "a poll resumes each ready coroutine once");
+    asocket_launch(selector, yield_and_count, &steps);
+    is_int(asocket_poll(selector, 1000), 2, "a poll says how many coroutines it resumed");
+    is_int(steps, 2, "each that is ready, once");
     asocket_poll(selector, ASOCKET_FOREVER);
-    is_int(steps, 2, "and does not wait while one is ready");
+    is_int(steps, 4, "and does not wait while one is ready");
     asocket_run(selector);
-    is_int(steps, 3, "run goes on until the end");
+    is_int(steps, 6, "run goes on until the end");
 }
 
 static void poll_ends_when_something_comes(void)
@@ -526,6 +527,13 @@ static void stop_before_run(void)
     is_int(ran, 1, "coroutines are untouched by a stop");
 }
 
+static void stop_without_coroutines(void)
+{
+    asocket_stop(selector);
+    is_status(asocket_run(selector), ASOCKET_ECANCELED, "a stop ends a run that has nothing to do");
+    is_status(asocket_run(selector), ASOCKET_OK, "once");
+}
+
 static void stop_each_wait(void)
 {
     asocket_job job;
@@ -548,6 +556,19 @@ static void stop_and_sleep(asocket_selector *owner, void *argument)
 {
     asocket_stop(owner);
     *(int *)argument = asocket_sleep(owner, 1);
+}
+
+static void stop_at_last(asocket_selector *owner, void *argument)
+{
+    (void)argument;
+    asocket_stop(owner);
+}
+
+static void stop_by_the_last(void)
+{
+    asocket_launch(selector, stop_at_last, NULL);
+    is_status(asocket_run(selector), ASOCKET_ECANCELED, "the last coroutine may stop the loop");
+    is_status(asocket_sleep(selector, 1), ASOCKET_OK, "whose next wait is not disturbed");
 }
 
 static void stop_inside(void)
@@ -1445,6 +1466,8 @@ static void test_loop(void)
 static void test_stopping(void)
 {
     stop_before_run();
+    stop_without_coroutines();
+    stop_by_the_last();
     stop_each_wait();
     stop_inside();
     stop_from_thread();
