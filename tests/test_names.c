@@ -393,7 +393,7 @@ static void idle_threads_are_not_counted_twice(void)
 
 static void more_than_threads(void)
 {
-    static char hosts[12][16];
+    static char hosts[12][32];
     question asked[12];
     long calls = names_calls();
     int ended = 0, i;
@@ -447,7 +447,7 @@ static void deadline_ends_a_lookup(void)
 /* Names that nobody answers hold the threads of the system's resolver for long. */
 static void given_up_ones_are_in_nobodys_way(void)
 {
-    static char hosts[20][16];
+    static char hosts[20][32];
     question asked[20], fast = question_of("one.example", 5000), late = fast;
     long blocks = names_blocks();
     int i, timed_out = 0;
