@@ -3,32 +3,15 @@
 # compile.t - the header by itself: every dialect, every switch, every order of includes, and what
 # the compiled library shows to the outside. Prints TAP; `prove tests/compile.t`.
 cd "$(dirname "$0")/.." || exit 1
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-strict='-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wundef -Werror -I.'
-tests=0
+. tests/tap.sh
+strict="$strict -I."
 
-# check DESCRIPTION COMMAND... - one test: the command succeeds.
-check() {
-    description=$1
-    shift
-    tests=$((tests + 1))
-    if "$@" >"$work/log" 2>&1; then
-        echo "ok $tests - $description"
-    else
-        echo "not ok $tests - $description"
-        echo "# $*"
-        sed 's/^/# /' "$work/log" | head -40
-    fi
-}
-
-# compiles DESCRIPTION COMMAND... - the same for a compiler, which may be missing.
+# compiles DESCRIPTION COMMAND... - a check by a compiler, which may be missing.
 compiles() {
     if command -v "$2" >/dev/null; then
         check "$@"
     else
-        tests=$((tests + 1))
-        echo "ok $tests # SKIP $2 is missing"
+        skip "$2 is missing"
     fi
 }
 
@@ -231,4 +214,4 @@ macros() {
 none 'every macro of the declarations begins with ASOCKET_' \
     < <(macros "$work/face.c" | grep -v '^ASOCKET_')
 
-echo "1..$tests"
+done_testing

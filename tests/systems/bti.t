@@ -2,18 +2,18 @@
 # bti.t - AArch64: the library's code, and a test's, on pages whose landing pads qemu checks. The C
 # library has none, so those pages are a section of their own. Prints TAP.
 cd "$(dirname "$0")/../.." || exit 1
+. tests/tap.sh
 cc=aarch64-linux-gnu-gcc
 for tool in $cc qemu-aarch64; do
-    command -v $tool >/dev/null || { echo "1..0 # SKIP $tool is missing"; exit 0; }
+    command -v "$tool" >/dev/null || skip_all "$tool is missing"
 done
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
 mkdir "$work/tests"
 cp tests/*.[ch] "$work/tests"
 flags='-std=c99 -O2 -mbranch-protection=standard'
 
-# result NAME - builds and runs it with the header in $work: ran, failed, trapped.
-result() {
+# result_is WANTED - builds and runs it with the header in $work: ran, failed, trapped.
+result_is() {
+    local result
     for file in implementation test_coroutines; do
         # shellcheck disable=SC2086 # a list of words
         $cc $flags -c -o "$work/$file.o" "$work/tests/$file.c" &&
@@ -23,18 +23,18 @@ result() {
     # shellcheck disable=SC2086
     $cc $flags -D_GNU_SOURCE -static -o "$work/program" "$work"/*.o tests/systems/bti.c -pthread 2>/dev/null
     TEST_EMULATED=1 TEST_SLOWNESS=8 timeout --kill-after=5 150 \
-        qemu-aarch64 -cpu max,pauth-impdef=on "$work/program" epoll >"$work/log" 2>&1
+        qemu-aarch64 -cpu max,pauth-impdef=on "$work/program" epoll >"$work/said" 2>&1
     case $? in
-    0) echo ran ;;
-    132) echo trapped ;;
-    *) echo failed; grep '^not ok' "$work/log" | sed 's/^/# /' >&2 ;;
+    0) result=ran ;;
+    132) result=trapped ;; # by SIGILL
+    *) result=failed; grep '^not ok' "$work/said" ;;
     esac
+    echo "it $result"
+    [ $result = "$1" ]
 }
 
 cp asocket.h "$work"
-[ "$(result)" = ran ] || printf 'not '
-echo 'ok 1 - coroutines run where each indirect branch must meet a landing pad'
+check 'coroutines run where each indirect branch must meet a landing pad' result_is ran
 sed 's/"br x16\\n"/"br x20\\n"/' asocket.h >"$work/asocket.h"
-[ "$(result)" = trapped ] || printf 'not '
-echo 'ok 2 - where one does not, the processor stops the program'
-echo 1..2
+check 'where one does not, the processor stops the program' result_is trapped
+done_testing

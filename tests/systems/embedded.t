@@ -1,21 +1,8 @@
 #!/bin/bash
 # embedded.t - ASOCKET_EMBEDDED: how much it needs. Prints TAP; `prove tests/systems/embedded.t`.
 cd "$(dirname "$0")/../.." || exit 1
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-tests=0
+. tests/tap.sh
 
-check() { # check DESCRIPTION COMMAND... - one test: the command succeeds.
-    tests=$((tests + 1))
-    if "${@:2}" >"$work/log" 2>&1; then
-        echo "ok $tests - $1"
-    else
-        echo "not ok $tests - $1"
-        sed 's/^/# /' "$work/log" | head -20
-    fi
-}
-
-strict='-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wundef -Werror'
 implementation="$work/all.c"
 printf '#define ASOCKET_IMPLEMENTATION\n#include "asocket.h"\n' >"$implementation"
 for cc in 'gcc -std=c99' 'clang -std=c99' 'g++ -x c++ -std=c++11' 'clang++ -x c++ -std=c++11'; do
@@ -78,4 +65,4 @@ system="$system|(mem|str)[a-z]+|vsnprintf|__errno_location|__aeabi_[a-z]+"
 arm-linux-gnueabihf-nm -u "$work/all.o" | awk '{ print $2 }' | grep -vxE "$system" >"$work/more"
 check 'it needs sockets, poll, a clock, memory and strings' \
     sh -c "cat '$work/more'; test ! -s '$work/more'"
-echo "1..$tests"
+done_testing

@@ -2,32 +2,24 @@
 # marks.t - what object files say about themselves to linkers and kernels: no executable stack;
 # landing pads, signed return addresses and shadow stacks where they were asked for. Prints TAP.
 cd "$(dirname "$0")/../.." || exit 1
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-tests=0
+. tests/tap.sh
 printf '#define ASOCKET_IMPLEMENTATION\n#include "asocket.h"\nint main(void) { return 0; }\n' \
     >"$work/all.c"
 
-# look DESCRIPTION PATTERN COMMAND... - one test: what the command prints has the pattern; with !
-# before it, has not.
-look() {
-    tests=$((tests + 1))
-    "${@:3}" >"$work/log" 2>&1
-    if [ "${2#!}" = "$2" ]; then grep -qE "$2" "$work/log"; else ! grep -qE "${2#!}" "$work/log"; fi
-    if [ $? -eq 0 ]; then
-        echo "ok $tests - $1"
-    else
-        echo "not ok $tests - $1"
-        sed 's/^/# /' "$work/log" | head -20
-    fi
+# shows PATTERN COMMAND... - whether what the command prints has the pattern.
+shows() {
+    "${@:2}" 2>&1 | tee "$work/shown"
+    grep -qE "$1" "$work/shown"
 }
+
+# look DESCRIPTION PATTERN COMMAND...
+look() { check "$1" shows "${@:2}"; }
 
 for cc in gcc clang i686-linux-gnu-gcc aarch64-linux-gnu-gcc arm-linux-gnueabihf-gcc \
     'arm-linux-gnueabihf-gcc -marm' riscv64-linux-gnu-gcc s390x-linux-gnu-gcc \
     powerpc64le-linux-gnu-gcc musl-gcc; do
     if ! command -v "${cc%% *}" >/dev/null; then
-        tests=$((tests + 1))
-        echo "ok $tests # SKIP ${cc%% *} is missing"
+        skip "${cc%% *} is missing"
         continue
     fi
     # shellcheck disable=SC2086
@@ -56,4 +48,4 @@ if command -v aarch64-linux-gnu-gcc >/dev/null; then
     look 'AArch64 -mbranch-protection: the object is fit for landing pads and signed returns' \
         'BTI, PAC' readelf -n "$work/all.o"
 fi
-echo "1..$tests"
+done_testing
