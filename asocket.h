@@ -1982,7 +1982,7 @@ struct asocket_selector {
     asocket__link open_slabs, idle_slabs; // with free stacks: some; all
     char *buffers, *large_buffers;        // free ones, linked through their first bytes
     char *spare_notices;                  // likewise
-    uint32_t buffer_count, large_count, large_used;
+    uint32_t buffer_count, large_used;
     asocket__link lingering; // closed sockets that still flush or drain
     asocket__link starved;   // coroutines whose accept waits for a descriptor
     uint32_t starved_credit; // descriptors freed since, one accept each
@@ -11865,21 +11865,6 @@ int asocket_cancel_all(asocket_selector *selector)
     return ASOCKET_OK;
 }
 
-int asocket_serve(asocket *server, asocket_function *function)
-{
-    if (!server)
-        return ASOCKET_EINVAL;
-    if (!function)
-        return asocket__fail(server->selector, ASOCKET_EINVAL, "serve", "no function");
-    for (;;) {
-        asocket *client = asocket_accept(server);
-
-        if (!client)
-            return asocket_error(server->selector);
-        (void)asocket_launch_socket(server->selector, function, client);
-    }
-}
-
 #endif
 
 int asocket_sleep_ns(asocket_selector *selector, int64_t nanoseconds)
@@ -12351,6 +12336,25 @@ asocket *asocket_accept(asocket *server)
     return socket;
 }
 
+#if ASOCKET__COROUTINES
+
+int asocket_serve(asocket *server, asocket_function *function)
+{
+    if (!server)
+        return ASOCKET_EINVAL;
+    if (!function)
+        return asocket__fail(server->selector, ASOCKET_EINVAL, "serve", "no function");
+    for (;;) {
+        asocket *client = asocket_accept(server);
+
+        if (!client)
+            return asocket_error(server->selector);
+        (void)asocket_launch_socket(server->selector, function, client);
+    }
+}
+
+#endif
+
 int asocket_close(asocket *socket)
 {
     if (!socket || !asocket__here(socket->selector))
@@ -12367,38 +12371,6 @@ int asocket_abort(asocket *socket)
         return asocket__fail_at(socket->selector, ASOCKET_ECLOSED, 0, "abort", &socket->remote);
     asocket__socket_abort(socket);
     return ASOCKET_OK;
-}
-
-static int asocket__shutdown_read(asocket *socket)
-{
-    asocket__in_forget(&socket->in);
-    // Not shutdown(2): the system would answer what still comes with a reset, or hide the peer's
-    // end.
-    if (!socket->in.ended) {
-        socket->in.ended = ASOCKET_EOF;
-        socket->deaf = 1;
-    }
-    if (socket->lower && socket->in.task)
-        asocket__wake(socket->in.task, ASOCKET_ECANCELED); // out of its transport
-    if (socket->waiter[ASOCKET__READER])
-        asocket__wake(socket->waiter[ASOCKET__READER], 0);
-    return ASOCKET_OK;
-}
-
-int asocket_shutdown(asocket *socket, int directions)
-{
-    int status = asocket__socket_check(socket, ASOCKET__STREAM | ASOCKET__LAYER, "shutdown");
-
-    if (status)
-        return status;
-    if (!directions || (directions & ~ASOCKET__BOTH))
-        return asocket__fail(socket->selector, ASOCKET_EINVAL, "shutdown",
-                             "directions are ASOCKET_READ, ASOCKET_WRITE or both");
-    if (directions & ASOCKET_READ)
-        status = asocket__shutdown_read(socket);
-    if (directions & ASOCKET_WRITE)
-        status = asocket_finish(&socket->out);
-    return status;
 }
 
 bool asocket_is_closed(const asocket *socket)
@@ -12743,7 +12715,7 @@ static ASOCKET__NOINLINE ptrdiff_t asocket__line_await(asocket_read_channel *in,
         in->transferred = 0;
         if (status)
             return asocket__in_fail(in, status, "read_line");
-        return asocket_read_line(in, line, size);
+        return asocket_read_line(in, line, size); // up, once: now the common case
     }
     return asocket__line_search(in, line, size);
 }
@@ -13240,6 +13212,38 @@ int asocket_finish(asocket_write_channel *out)
     }
     status = asocket__out_finish(out);
     return status ? asocket__out_fail(out, status, "finish") : ASOCKET_OK;
+}
+
+static int asocket__shutdown_read(asocket *socket)
+{
+    asocket__in_forget(&socket->in);
+    // Not shutdown(2): the system would answer what still comes with a reset, or hide the peer's
+    // end.
+    if (!socket->in.ended) {
+        socket->in.ended = ASOCKET_EOF;
+        socket->deaf = 1;
+    }
+    if (socket->lower && socket->in.task)
+        asocket__wake(socket->in.task, ASOCKET_ECANCELED); // out of its transport
+    if (socket->waiter[ASOCKET__READER])
+        asocket__wake(socket->waiter[ASOCKET__READER], 0);
+    return ASOCKET_OK;
+}
+
+int asocket_shutdown(asocket *socket, int directions)
+{
+    int status = asocket__socket_check(socket, ASOCKET__STREAM | ASOCKET__LAYER, "shutdown");
+
+    if (status)
+        return status;
+    if (!directions || (directions & ~ASOCKET__BOTH))
+        return asocket__fail(socket->selector, ASOCKET_EINVAL, "shutdown",
+                             "directions are ASOCKET_READ, ASOCKET_WRITE or both");
+    if (directions & ASOCKET_READ)
+        status = asocket__shutdown_read(socket);
+    if (directions & ASOCKET_WRITE)
+        status = asocket_finish(&socket->out);
+    return status;
 }
 
 int asocket_cancel_write(asocket_write_channel *out, int status)
@@ -13979,6 +13983,17 @@ int asocket_fail(asocket_selector *selector, int status, const char *operation, 
                               detail);
 }
 
+void *asocket_attached(const asocket_selector *selector, const void *key)
+{
+    const asocket__attachment *attachment = NULL;
+
+    if (selector && ASOCKET__HERE(selector))
+        attachment = selector->attachments;
+    while (attachment && attachment->key != key)
+        attachment = attachment->next;
+    return attachment ? attachment->value : NULL;
+}
+
 int asocket_attach(asocket_selector *selector, const void *key, void *value,
                    void (*release)(void *value))
 {
@@ -13999,17 +14014,6 @@ int asocket_attach(asocket_selector *selector, const void *key, void *value,
     attachment->next = selector->attachments;
     selector->attachments = attachment;
     return ASOCKET_OK;
-}
-
-void *asocket_attached(const asocket_selector *selector, const void *key)
-{
-    const asocket__attachment *attachment = NULL;
-
-    if (selector && ASOCKET__HERE(selector))
-        attachment = selector->attachments;
-    while (attachment && attachment->key != key)
-        attachment = attachment->next;
-    return attachment ? attachment->value : NULL;
 }
 
 #endif // ASOCKET_IMPLEMENTED
