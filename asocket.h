@@ -171,8 +171,7 @@ PROMISES
         a coroutine is inside a call on it, nor while the coroutine launched with it lives, nor
         before 1,024 later closes.
  *  P9  asocket_accept fails only when the server is closed, the caller cancelled, stopped or timed
-        out.
-        Broken connections are skipped; at the descriptor limit it waits without spinning and
+        out. Broken connections are skipped; at the descriptor limit it waits without spinning and
         without disturbing anyone else.
  *  P10 One bad descriptor hurts one socket. Nothing a peer sends can stop the loop.
  *  P11 Fairness: a coroutine whose calls always succeed at once yields after 64 system calls,
@@ -1343,14 +1342,18 @@ enum {
     ASOCKET__STACK_MINIMUM = 16 * 1024,
     ASOCKET__GUARD_SIZE = 64 * 1024, // a page would do, but for functions with large arrays
     ASOCKET__CAPACITY = ASOCKET__SIZED(2, 16) * 1024,
+    ASOCKET__SIZE_MOST = 1 << 30, // bytes of a channel, of a stack
     ASOCKET__BACKLOG = 511,
     ASOCKET__CLOSE_TIMEOUT = 10000, // ms
+    ASOCKET__CLOSE_MOST = 86400000, // ms, a day
+    ASOCKET__REST = 10,             // ms, instead of a wait that the system refuses
     ASOCKET__DESTROY_DRAIN = 1000,  // ms that destroy waits for the peer's end of stream
     ASOCKET__PAUSE_FIRST = 5,       // ms, accept's back-off at the descriptor limit
     ASOCKET__PAUSE_LAST = 1000,
-    ASOCKET__PAUSE_UNIX = 64,    // ms, connect's longest at a full backlog; the first is a 16th
-    ASOCKET__RETRY_LAST = 64,    // ms, the longest pause of who sends to a full Unix receiver
-    ASOCKET__ATTEMPT_DELAY = 250 // ms between two attempts to connect (RFC 8305, 8)
+    ASOCKET__PAUSE_UNIX = 64,     // ms, connect's longest at a full backlog; the first is a 16th
+    ASOCKET__RETRY_LAST = 64,     // ms, the longest pause of who sends to a full Unix receiver
+    ASOCKET__ATTEMPT_DELAY = 250, // ms between two attempts to connect (RFC 8305, 8)
+    ASOCKET__ATTEMPTS = 1024      // addresses to try
 };
 
 // ------------------------------------------------------------------------------------------------
@@ -1669,6 +1672,7 @@ static ssize_t asocket__windows_pread(int file, void *buffer, size_t size, int64
 enum { ASOCKET__READER = 0, ASOCKET__WRITER = 1 }; // index of a socket's two sides
 #define ASOCKET__BOTH        (ASOCKET_READ | ASOCKET_WRITE)
 #define ASOCKET__MILLISECOND INT64_C(1000000)
+#define ASOCKET__SECOND      INT64_C(1000000000)
 
 typedef struct asocket__link { // a ring of links; a list is a link that is nobody's
     struct asocket__link *next, *previous;
@@ -1760,6 +1764,7 @@ typedef struct asocket__task { // a coroutine, at the top of its stack; or the c
     asocket__caught caught;
 #endif
 } asocket__task;
+#define ASOCKET__TASK_SIZE ((sizeof(asocket__task) + 63) & ~(size_t)63) // whole cache lines
 
 typedef struct asocket__pipe asocket__pipe;
 
@@ -2146,6 +2151,7 @@ static bool asocket__alive(const asocket_selector *selector)
 
 // ------------------------------------------------------------------------------------------------
 // >>list
+// Rings of links: what is in one list at most is taken out without knowing which.
 
 static void asocket__list_init(asocket__link *list)
 {
@@ -3147,8 +3153,8 @@ static ASOCKET__NOINLINE int64_t asocket__now(void)
 
     if (!ASOCKET_WINDOWS(QueryPerformanceCounter)(&now) || !QueryPerformanceFrequency(&second))
         return 0;
-    return now.QuadPart / second.QuadPart * INT64_C(1000000000) +
-           now.QuadPart % second.QuadPart * INT64_C(1000000000) / second.QuadPart;
+    return now.QuadPart / second.QuadPart * ASOCKET__SECOND +
+           now.QuadPart % second.QuadPart * ASOCKET__SECOND / second.QuadPart;
 }
 
 #else
@@ -3159,7 +3165,7 @@ static ASOCKET__NOINLINE int64_t asocket__now(void)
 
     if (ASOCKET_SYS(clock_gettime)(CLOCK_MONOTONIC, &now))
         return 0;
-    return (int64_t)now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+    return (int64_t)now.tv_sec * ASOCKET__SECOND + now.tv_nsec;
 }
 
 #endif
@@ -3186,23 +3192,22 @@ static int asocket__round_up(int64_t timeout)
 static void asocket__rest(int64_t timeout)
 {
     if (timeout)
-        ASOCKET_WINDOWS(Sleep)(10);
+        ASOCKET_WINDOWS(Sleep)(ASOCKET__REST);
 }
 #elif ASOCKET__EMBEDDED
 static void asocket__rest(int64_t timeout)
 {
     if (timeout)
-        (void)ASOCKET_SYS(poll)(NULL, 0, 10);
+        (void)ASOCKET_SYS(poll)(NULL, 0, ASOCKET__REST);
 }
 #else
 static void asocket__rest(int64_t timeout)
 {
+    const int64_t most = ASOCKET__REST * ASOCKET__MILLISECOND;
     struct timespec time;
 
     time.tv_sec = 0;
-    time.tv_nsec = timeout < 0 || timeout > 10 * ASOCKET__MILLISECOND
-                       ? (long)(10 * ASOCKET__MILLISECOND)
-                       : (long)timeout;
+    time.tv_nsec = (long)(timeout < 0 || timeout > most ? most : timeout);
     if (timeout)
         (void)ASOCKET_SYS(nanosleep)(&time, NULL);
 }
@@ -3813,10 +3818,9 @@ static void *asocket__swap_limit(const asocket__task *task)
 
 static void *asocket__swap_limit_first(const asocket_selector *selector, char *page)
 {
-    size_t size = (sizeof(asocket__task) + 63) & ~(size_t)63;
-
     return ASOCKET_WINDOWS(CreateFiberEx)(0, selector->windows.fiber_size, FIBER_FLAG_FLOAT_SWITCH,
-                                          asocket__fiber_main, page + selector->page_size - size);
+                                          asocket__fiber_main,
+                                          page + selector->page_size - ASOCKET__TASK_SIZE);
 }
 
 static void asocket__swap_limit_end(void *fiber)
@@ -4138,6 +4142,8 @@ static void asocket__epoll_report(asocket_selector *selector, const struct epoll
     asocket__socket_signal(socket, directions);
 }
 
+enum { ASOCKET__EPOLL_PWAIT2 = 441 }; // its number, with which C libraries may not yet come
+
 // epoll_pwait2 (Linux 5.11) sleeps to the nanosecond; without it the time is rounded up.
 static int asocket__epoll_sleep(asocket_selector *selector, struct epoll_event *events,
                                 int64_t timeout)
@@ -4149,10 +4155,11 @@ static int asocket__epoll_sleep(asocket_selector *selector, struct epoll_event *
     if (timeout > 0 && !selector->epoll.no_pwait2) {
         int count;
 
-        time.seconds = timeout / INT64_C(1000000000);
-        time.nanoseconds = timeout % INT64_C(1000000000);
-        count = (int)ASOCKET_SYS(syscall)(441L, (long)selector->epoll.handle, events,
-                                          (long)ASOCKET__EVENTS, (void *)&time, NULL, (size_t)0);
+        time.seconds = timeout / ASOCKET__SECOND;
+        time.nanoseconds = timeout % ASOCKET__SECOND;
+        count = (int)ASOCKET_SYS(syscall)((long)ASOCKET__EPOLL_PWAIT2, (long)selector->epoll.handle,
+                                          events, (long)ASOCKET__EVENTS, (void *)&time, NULL,
+                                          (size_t)0);
         if (count >= 0 || errno == EINTR)
             return count;
         selector->epoll.no_pwait2 = true; // ENOSYS; EPERM and others where a filter forbids it
@@ -4449,8 +4456,8 @@ static int asocket__poll_sleep(struct pollfd *handles, uint32_t count, int64_t t
 {
     struct timespec time;
 
-    time.tv_sec = (time_t)(timeout / INT64_C(1000000000));
-    time.tv_nsec = (long)(timeout % INT64_C(1000000000));
+    time.tv_sec = (time_t)(timeout / ASOCKET__SECOND);
+    time.tv_nsec = (long)(timeout % ASOCKET__SECOND);
     return ASOCKET_SYS(ppoll)(handles, count, timeout < 0 ? NULL : &time, NULL);
 }
 #else
@@ -4726,13 +4733,13 @@ static void asocket__kqueue_report(asocket_selector *selector, const struct keve
 
 static int asocket__kqueue_wait(asocket_selector *selector, int64_t timeout)
 {
-    const int64_t second = INT64_C(1000000000), day = 86400;
+    const int64_t day = 86400;
     struct kevent events[ASOCKET__EVENTS];
     struct timespec time;
     int count, i;
 
-    time.tv_sec = (time_t)(timeout / second > day ? day : timeout / second);
-    time.tv_nsec = (long)(timeout % second);
+    time.tv_sec = (time_t)(timeout / ASOCKET__SECOND > day ? day : timeout / ASOCKET__SECOND);
+    time.tv_nsec = (long)(timeout % ASOCKET__SECOND);
     count = ASOCKET_SYS(kevent)(selector->kqueue, NULL, 0, events, ASOCKET__EVENTS,
                                 timeout < 0 ? NULL : &time);
     for (i = 0; i < count; i++)
@@ -6561,9 +6568,8 @@ static asocket__task *asocket__stack_task(const asocket_selector *selector, uint
 {
     char *low =
         selector->slabs[index / ASOCKET__SLAB]->base + index % ASOCKET__SLAB * selector->stack_size;
-    size_t size = (sizeof(asocket__task) + 63) & ~(size_t)63;
 
-    return (asocket__task *)(void *)(low + selector->stack_size - size);
+    return (asocket__task *)(void *)(low + selector->stack_size - ASOCKET__TASK_SIZE);
 }
 
 // A stack with room for a task at its top, or NULL.
@@ -6701,8 +6707,7 @@ static asocket__task *asocket__launch(asocket_selector *selector, asocket__task 
     task->parent = parent;
     task->cancelled = parent->cancelled || selector->destroying;
     asocket__list_append(&parent->children, &task->sibling);
-    low = (char *)task - ((selector->stack_size) - ((sizeof *task + 63) & ~(size_t)63));
-    low += selector->guard_size;
+    low = (char *)task - (selector->stack_size - ASOCKET__TASK_SIZE) + selector->guard_size;
     asocket__asan_stack(task, low, (size_t)((char *)task - low));
     asocket__tsan_start(task);
     asocket__switch_prepare(task, low, (size_t)((char *)task - low), asocket__coroutine_main);
@@ -7990,7 +7995,7 @@ static const char *asocket__builder_wrong(const asocket_builder *b)
         return "connect_timeout";
     if (b->timeout < ASOCKET_NO_WAIT)
         return "timeout";
-    if (b->channel_capacity > (size_t)1 << 30)
+    if (b->channel_capacity > ASOCKET__SIZE_MOST)
         return "channel_capacity";
     if (b->unlink < -1 || b->unlink > 1 || (b->unlink && (b->protocol & ASOCKET__INTERNET)))
         return "unlink";
@@ -8829,14 +8834,15 @@ static asocket *asocket__connect_endpoints(const asocket_builder *builder,
 static bool asocket__host_is_local(const char *host)
 {
     static const char name[] = "localhost";
+    const size_t size = sizeof name - 1;
     size_t length = strlen(host), i;
 
     if (length && host[length - 1] == '.')
         length--;
-    if (length < 9 || (length > 9 && host[length - 10] != '.'))
+    if (length < size || (length > size && host[length - size - 1] != '.'))
         return false;
-    for (i = 0; i < 9; i++)
-        if ((host[length - 9 + i] | 0x20) != name[i])
+    for (i = 0; i < size; i++)
+        if ((host[length - size + i] | 0x20) != name[i])
             return false;
     return true;
 }
@@ -11354,8 +11360,9 @@ static int asocket__selector_check(const asocket_selector_options *options)
         return ASOCKET_EINVAL;
     if (!asocket__backend_of(options->backend))
         return ASOCKET_ENOTSUP;
-    if (options->channel_capacity > (size_t)1 << 30 || options->stack_size > (size_t)1 << 30 ||
-        options->close_timeout < 0 || options->close_timeout > INT64_C(86400000))
+    if (options->channel_capacity > ASOCKET__SIZE_MOST ||
+        options->stack_size > ASOCKET__SIZE_MOST || options->close_timeout < 0 ||
+        options->close_timeout > ASOCKET__CLOSE_MOST)
         return ASOCKET_EINVAL;
     return 0;
 }
@@ -12187,7 +12194,7 @@ asocket *asocket_connect_any(asocket_builder builder, const asocket_address *add
 
     if (asocket__builder_check(&builder, "connect"))
         return NULL;
-    if (!addresses || !count || count > 1024) {
+    if (!addresses || !count || count > ASOCKET__ATTEMPTS) {
         (void)asocket__fail(builder.selector, ASOCKET_EINVAL, "connect",
                             "no addresses, or more than 1,024");
         return NULL;
@@ -12613,7 +12620,7 @@ int asocket_pipe(asocket_selector *selector, size_t capacity, asocket_read_chann
         *out = NULL;
     if (!selector || !asocket__here(selector))
         return ASOCKET_EINVAL;
-    if (!in || !out || capacity > (size_t)1 << 30)
+    if (!in || !out || capacity > ASOCKET__SIZE_MOST)
         return asocket__fail(selector, ASOCKET_EINVAL, "pipe", "no place for an end, or too large");
     pipe = (asocket__pipe *)asocket__allocate(selector, sizeof *pipe);
     if (!pipe)
@@ -13964,7 +13971,7 @@ int asocket_set_capacity(asocket *socket, size_t capacity)
 
     if (status)
         return status;
-    if (capacity > (size_t)1 << 30)
+    if (capacity > ASOCKET__SIZE_MOST)
         return asocket__fail(socket->selector, ASOCKET_EINVAL, "set_capacity", "too large");
     if (socket->in.task || socket->out.task || socket->in.own.data || socket->out.own.data)
         return asocket__fail(socket->selector, ASOCKET_EBUSY, "set_capacity",
