@@ -28,7 +28,8 @@ CONTENTS
      >>tls_identity    client certificates and keys
      >>tls_sessions    resumption
      >>tls_engine      a BearSSL client, made ready
-     >>tls_pump        records between the engine and the socket below
+     >>tls_records     records encrypted and decrypted once the keys are agreed
+     >>tls_pump        records to and from the socket below, and what they mean
      >>tls_public      argument checks, defaults, one call down
    licence
 
@@ -455,8 +456,11 @@ enum {
     ASOCKET__TLS_RECORD = 16384,  // most plaintext in a record (RFC 5246, 6.2.1)
     ASOCKET__TLS_OVERHEAD = 29,   // header, explicit nonce and tag (RFC 5288)
     ASOCKET__TLS_FLIGHT =
-        4096 + 85,                  // room for what the handshake sends; BearSSL needs 85 around it
-    ASOCKET__TLS_SMALL = 64,        // room for an alert
+        4096 + 85,                // room for what the handshake sends; BearSSL needs 85 around it
+    ASOCKET__TLS_SMALL = 64,      // room for an alert
+    ASOCKET__TLS_TYPE_ALERT = 21, // of a record (RFC 5246, 6.2.1)
+    ASOCKET__TLS_TYPE_HANDSHAKE = 22,
+    ASOCKET__TLS_TYPE_DATA = 23,
     ASOCKET__TLS_IDLE_RECORDS = 32, // in a row that bring no data
     ASOCKET__TLS_SENTENCES = 16,    // kept for asocket_error_message
     ASOCKET__TLS_SESSIONS = 64,
@@ -530,30 +534,49 @@ typedef struct asocket__tls_auth { // what answers a server that asks for a cert
 } asocket__tls_auth;
 
 typedef struct asocket__tls_handshake { // what only the handshake needs
+    br_ssl_client_context client;
     asocket__tls_check check;
     asocket__tls_validator validator;
     asocket__tls_auth auth;
     uint8_t session_key[32];
     uint8_t offered[48]; // the master secret of the session that was offered
     bool offering;
+    uint8_t header[ASOCKET__TLS_SMALL]; // the engine's input buffer while it has no record
     uint8_t flight[ASOCKET__TLS_FLIGHT];
 } asocket__tls_handshake;
 
+// One direction's keys, with the number of its next record; BearSSL knows by the first pointer what
+// it is. As in br_ssl_engine_context, but for suites that are not offered here.
+typedef union asocket__tls_cipher {
+    const br_sslrec_in_class *in;
+    const br_sslrec_out_class *out;
+    br_sslrec_gcm_context gcm;
+    br_sslrec_chapol_context chapol;
+} asocket__tls_cipher;
+
 // A connection: the state of the layer. Its records lie in the rings of the socket below.
 typedef struct asocket__tls {
-    br_ssl_client_context client;
     asocket_selector *selector;
     asocket_read_channel *in; // of the socket below
     asocket_write_channel *out;
-    asocket__tls_handshake *handshake; // NULL: it is over
-    size_t record;                     // bytes in the ring below that the engine works on
-    uint32_t records, idle;            // received; those in a row that brought nothing
-    uint8_t answering;                 // the reader is in `out`, for a moment
-    bool listening;                    // the writer is in `in`, for a moment
-    bool reading;                      // the reader is in here
-    bool busy, orphan;                 // shaking hands; closed meanwhile
-    bool goodbye;                      // our last record was sent
-    bool told;                         // the failure was
+    asocket__tls_handshake *handshake; // NULL: it is over, and the rest of this is used
+    asocket__tls_cipher opening, sealing;
+    const uint8_t *record;  // the one in work, in the ring below
+    size_t size;            // of it; 0: none is
+    size_t begin, end;      // what of its text has not been read yet, from `record` on
+    uint32_t records, idle; // received; those in a row that brought nothing
+    uint16_t fragment;      // most text in a record that is sent
+    uint16_t suite;
+    uint8_t curve;
+    uint8_t level;       // of an alert whose other byte has not come yet; 0: there is none
+    uint8_t request;     // how many bytes of a HelloRequest have come
+    uint8_t answering;   // the reader is in `out`, for a moment
+    bool listening;      // the writer is in `in`, for a moment
+    bool reading;        // the reader is in here
+    bool busy, orphan;   // shaking hands; closed meanwhile
+    bool refusing;       // a renegotiation: the server is to be told
+    bool ended, goodbye; // the server's close_notify has come; our last record was sent
+    bool told;           // the failure was
     bool allow_truncation, identified, insecure, verified, named, resumed;
     char *server_name, *alpn;
     uint8_t *leaf;
@@ -561,7 +584,6 @@ typedef struct asocket__tls {
     const char *sentence; // the failure's, where asocket_error_message finds it
     asocket_tls_failure failure;
     uint8_t pin[32];
-    uint8_t scratch[ASOCKET__TLS_SMALL]; // where the engine writes when the writer is not there
 } asocket__tls;
 
 typedef struct asocket__tls_shared { // all of a selector's connections have
@@ -3287,24 +3309,8 @@ static void asocket__tls_session_forget(asocket_tls_sessions *sessions, const ui
 
 // ------------------------------------------------------------------------------------------------
 // >>tls_engine
-// A BearSSL client, made ready. It owns no buffers but those of the handshake: records are
-// decrypted in the ring in which they were received, and encrypted in the one from which they are
-// sent. To that end its fields ibuf and obuf are pointed there, when nothing is in them.
-
-// Where the engine puts its next record. Nothing of one may be in the old place. See make_ready_out
-// of BearSSL's ssl_engine.c.
-static void asocket__tls_output(br_ssl_engine_context *engine, uint8_t *buffer, size_t size)
-{
-    size_t begin = 5, end = size;
-
-    engine->obuf = buffer;
-    engine->obuf_len = size;
-    engine->out.vtable->max_plaintext(&engine->out.vtable, &begin, &end);
-    if (end - begin > engine->max_frag_len)
-        end = begin + engine->max_frag_len;
-    engine->oxa = engine->oxc = begin;
-    engine->oxb = end;
-}
+// A BearSSL client, made ready for the handshake, which is all that it is used for. What it receives
+// it finds in the ring of the socket below: its field ibuf is pointed there, record by record.
 
 static void asocket__tls_engine_init(br_ssl_client_context *client)
 {
@@ -3328,20 +3334,20 @@ static void asocket__tls_engine_init(br_ssl_client_context *client)
 // The small output buffer of the handshake must not make the engine ask for small records.
 static void asocket__tls_engine_buffers(asocket__tls *tls, size_t record_size)
 {
-    br_ssl_engine_context *engine = &tls->client.eng;
+    br_ssl_engine_context *engine = &tls->handshake->client.eng;
 
     br_ssl_engine_set_buffers_bidi(engine, tls->handshake->flight,
                                    ASOCKET__TLS_RECORD + 325, // pointed to each record later
                                    tls->handshake->flight, ASOCKET__TLS_FLIGHT);
-    engine->ibuf = tls->scratch; // not the same memory: that would mean half duplex
+    engine->ibuf = tls->handshake->header; // not the same memory: that would mean half duplex
     engine->log_max_frag_len = 14;
     engine->max_frag_len = (uint16_t)(record_size ? record_size : (size_t)ASOCKET__TLS_RECORD);
 }
 
 static int asocket__tls_engine_start(asocket__tls *tls, const asocket_tls_options *options)
 {
-    br_ssl_engine_context *engine = &tls->client.eng;
     asocket__tls_handshake *handshake = tls->handshake;
+    br_ssl_engine_context *engine = &handshake->client.eng;
     uint16_t suites[ASOCKET__TLS_SUITES];
     size_t count = asocket__tls_suites_of(options, suites);
     const char *sni = options->sni ? options->sni : tls->server_name;
@@ -3350,11 +3356,11 @@ static int asocket__tls_engine_start(asocket__tls *tls, const asocket_tls_option
     if (!count)
         return asocket__tls_fail(&tls->failure, ASOCKET_TLS_ARGUMENT,
                                  "cipher_suites: none, or one that is not offered here");
-    asocket__tls_engine_init(&tls->client);
+    asocket__tls_engine_init(&handshake->client);
     br_ssl_engine_set_suites(engine, suites, count);
     asocket__tls_validator_init(&handshake->validator, &handshake->check, &tls->failure);
     br_ssl_engine_set_x509(engine, &handshake->validator.vtable);
-    asocket__tls_auth_init(&handshake->auth, &tls->client, options->identity);
+    asocket__tls_auth_init(&handshake->auth, &handshake->client, options->identity);
     if (options->alpn_count)
         br_ssl_engine_set_protocol_names(engine, (const char **)(uintptr_t)options->alpn,
                                          options->alpn_count);
@@ -3371,7 +3377,7 @@ static int asocket__tls_engine_start(asocket__tls *tls, const asocket_tls_option
     }
     if (!options->sni && (!sni || asocket__tls_name_is_address(sni)))
         sni = NULL;
-    if (br_ssl_client_reset(&tls->client, sni && *sni ? sni : NULL, session != NULL))
+    if (br_ssl_client_reset(&handshake->client, sni && *sni ? sni : NULL, session != NULL))
         return 0;
     tls->failure.bearssl = br_ssl_engine_last_error(engine);
     return asocket__tls_fail(&tls->failure,
@@ -3381,13 +3387,78 @@ static int asocket__tls_engine_start(asocket__tls *tls, const asocket_tls_option
 }
 
 // ------------------------------------------------------------------------------------------------
-// >>tls_pump
-// Records between the engine and the socket below, through its channels: no system call. One
-// coroutine may be in asocket__tls_read and another one in asocket__tls_write. Two rules keep them
-// apart: no pointer of the engine's is held over a call that may wait, and only the writer waits
-// for room in the channel below.
+// >>tls_records
+// Records encrypted and decrypted in place, with BearSSL's record layer alone: of the engine, which
+// is gone after the handshake, only the two contexts are left, copies of its own. They number the
+// records by themselves (RFC 5246, 6.1), with 64 bits: nobody gets to the end of that.
 
-// What is left of a stream that BearSSL has finished with, or that broke.
+// The keys that the engine has agreed on. Nothing of a record may be in it.
+static void asocket__tls_keep_ciphers(asocket__tls *tls)
+{
+    const br_ssl_engine_context *engine = &tls->handshake->client.eng;
+
+    ASOCKET_ASSERT(engine->in.vtable->context_size <= sizeof tls->opening &&
+                   engine->out.vtable->context_size <= sizeof tls->sealing);
+    memcpy(&tls->opening, &engine->in, sizeof tls->opening);
+    memcpy(&tls->sealing, &engine->out, sizeof tls->sealing);
+}
+
+// What is wrong with the header of a record, by BearSSL's number; 0: nothing.
+static int asocket__tls_check_header(const asocket__tls *tls, const uint8_t *header, size_t length)
+{
+    if (header[1] != BR_TLS12 >> 8)
+        return BR_ERR_UNSUPPORTED_VERSION;
+    if (header[2] != (BR_TLS12 & 0xFF))
+        return BR_ERR_BAD_VERSION;
+    if (tls->opening.in->check_length(&tls->opening.in, length))
+        return 0;
+    return length > ASOCKET__TLS_RECORD ? BR_ERR_TOO_LARGE : BR_ERR_BAD_LENGTH;
+}
+
+// Decrypts a record whose header is good, and finds its text. False: it is not the server's.
+static bool asocket__tls_open(asocket__tls *tls, uint8_t *record, size_t size)
+{
+    size_t length = size - 5;
+    const uint8_t *text =
+        tls->opening.in->decrypt(&tls->opening.in, record[0], BR_TLS12, record + 5, &length);
+
+    tls->record = record;
+    tls->size = size;
+    tls->begin = text ? (size_t)(text - record) : 0;
+    tls->end = text ? tls->begin + length : 0;
+    return text != NULL;
+}
+
+// Makes a record in a window, of as many of the bytes as fit: its size. The window has room for a
+// byte at least. In the handshake with the keys of the engine, which are none at first.
+static size_t asocket__tls_seal(asocket__tls *tls, int type, char *window, size_t room,
+                                const void *bytes, size_t *size)
+{
+    const br_sslrec_out_class **out =
+        tls->handshake ? &tls->handshake->client.eng.out.vtable : &tls->sealing.out;
+    size_t begin = 5, end = room, sealed;
+    void *record;
+
+    (*out)->max_plaintext(out, &begin, &end);
+    if (*size > end - begin)
+        *size = end - begin;
+    memcpy(window + begin, bytes, *size);
+    sealed = *size;
+    record = (*out)->encrypt(out, type, BR_TLS12, window + begin, &sealed);
+    ASOCKET_ASSERT(record == window); // nothing is before the header, without CBC
+    (void)record;
+    return sealed;
+}
+
+// ------------------------------------------------------------------------------------------------
+// >>tls_pump
+// Records to and from the socket below, through its channels: no system call. In the handshake the
+// engine has the say; afterwards this room knows what the server may still say besides data: an
+// alert, and HelloRequest, a wish to renegotiate, which is refused (RFC 5246, 7.4.1.1). One
+// coroutine may be in asocket__tls_read and another one in asocket__tls_write. Two rules keep them
+// apart: what was encrypted is in the channel below before anything waits, and only the writer waits
+// for room there.
+
 static const char *asocket__tls_alert_name(int alert)
 {
     static const struct {
@@ -3488,6 +3559,7 @@ static int asocket__tls_explain_error(asocket__tls *tls, int error)
     case BR_ERR_UNEXPECTED: break;
     case BR_ERR_UNSUPPORTED_VERSION:
     case BR_ERR_BAD_VERSION: reason = ASOCKET_TLS_OLD_VERSION; break;
+    case BR_ERR_TOO_LARGE: reason = ASOCKET_TLS_RECORD_SIZE; break;
     case BR_ERR_BAD_MAC: reason = ASOCKET_TLS_INTEGRITY; break;
     case BR_ERR_NO_RANDOM: reason = ASOCKET_TLS_NO_RANDOM; break;
     case BR_ERR_BAD_FINISHED:
@@ -3537,25 +3609,40 @@ static int asocket__tls_alert_of(asocket_tls_reason reason, int error)
     return error >= BR_ERR_BAD_CIPHER_SUITE && error <= BR_ERR_INVALID_ALGORITHM ? 47 : 50;
 }
 
-// One alert into the channel below. BearSSL sends none for what it finds itself, and when it has
+// Room below for at least so many bytes. A reader that answers is in there for a moment only.
+static ptrdiff_t asocket__tls_reserve(asocket__tls *tls, char **window, size_t size)
+{
+    for (;;) {
+        ptrdiff_t room = asocket_reserve(tls->out, window, size);
+        int status;
+
+        if (room != ASOCKET_EBUSY || !tls->answering)
+            return room;
+        status = asocket_yield(tls->selector);
+        if (status)
+            return status;
+    }
+}
+
+// One alert into the channel below. The engine sends none for what it finds itself, and when it has
 // failed it takes no more bytes: this goes past it, to its record layer.
 static int asocket__tls_alert(asocket__tls *tls, uint8_t level, int description)
 {
-    const br_sslrec_out_class **out = &tls->client.eng.out.vtable;
-    uint8_t bytes[ASOCKET__TLS_SMALL], *record;
-    size_t begin = 5, end = sizeof bytes, size = 2;
-    ptrdiff_t count;
+    uint8_t bytes[2];
+    char *window;
+    size_t size = sizeof bytes;
+    ptrdiff_t room = asocket__tls_reserve(tls, &window, ASOCKET__TLS_SMALL);
 
-    (*out)->max_plaintext(out, &begin, &end);
-    bytes[begin] = level;
-    bytes[begin + 1] = (uint8_t)description;
-    record = (*out)->encrypt(out, 21, BR_TLS12, bytes + begin, &size);
-    count = asocket_write(tls->out, record, size);
-    return count < 0 ? (int)count : 0;
+    if (room < 0)
+        return (int)room;
+    bytes[0] = level;
+    bytes[1] = (uint8_t)description;
+    return asocket_commit(tls->out, asocket__tls_seal(tls, ASOCKET__TLS_TYPE_ALERT, window,
+                                                      (size_t)room, bytes, &size));
 }
 
-// Tells a failure: the server, if there is room for it without a wait, and the program. The engine
-// is not used any more.
+// Tells a failure: the server, if there is room for it without a wait, and the program. No record is
+// looked at any more.
 static int asocket__tls_told(asocket__tls *tls)
 {
     asocket_tls_failure *failure = &tls->failure;
@@ -3577,10 +3664,19 @@ static int asocket__tls_told(asocket__tls *tls)
     return failure->status;
 }
 
+// A failure that BearSSL has a number for.
+static int asocket__tls_wrong(asocket__tls *tls, int error)
+{
+    if (!tls->failure.reason)
+        tls->failure.bearssl = error;
+    (void)asocket__tls_explain_error(tls, error);
+    return asocket__tls_told(tls);
+}
+
 // What ended the engine.
 static int asocket__tls_ended(asocket__tls *tls)
 {
-    int error = br_ssl_engine_last_error(&tls->client.eng);
+    int error = br_ssl_engine_last_error(&tls->handshake->client.eng);
 
     if (!tls->failure.reason)
         tls->failure.bearssl = error;
@@ -3652,76 +3748,121 @@ static int asocket__tls_no_tls(asocket__tls *tls, const char *bytes, size_t size
     return asocket__tls_told(tls);
 }
 
-// Frees the record in the ring once the engine has done with it.
-static void asocket__tls_settle(asocket__tls *tls)
+// Frees the record in the ring.
+static void asocket__tls_release(asocket__tls *tls)
 {
-    br_ssl_engine_context *engine = &tls->client.eng;
-    size_t size;
-
-    if (!tls->record || br_ssl_engine_recvapp_buf(engine, &size) ||
-        (!br_ssl_engine_recvrec_buf(engine, &size) && !engine->shutdown_recv &&
-         !(br_ssl_engine_current_state(engine) & BR_SSL_CLOSED)))
-        return;
-    (void)asocket_consume(tls->in, tls->record);
-    tls->record = 0;
-    engine->ibuf = tls->scratch;
+    (void)asocket_consume(tls->in, tls->size);
+    tls->size = 0;
 }
 
-// What the engine has to say by itself after the handshake, an alert, goes if there is room for it
-// at once; if not, the next call that writes takes it along.
+// What the server has been waiting for goes if there is room for it at once: our close_notify after
+// its own, which is the last record then, or the refusal to renegotiate. If there is none, the next
+// call that writes sees to it.
 static int asocket__tls_answer(asocket__tls *tls)
 {
-    br_ssl_engine_context *engine = &tls->client.eng;
-    uint8_t copy[ASOCKET__TLS_SMALL], *bytes;
-    size_t size;
+    bool last = tls->ended;
+    int status;
 
-    while ((bytes = br_ssl_engine_sendrec_buf(engine, &size)) != NULL) {
-        ptrdiff_t status = 0;
+    if (tls->goodbye || tls->failure.reason || !(last || tls->refusing) ||
+        asocket_room(tls->out) < ASOCKET__TLS_SMALL)
+        return 0;
+    tls->refusing = false;
+    tls->goodbye = last;
+    tls->answering++;
+    status = asocket__tls_alert(tls, 1, last ? 0 : 100);
+    tls->answering--;
+    return status;
+}
 
-        if (!tls->goodbye && asocket_room(tls->out) < (ptrdiff_t)size)
-            return 0;
-        memcpy(copy, bytes, size);
-        br_ssl_engine_sendrec_ack(engine, size);
-        asocket__tls_output(engine, tls->scratch, sizeof tls->scratch);
-        tls->answering++;
-        if (!tls->goodbye)
-            status = asocket_write(tls->out, copy, size);
-        tls->answering--;
-        if (status < 0)
-            return asocket__tls_cut(tls, (int)status);
-        if (++tls->idle > ASOCKET__TLS_IDLE_RECORDS)
-            break;
-    }
-    asocket__tls_settle(tls);
-    return 0;
+// Of records that bring nothing, only a few may come in a row.
+static int asocket__tls_idle(asocket__tls *tls)
+{
+    if (++tls->idle <= ASOCKET__TLS_IDLE_RECORDS)
+        return 0;
+    (void)asocket__tls_fail(&tls->failure, ASOCKET_TLS_FLOOD, NULL);
+    return asocket__tls_told(tls);
 }
 
 // Gives the engine a record that is in the ring as a whole, to be decrypted there.
-static void asocket__tls_feed(asocket__tls *tls, const char *bytes, size_t size)
+static int asocket__tls_feed(asocket__tls *tls, uint8_t *record, size_t size)
 {
-    br_ssl_engine_context *engine = &tls->client.eng;
+    br_ssl_engine_context *engine = &tls->handshake->client.eng;
     size_t done = 0, room;
+    bool useful = record[0] != ASOCKET__TLS_TYPE_ALERT && size > 5;
 
-    tls->record = size;
-    engine->ibuf = (unsigned char *)(uintptr_t)bytes;
+    tls->record = record;
+    tls->size = size;
+    engine->ibuf = record;
     while (done < size && br_ssl_engine_recvrec_buf(engine, &room) != NULL) {
         room = room < size - done ? room : size - done;
         br_ssl_engine_recvrec_ack(engine, room);
         done += room;
     }
+    if (br_ssl_engine_recvrec_buf(engine, &room) || engine->shutdown_recv) {
+        asocket__tls_release(tls);
+        engine->ibuf = tls->handshake->header;
+    }
+    if (br_ssl_engine_current_state(engine) & BR_SSL_CLOSED && !engine->shutdown_recv)
+        return asocket__tls_ended(tls);
+    return useful ? 0 : asocket__tls_idle(tls);
 }
 
-// Of records that bring nothing, only a few may come in a row.
-static int asocket__tls_count(asocket__tls *tls, bool useful)
+// Alerts after the handshake, which records may cut in two. Of warnings only close_notify means
+// something, and no_renegotiation what it says: that nobody goes on, though nobody has asked.
+static int asocket__tls_take_alerts(asocket__tls *tls, const uint8_t *bytes, const uint8_t *end)
 {
-    size_t size;
+    for (; bytes < end && !tls->ended; bytes++) {
+        uint8_t level = tls->level;
 
-    if (useful || br_ssl_engine_recvapp_buf(&tls->client.eng, &size))
+        tls->level = level ? 0 : *bytes == 1 ? 1 : 2;
+        if (level == 2 || (level && *bytes == 100)) {
+            tls->failure.bearssl = BR_ERR_RECV_FATAL_ALERT + *bytes;
+            (void)asocket__tls_explain_alert(tls, *bytes);
+            return asocket__tls_told(tls);
+        }
+        tls->ended = level && *bytes == 0;
+    }
+    return tls->ended ? 0 : asocket__tls_idle(tls);
+}
+
+// Handshake messages after the handshake: HelloRequest, which is four bytes of 0, and no other.
+static int asocket__tls_take_messages(asocket__tls *tls, const uint8_t *bytes, const uint8_t *end)
+{
+    int status = 0;
+
+    for (; bytes < end && !status; bytes++) {
+        if (*bytes)
+            return asocket__tls_wrong(tls, tls->request ? BR_ERR_BAD_HANDSHAKE : BR_ERR_UNEXPECTED);
+        tls->request = (uint8_t)((tls->request + 1) % 4);
+        if (!tls->request) {
+            tls->refusing = true;
+            status = asocket__tls_idle(tls);
+        }
+    }
+    return status || !tls->request ? status : asocket__tls_idle(tls);
+}
+
+// A record after the handshake, which is in the ring as a whole. Data stays there until it is read.
+static int asocket__tls_take(asocket__tls *tls, uint8_t *record, size_t size)
+{
+    bool good = asocket__tls_open(tls, record, size);
+    const uint8_t *text = record + tls->begin, *end = record + tls->end;
+    int status;
+
+    if (good && record[0] == ASOCKET__TLS_TYPE_DATA && text < end)
         return 0;
-    if (++tls->idle <= ASOCKET__TLS_IDLE_RECORDS)
-        return 0;
-    (void)asocket__tls_fail(&tls->failure, ASOCKET_TLS_FLOOD, NULL);
-    return asocket__tls_told(tls);
+    if (!good)
+        status = asocket__tls_wrong(tls, BR_ERR_BAD_MAC);
+    else if (record[0] == ASOCKET__TLS_TYPE_DATA)
+        status = asocket__tls_idle(tls);
+    else if (record[0] == ASOCKET__TLS_TYPE_ALERT && text < end)
+        status = asocket__tls_take_alerts(tls, text, end);
+    else if (record[0] == ASOCKET__TLS_TYPE_HANDSHAKE && text < end)
+        status = asocket__tls_take_messages(tls, text, end);
+    else // ChangeCipherSpec, what is unknown, and what must not be empty (RFC 5246, 6.2.1)
+        status = asocket__tls_wrong(tls, BR_ERR_UNEXPECTED);
+    asocket__tls_release(tls);
+    return status;
 }
 
 // A window of at least so many bytes. A writer that listens is in there for a moment only.
@@ -3739,29 +3880,40 @@ static ptrdiff_t asocket__tls_window(asocket__tls *tls, const char **bytes, size
     }
 }
 
+// What the header of a record says: its size, or why there is no such record.
+static ptrdiff_t asocket__tls_size(asocket__tls *tls, const char *bytes, size_t available)
+{
+    const uint8_t *header = (const uint8_t *)bytes;
+    size_t length = (size_t)header[3] << 8 | header[4];
+    int error = 0;
+
+    if (!tls->records && (header[0] < 20 || header[0] > 23 || header[1] != 3))
+        return asocket__tls_no_tls(tls, bytes, available);
+    if (length > ASOCKET__TLS_RECORD + ASOCKET__TLS_OVERHEAD - 5)
+        error = BR_ERR_TOO_LARGE;
+    else if (!tls->handshake)
+        error = asocket__tls_check_header(tls, header, length);
+    return error ? asocket__tls_wrong(tls, error) : (ptrdiff_t)(5 + length);
+}
+
 // The next record from below: 0, or why there is none. Waits; while it does the writer may work.
 static int asocket__tls_receive(asocket__tls *tls)
 {
-    br_ssl_engine_context *engine = &tls->client.eng;
     const char *bytes;
-    ptrdiff_t count = asocket__tls_window(tls, &bytes, 5);
-    size_t size;
-    int type;
+    uint8_t *record;
+    ptrdiff_t size, count = asocket__tls_window(tls, &bytes, 5);
 
+    if (tls->size || tls->ended) // the writer has listened meanwhile
+        return 0;
     if (count < 0)
         return asocket__tls_cut(tls, (int)count);
-    type = (uint8_t)bytes[0];
-    if (!tls->records && (type < 20 || type > 23 || bytes[1] != 3))
-        return asocket__tls_no_tls(tls, bytes, (size_t)count);
-    size = 5 + (((size_t)(uint8_t)bytes[3] << 8) | (uint8_t)bytes[4]);
-    if (size > ASOCKET__TLS_RECORD + ASOCKET__TLS_OVERHEAD) {
-        (void)asocket__tls_fail(&tls->failure, ASOCKET_TLS_RECORD_SIZE, NULL);
-        return asocket__tls_told(tls);
-    }
-    count = asocket__tls_window(tls, &bytes, size);
+    size = asocket__tls_size(tls, bytes, (size_t)count);
+    if (size < 0)
+        return (int)size;
+    count = asocket__tls_window(tls, &bytes, (size_t)size);
     if (count < 0)
         return asocket__tls_cut(tls, (int)count);
-    if (!tls->records && type == 22 && size > 5 && bytes[5] == 1) {
+    if (!tls->records && bytes[0] == ASOCKET__TLS_TYPE_HANDSHAKE && size > 5 && bytes[5] == 1) {
         (void)asocket__tls_fail(&tls->failure, ASOCKET_TLS_PROTOCOL,
                                 "the peer is a TLS client as well: it sent a ClientHello");
         return asocket__tls_told(tls);
@@ -3769,19 +3921,15 @@ static int asocket__tls_receive(asocket__tls *tls)
     if (tls->failure.reason) // the writer's, meanwhile
         return tls->failure.status;
     tls->records++;
-    asocket__tls_feed(tls, bytes, size);
-    asocket__tls_settle(tls);
-    if (br_ssl_engine_current_state(engine) & BR_SSL_CLOSED && !engine->shutdown_recv)
-        return asocket__tls_ended(tls);
-    if (tls->handshake)
-        return asocket__tls_count(tls, type != 21 && size > 5);
-    return asocket__tls_count(tls, false);
+    record = (uint8_t *)(uintptr_t)bytes; // asocket_peek allows to write there
+    return tls->handshake ? asocket__tls_feed(tls, record, (size_t)size)
+                          : asocket__tls_take(tls, record, (size_t)size);
 }
 
 // The handshake's own records, as far as they fit the ring.
 static int asocket__tls_send_flight(asocket__tls *tls)
 {
-    br_ssl_engine_context *engine = &tls->client.eng;
+    br_ssl_engine_context *engine = &tls->handshake->client.eng;
     uint8_t *bytes;
     char *window;
     size_t size;
@@ -3802,10 +3950,10 @@ static int asocket__tls_last_words(asocket__tls *tls, int status)
 {
     int64_t former;
 
-    if (status == ASOCKET_ECONNRESET && !tls->reading && !tls->record) {
+    if (status == ASOCKET_ECONNRESET && !tls->reading && !tls->size) {
         former = asocket_set_deadline(tls->selector, 1); // it is there, or does not come
         tls->listening = true;
-        while (!tls->failure.reason && !tls->record && !asocket__tls_receive(tls))
+        while (!tls->failure.reason && !tls->size && !tls->ended && !asocket__tls_receive(tls))
             continue;
         tls->listening = false;
         asocket_restore_deadline(tls->selector, former);
@@ -3816,7 +3964,7 @@ static int asocket__tls_last_words(asocket__tls *tls, int status)
 // Until keys are agreed and the peer is verified: 0, or the failure's status.
 static int asocket__tls_shake(asocket__tls *tls)
 {
-    br_ssl_engine_context *engine = &tls->client.eng;
+    br_ssl_engine_context *engine = &tls->handshake->client.eng;
 
     for (;;) {
         unsigned state = br_ssl_engine_current_state(engine);
@@ -3828,6 +3976,8 @@ static int asocket__tls_shake(asocket__tls *tls)
             status = asocket__tls_send_flight(tls);
             if (status)
                 return asocket__tls_last_words(tls, status);
+        } else if (tls->size) { // something is behind the message that ended the server's turn
+            return asocket__tls_wrong(tls, BR_ERR_UNEXPECTED);
         } else if (state & BR_SSL_SENDAPP) {
             return 0;
         } else {
@@ -3838,50 +3988,42 @@ static int asocket__tls_shake(asocket__tls *tls)
     }
 }
 
-// The record is where the engine has it. It is not if somebody went on with the socket below.
+// The record is still where it was. It is not if somebody went on with the socket below.
 static bool asocket__tls_intact(const asocket__tls *tls)
 {
     const char *bytes;
 
-    return !tls->record || (asocket_peek(tls->in, &bytes, 0) >= (ptrdiff_t)tls->record &&
-                            (const uint8_t *)bytes == tls->client.eng.ibuf);
+    return !tls->size || (asocket_peek(tls->in, &bytes, 0) >= (ptrdiff_t)tls->size &&
+                          (const uint8_t *)bytes == tls->record);
 }
 
 static ptrdiff_t asocket__tls_some(asocket__tls *tls, void *buffer, size_t size)
 {
-    br_ssl_engine_context *engine = &tls->client.eng;
-
     if (!asocket__tls_intact(tls)) {
         (void)asocket__tls_fail(&tls->failure, ASOCKET_TLS_IO,
                                 "somebody else has read from the socket below TLS");
         return asocket__tls_told(tls);
     }
-    for (;;) {
-        size_t count;
-        uint8_t *bytes = br_ssl_engine_recvapp_buf(engine, &count);
-        int status;
+    while (!tls->size) {
+        int status = asocket__tls_answer(tls);
 
-        if (bytes) {
-            count = count < size ? count : size;
-            memcpy(buffer, bytes, count);
-            br_ssl_engine_recvapp_ack(engine, count);
-            asocket__tls_settle(tls);
-            tls->idle = 0;
-            return (ptrdiff_t)count;
-        }
+        if (tls->ended)
+            return ASOCKET_EOF; // whatever became of our answer
         if (tls->failure.reason)
             return asocket__tls_told(tls);
-        status = asocket__tls_answer(tls);
-        if (status || engine->shutdown_recv)
-            return status ? status : ASOCKET_EOF;
-        if (tls->record) { // the engine waits for room to answer in the middle of a record
-            (void)asocket__tls_fail(&tls->failure, ASOCKET_TLS_FLOOD, NULL);
-            return asocket__tls_told(tls);
-        }
+        if (status)
+            return asocket__tls_cut(tls, status);
         status = asocket__tls_receive(tls);
         if (status)
             return status;
     }
+    size = size < tls->end - tls->begin ? size : tls->end - tls->begin;
+    memcpy(buffer, tls->record + tls->begin, size);
+    tls->begin += size;
+    tls->idle = 0;
+    if (tls->begin == tls->end)
+        asocket__tls_release(tls);
+    return (ptrdiff_t)size;
 }
 
 static ptrdiff_t asocket__tls_read(void *state, asocket *lower, void *buffer, size_t size)
@@ -3896,86 +4038,30 @@ static ptrdiff_t asocket__tls_read(void *state, asocket *lower, void *buffer, si
     return count;
 }
 
-// Records into a window of the ring below: what waits to be said first, then as much of the bytes
-// as fits. Nothing in here waits. How much of the window is full; *taken of the bytes are in it.
-static size_t asocket__tls_encrypt(asocket__tls *tls, uint8_t *window, size_t room,
-                                   const void *bytes, size_t size, size_t *taken)
-{
-    br_ssl_engine_context *engine = &tls->client.eng;
-    size_t filled = 0, count;
-    uint8_t *at;
-
-    *taken = 0;
-    while ((at = br_ssl_engine_sendrec_buf(engine, &count)) != NULL) { // an alert in the scratch
-        memcpy(window + filled, at, count);
-        filled += count;
-        br_ssl_engine_sendrec_ack(engine, count);
-        asocket__tls_output(engine, tls->scratch, sizeof tls->scratch);
-        if (room - filled < 2 * ASOCKET__TLS_SMALL)
-            return filled;
-    }
-    if (!br_ssl_engine_sendapp_buf(engine, &count))
-        return filled;
-    asocket__tls_output(engine, window + filled, room - filled);
-    at = br_ssl_engine_sendapp_buf(engine, &count);
-    *taken = count < size ? count : size;
-    memcpy(at, bytes, *taken);
-    br_ssl_engine_sendapp_ack(engine, *taken);
-    br_ssl_engine_flush(engine, 0);
-    at = br_ssl_engine_sendrec_buf(engine, &count);
-    if (at != window + filled)
-        memmove(window + filled, at, count);
-    filled += count;
-    br_ssl_engine_sendrec_ack(engine, count);
-    asocket__tls_output(engine, tls->scratch, sizeof tls->scratch);
-    return filled;
-}
-
-// Our side is over: what waits to be said, and close_notify, once.
+// Our side is over: close_notify, once.
 static int asocket__tls_goodbye(asocket__tls *tls)
 {
-    size_t size;
+    int status = 0;
 
     if (tls->goodbye || tls->failure.reason || tls->handshake)
         return 0;
-    while (br_ssl_engine_sendrec_buf(&tls->client.eng, &size)) {
-        int status = asocket__tls_send_flight(tls);
-
-        if (status)
-            return status;
-    }
     tls->goodbye = true;
-    if (tls->client.eng.shutdown_recv)
-        return 0; // BearSSL has said it in its answer
-    return asocket__tls_alert(tls, 1, 0);
-}
-
-// Room below for at least one record. A reader that answers is in there for a moment only.
-static ptrdiff_t asocket__tls_reserve(asocket__tls *tls, char **window, size_t size)
-{
-    for (;;) {
-        ptrdiff_t room = asocket_reserve(tls->out, window, size);
-        int status;
-
-        if (room != ASOCKET_EBUSY || !tls->answering)
-            return room;
-        status = asocket_yield(tls->selector);
-        if (status)
-            return status;
-    }
+    if (tls->refusing)
+        status = asocket__tls_alert(tls, 1, 100);
+    return status ? status : asocket__tls_alert(tls, 1, 0);
 }
 
 static ptrdiff_t asocket__tls_write(void *state, asocket *lower, const void *bytes, size_t size)
 {
     asocket__tls *tls = (asocket__tls *)state;
-    size_t most = tls->client.eng.max_frag_len, filled, taken;
+    size_t most;
 
     (void)lower;
     if (!size)
         return asocket__tls_goodbye(tls);
-    most = (size < most ? size : most) + ASOCKET__TLS_OVERHEAD + 2 * ASOCKET__TLS_SMALL;
-    if (most > ASOCKET__TLS_RECORD + ASOCKET__TLS_OVERHEAD)
-        most = ASOCKET__TLS_RECORD + ASOCKET__TLS_OVERHEAD;
+    size = size < tls->fragment ? size : tls->fragment;
+    most = size + ASOCKET__TLS_OVERHEAD;
+    most = most > ASOCKET__TLS_SMALL ? most : (size_t)ASOCKET__TLS_SMALL; // an answer, too
     for (;;) {
         ptrdiff_t room;
         char *window;
@@ -3983,22 +4069,22 @@ static ptrdiff_t asocket__tls_write(void *state, asocket *lower, const void *byt
 
         if (tls->failure.reason)
             return asocket__tls_told(tls);
-        room = asocket__tls_reserve(tls, &window, most);
-        if (room < 0)
-            return asocket__tls_last_words(tls, (int)room);
-        if (tls->failure.reason) // the reader's, meanwhile
-            return asocket__tls_told(tls);
-        filled = asocket__tls_encrypt(tls, (uint8_t *)window, (size_t)room, bytes, size, &taken);
-        status = asocket_commit(tls->out, filled);
-        asocket__tls_settle(tls);
-        if (taken)
-            return (ptrdiff_t)taken; // also when the commit could not send it: it is in the ring
+        status = asocket__tls_answer(tls);
         if (status)
-            return asocket__tls_cut(tls, status);
-        if (!filled) {
+            return asocket__tls_last_words(tls, status);
+        if (tls->goodbye) {
             (void)asocket__tls_fail(&tls->failure, ASOCKET_TLS_CLOSED, NULL);
             return asocket__tls_told(tls);
         }
+        room = asocket__tls_reserve(tls, &window, most);
+        if (room < 0)
+            return asocket__tls_last_words(tls, (int)room);
+        if (tls->failure.reason || tls->refusing || tls->ended) // the reader's, meanwhile
+            continue;
+        // also when the commit cannot send it: it is in the ring
+        (void)asocket_commit(tls->out, asocket__tls_seal(tls, ASOCKET__TLS_TYPE_DATA, window,
+                                                         (size_t)room, bytes, &size));
+        return (ptrdiff_t)size;
     }
 }
 
@@ -4033,8 +4119,8 @@ static int asocket__tls_close(void *state, asocket *lower)
     int status = asocket__tls_goodbye(tls);
 
     (void)lower;
-    if (tls->record && !tls->busy) // plain text, in the ring of who takes TLS off
-        (void)asocket_consume(tls->in, tls->record);
+    if (tls->size && !tls->busy) // plain text, in the ring of who takes TLS off
+        asocket__tls_release(tls);
     asocket__tls_free(tls);
     return status;
 }
@@ -4089,9 +4175,9 @@ int asocket_tls_info(const asocket *secure, asocket_tls_details *details)
         return ASOCKET_EINVAL;
     memset(details, 0, sizeof *details);
     details->version = "TLS 1.2";
-    details->cipher_suite = tls->client.eng.session.cipher_suite;
+    details->cipher_suite = tls->suite;
     details->suite_name = asocket__tls_suite_name(details->cipher_suite);
-    details->group = tls->resumed ? "" : asocket__tls_group_name(tls->client.eng.ecdhe_curve);
+    details->group = tls->resumed ? "" : asocket__tls_group_name(tls->curve);
     details->alpn = tls->alpn ? tls->alpn : "";
     details->server_name = tls->named ? tls->server_name : "";
     details->certificate.der = tls->leaf;
@@ -4264,8 +4350,8 @@ static int asocket__tls_take_over(asocket__tls *tls, asocket *lower)
 // What was agreed stays; what only the handshake needed goes.
 static int asocket__tls_complete(asocket__tls *tls, const asocket_tls_options *options)
 {
-    br_ssl_engine_context *engine = &tls->client.eng;
     asocket__tls_handshake *handshake = tls->handshake;
+    br_ssl_engine_context *engine = &handshake->client.eng;
     const char *alpn = br_ssl_engine_get_selected_protocol(engine);
     asocket__tls_session session;
 
@@ -4292,12 +4378,11 @@ static int asocket__tls_complete(asocket__tls *tls, const asocket_tls_options *o
         asocket__tls_session_keep(options->sessions, handshake->session_key, &session);
         asocket__tls_wipe(&session, sizeof session);
     }
-    asocket__tls_output(engine, tls->scratch, sizeof tls->scratch);
-    engine->x509ctx = NULL;
-    engine->protocol_names = NULL;
-    engine->protocol_names_num = 0;
-    engine->chain = NULL;
-    tls->client.client_auth_vtable = NULL;
+    tls->suite = engine->session.cipher_suite;
+    tls->curve = engine->ecdhe_curve;
+    tls->fragment = engine->max_frag_len;
+    tls->level = engine->alert;
+    asocket__tls_keep_ciphers(tls);
     asocket__tls_handshake_free(tls);
     return 0;
 }

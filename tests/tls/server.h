@@ -37,11 +37,12 @@ typedef struct server {
     unsigned version;       /* 0: TLS 1.2 */
     const uint16_t *suites; /* or NULL: all */
     size_t suite_count;
-    bool no_close_notify;                /* just ends the stream */
-    bool asks;                           /* for a client certificate; takes any, or none */
-    bool sessions;                       /* offers resumption */
-    void (*talk)(struct server *server); /* after the handshake; NULL: echoes until the end */
-    size_t record_size;                  /* of what it sends; 0: as large as they come */
+    bool no_close_notify;                 /* just ends the stream */
+    bool asks;                            /* for a client certificate; takes any, or none */
+    bool sessions;                        /* offers resumption */
+    void (*setup)(struct server *server); /* before the handshake */
+    void (*talk)(struct server *server);  /* after the handshake; NULL: echoes until the end */
+    size_t record_size;                   /* of what it sends; 0: as large as they come */
     /* what it has seen */
     size_t sent;        /* bytes on the wire */
     int error;          /* of its engine: the client's alert is 256 + n */
@@ -316,6 +317,8 @@ static inline void server_start(server *s)
         br_ssl_engine_add_flags(engine, BR_OPT_TOLERATE_NO_CLIENT_AUTH);
     }
     br_ssl_engine_set_buffer(engine, s->buffer, sizeof s->buffer, 1);
+    if (s->setup)
+        s->setup(s);
     br_ssl_server_reset(&s->context);
 }
 

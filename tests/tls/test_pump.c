@@ -482,7 +482,7 @@ static void talk_corrupted(server *s)
     s->mischief = FLIP;
     s->at = s->sent + 20;
     (void)server_say(s, "changed on its way\n", 19);
-    server_stall(s);
+    server_until(s, 0); /* hears the client's alert */
 }
 
 static void talk_oversized(server *s)
@@ -523,8 +523,235 @@ static void after_a_line(void (*talk)(server *s), asocket_tls_reason reason, con
     is_status(asocket_write(asocket_open_write_channel(secure, 0), "x", 1), 1, "a byte is kept");
     asocket_close(secure);
     asocket_join_all(selector);
-    if (reason == ASOCKET_TLS_RECORD_SIZE)
-        is_int(s->error, 256 + 22, "the server is told");
+    if (reason != ASOCKET_TLS_ALERT)
+        is_int(s->error, 256 + (reason == ASOCKET_TLS_RECORD_SIZE ? 22 : 20), "the server is told");
+    server_close(s);
+}
+
+/* --- records other than data, after the handshake ------------------------------------------------ */
+
+enum { GOES_ON = -2, ENDS = -1 }; /* or what the client is to say to it: an alert */
+
+typedef struct turn {
+    const char *what;
+    struct {
+        int type;
+        const char *bytes;
+        size_t size;
+    } records[4];
+    int outcome;
+    asocket_tls_reason reason;
+    int alert; /* the server's */
+} turn;
+
+static const turn turns[] = {
+    {"a fatal alert, cut in two", {{21, "\2", 1}, {21, "\120", 1}}, 0, ASOCKET_TLS_ALERT, 80},
+    {"a fatal alert with data inside",
+     {{21, "\2", 1}, {23, "more\n", 5}, {21, "\120", 1}},
+     0,
+     ASOCKET_TLS_ALERT,
+     80},
+    {"a fatal alert behind a warning", {{21, "\1\132\2\120", 4}}, 0, ASOCKET_TLS_ALERT, 80},
+    {"an alert of a level that does not exist", {{21, "\7\132", 2}}, 0, ASOCKET_TLS_ALERT, 90},
+    {"a fatal close_notify", {{21, "\2\0", 2}}, 0, ASOCKET_TLS_ALERT, 0},
+    {"no_renegotiation, though nobody asked", {{21, "\1\144", 2}}, 0, ASOCKET_TLS_ALERT, 100},
+    {"a warning, cut in two", {{21, "\1", 1}, {21, "\132", 1}}, GOES_ON, ASOCKET_TLS_OK, -1},
+    {"an unknown warning", {{21, "\1\377", 2}}, GOES_ON, ASOCKET_TLS_OK, -1},
+    {"close_notify", {{21, "\1\0", 2}}, ENDS, ASOCKET_TLS_OK, -1},
+    {"close_notify, cut in two", {{21, "\1", 1}, {21, "\0", 1}}, ENDS, ASOCKET_TLS_OK, -1},
+    {"close_notify behind a warning", {{21, "\1\132\1\0", 4}}, ENDS, ASOCKET_TLS_OK, -1},
+    {"an alert behind close_notify", {{21, "\1\0\2\120", 4}}, ENDS, ASOCKET_TLS_OK, -1},
+    {"records behind close_notify",
+     {{21, "\1\0", 2}, {20, "\1", 1}, {23, "late\n", 5}},
+     ENDS,
+     ASOCKET_TLS_OK,
+     -1},
+    {"HelloRequest", {{22, "\0\0\0\0", 4}}, 100, ASOCKET_TLS_OK, -1},
+    {"HelloRequest in pieces, with data and a warning inside",
+     {{22, "\0", 1}, {21, "\1\132", 2}, {22, "\0\0", 2}, {22, "\0", 1}},
+     100,
+     ASOCKET_TLS_OK,
+     -1},
+    {"half a HelloRequest", {{22, "\0\0", 2}}, GOES_ON, ASOCKET_TLS_OK, -1},
+    {"HelloRequest of one byte", {{22, "\0\0\0\1x", 5}}, 50, ASOCKET_TLS_PROTOCOL, -1},
+    {"HelloRequest of one byte, cut in two",
+     {{22, "\0\0", 2}, {22, "\0\1x", 3}},
+     50,
+     ASOCKET_TLS_PROTOCOL,
+     -1},
+    {"Finished", {{22, "\24\0\0\14............", 16}}, 10, ASOCKET_TLS_PROTOCOL, -1},
+    {"ServerHello behind HelloRequest", {{22, "\0\0\0\0\2", 5}}, 10, ASOCKET_TLS_PROTOCOL, -1},
+    {"NewSessionTicket", {{22, "\4\0\0\0", 4}}, 10, ASOCKET_TLS_PROTOCOL, -1},
+    {"ChangeCipherSpec", {{20, "\1", 1}}, 10, ASOCKET_TLS_PROTOCOL, -1},
+    {"a heartbeat", {{24, "\1\0\0", 3}}, 10, ASOCKET_TLS_PROTOCOL, -1},
+    {"a record of type 0", {{0, "x", 1}}, 10, ASOCKET_TLS_PROTOCOL, -1},
+    {"empty data", {{23, "", 0}}, GOES_ON, ASOCKET_TLS_OK, -1},
+    {"an empty alert", {{21, "", 0}}, 10, ASOCKET_TLS_PROTOCOL, -1},
+    {"an empty handshake record", {{22, "", 0}}, 10, ASOCKET_TLS_PROTOCOL, -1},
+    {"an empty ChangeCipherSpec", {{20, "", 0}}, 10, ASOCKET_TLS_PROTOCOL, -1},
+};
+
+static const turn *the_turn;
+
+static void talk_out_of_turn(server *s)
+{
+    int i;
+
+    for (i = 0; i < 4 && the_turn->records[i].bytes; i++)
+        server_record(s, the_turn->records[i].type, the_turn->records[i].bytes,
+                      the_turn->records[i].size);
+    server_record(s, 23, "more\n", 5);
+    (void)asocket_flush(s->out);
+    server_until(s, 0); /* hears what the client says to that */
+    s->over = true;
+}
+
+static void a_turn(const turn *t, const uint16_t *suites)
+{
+    server *s = server_open(selector, "plain");
+    asocket_tls_options options = server_options(s);
+    asocket_tls_failure failure;
+    asocket *secure;
+    asocket_read_channel *in;
+    char line[20];
+
+    the_turn = t;
+    s->talk = talk_out_of_turn;
+    s->suites = suites;
+    s->suite_count = suites ? 2 : 0;
+    secure = server_connect(s, &options);
+    in = asocket_open_read_channel(secure);
+    if (t->records[1].type == 23 && t->outcome != ENDS)
+        ok(hear(in, "more"), "data before the end of an alert");
+    if (t->reason)
+        is_status(asocket_read_line(in, line, sizeof line), ASOCKET_ETLS, "%s is refused", t->what);
+    else if (t->outcome == ENDS)
+        is_status(asocket_read_line(in, line, sizeof line), ASOCKET_EOF, "%s is the end", t->what);
+    else
+        ok(hear(in, "more"), "after %s data goes on", t->what);
+    asocket_tls_socket_error(secure, &failure);
+    is_int(failure.reason, t->reason, "... %s", failure.reason ? failure.sentence : "no failure");
+    is_int(failure.alert, t->alert, "... with the server's alert, if that is it");
+    asocket_close(secure);
+    asocket_join_all(selector);
+    if (t->outcome > 0)
+        is_int(s->error, 256 + t->outcome, "... and the server is told, by alert %d", t->outcome);
+    else if (t->outcome < 0)
+        ok(s->clean && !s->error, "... and the server gets close_notify (%d)", s->error);
+    server_close(s);
+}
+
+static void records_out_of_turn(void)
+{
+    static const uint16_t chacha[] = {BR_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+                                      BR_TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256};
+    size_t i;
+
+    for (i = 0; i < sizeof turns / sizeof *turns; i++)
+        a_turn(&turns[i], i % 3 ? NULL : chacha);
+}
+
+/* Headers that are refused as they stand: nothing else comes. */
+static const char *bad_header;
+
+static void talk_bad_header(server *s)
+{
+    server_wire(s, bad_header, 5);
+    (void)asocket_flush(s->out);
+    server_until(s, 0);
+}
+
+static void a_header_is_refused(const char *header, asocket_tls_reason reason, int alert,
+                                const uint16_t suite)
+{
+    server *s = server_open(selector, "key_rsa");
+    asocket_tls_options options = server_options(s);
+    asocket_tls_failure failure;
+    asocket *secure;
+    char byte;
+
+    bad_header = header;
+    s->talk = talk_bad_header;
+    s->suites = &suite;
+    s->suite_count = 1;
+    secure = server_connect(s, &options);
+    asocket_set_timeout(secure, 5000);
+    is_status(asocket_read(asocket_open_read_channel(secure), &byte, 1), ASOCKET_ETLS,
+              "a header %d.%d.%d with length %d is refused at once", header[0], header[1],
+              header[2], (uint8_t)header[3] << 8 | (uint8_t)header[4]);
+    asocket_tls_socket_error(secure, &failure);
+    is_int(failure.reason, reason, "... %s", failure.sentence);
+    is_int(failure.step, ASOCKET_TLS_STEP_DATA, "... among the data");
+    is_int(failure.alert_sent, alert, "... by an alert");
+    asocket_close(secure);
+    asocket_join_all(selector);
+    is_int(s->error, 256 + alert, "... that the server gets");
+    server_close(s);
+}
+
+static void headers_are_looked_at(void)
+{
+    static const uint16_t gcm = BR_TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256;
+    static const uint16_t chacha = BR_TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256;
+
+    a_header_is_refused("\27\3\2\0\100", ASOCKET_TLS_OLD_VERSION, 70, gcm);
+    a_header_is_refused("\27\3\4\0\100", ASOCKET_TLS_OLD_VERSION, 70, gcm);
+    a_header_is_refused("\27\2\3\0\100", ASOCKET_TLS_OLD_VERSION, 70, chacha);
+    a_header_is_refused("\27\3\3\0\0", ASOCKET_TLS_PROTOCOL, 50, gcm); /* no room for the tag */
+    a_header_is_refused("\27\3\3\0\27", ASOCKET_TLS_PROTOCOL, 50, gcm);
+    a_header_is_refused("\25\3\3\0\17", ASOCKET_TLS_PROTOCOL, 50, chacha);
+    a_header_is_refused("\27\3\3\100\31", ASOCKET_TLS_RECORD_SIZE, 22, gcm); /* 16,385 bytes */
+    a_header_is_refused("\27\3\3\100\21", ASOCKET_TLS_RECORD_SIZE, 22, chacha);
+}
+
+/* HelloRequest in the same record as Finished: a record has no place between two states. */
+static br_sslrec_out_gcm_class talkative;
+static bool talked;
+
+static unsigned char *seal_more(const br_sslrec_out_class **context, int type, unsigned version,
+                                void *bytes, size_t *size)
+{
+    if (type == 22 && !talked) {
+        talked = true;
+        memset((char *)bytes + *size, 0, 4);
+        *size += 4;
+    }
+    return br_sslrec_out_gcm_vtable.inner.encrypt(context, type, version, bytes, size);
+}
+
+static void init_more(const br_sslrec_out_gcm_class **context, const br_block_ctr_class *cipher,
+                      const void *key, size_t size, br_ghash hash, const void *iv)
+{
+    br_sslrec_out_gcm_vtable.init(context, cipher, key, size, hash, iv);
+    *context = &talkative;
+}
+
+static void setup_talkative(server *s)
+{
+    talkative = br_sslrec_out_gcm_vtable;
+    talkative.inner.encrypt = seal_more;
+    talkative.init = init_more;
+    talked = false;
+    s->context.eng.igcm_out = &talkative;
+}
+
+static void nothing_is_behind_finished(void)
+{
+    static const uint16_t gcm[] = {BR_TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256};
+    server *s = server_open(selector, "key_rsa");
+    asocket_tls_options options = server_options(s);
+    asocket_tls_failure failure;
+
+    s->suites = gcm;
+    s->suite_count = 1;
+    s->setup = setup_talkative;
+    is_int(server_connect(s, &options) == NULL, true, "Finished with a message behind it");
+    ok(talked, "... which there was");
+    asocket_tls_error(selector, &failure);
+    is_int(failure.reason, ASOCKET_TLS_PROTOCOL, "... breaks the protocol: %s", failure.sentence);
+    is_int(failure.step, ASOCKET_TLS_STEP_HANDSHAKE, "... of the handshake");
+    asocket_join_all(selector);
+    is_int(s->error, 256 + 10, "... as the server is told");
     server_close(s);
 }
 
@@ -596,7 +823,7 @@ static void requests_while_the_writer_is_stuck(int together)
     server_close(s);
 }
 
-/* A request in pieces keeps BearSSL from taking data, for ever if its rest does not come. */
+/* A request to renegotiate whose rest never comes. */
 static void talk_half_a_request(server *s)
 {
     server_record(s, 22, "\0\0", 2);
@@ -612,7 +839,6 @@ static void half_a_request_blocks_nobody(void)
     asocket_read_channel *in;
     asocket_write_channel *out;
     char byte;
-    int status = 0;
 
     s->talk = talk_half_a_request;
     secure = server_connect(s, &options);
@@ -621,9 +847,7 @@ static void half_a_request_blocks_nobody(void)
     asocket_set_timeout(secure, 50);
     (void)asocket_read(in, &byte, 1);
     asocket_write(out, "x", 1);
-    status = asocket_flush(out);
-    ok(status < 0, "half a request to renegotiate ends a write: %s",
-       asocket_error_message(selector));
+    is_status(asocket_flush(out), 0, "half a request to renegotiate keeps nobody from writing");
     asocket_close(secure);
     asocket_join_all(selector);
     server_close(s);
@@ -838,6 +1062,9 @@ int main(int argc, char **argv)
     after_a_line(talk_corrupted, ASOCKET_TLS_INTEGRITY, "one that was changed");
     after_a_line(talk_oversized, ASOCKET_TLS_RECORD_SIZE, "one that is too large");
     after_a_line(talk_alert, ASOCKET_TLS_ALERT, "an alert");
+    records_out_of_turn();
+    headers_are_looked_at();
+    nothing_is_behind_finished();
     requests_while_the_writer_is_stuck(1);
     requests_while_the_writer_is_stuck(40);
     half_a_request_blocks_nobody();
