@@ -372,6 +372,7 @@ chain('many_roots', [$good, $int], [map({ authority(by => '', subject => "CN=Roo
 }
 plain('wildcard', san => ['dns:*.example.test']);
 plain('name_last', san => [map({ "dns:n$_.example.test" } 1 .. 300), "dns:$host"]);
+plain('leaf_1500', san => ["dns:$host", map({ "dns:n$_.example.test" } 1 .. 64)]); # 1.5 KB
 plain('names_mixed', san => ['mail:a@example.test', 'uri:https://x.test/', "dns:$host"]);
 plain('name_case', san => ['dns:WWW.Example.TEST']);
 plain('host_case');
