@@ -81,9 +81,10 @@ PROMISES
    P2  close sends close_notify behind what was written, and does not wait for the server's.
    P3  finish sends close_notify; what the server still sends can be read. Many servers end their
        side at once (RFC 5246, 7.2.1).
-   P5  An idle connection owns no buffer: about 5 KiB in all, with the server's certificate. Records
-       are decrypted in the ring where they were received and encrypted in the one from which they
-       leave: a busy direction has 16,413 bytes, whatever the channel's capacity is.
+   P5  An idle connection owns no buffer: it has its keys, 0.8 KiB, and the server's certificate.
+       Records are decrypted in the ring where they were received and encrypted in the one from
+       which they leave: a busy direction has 16,413 bytes, whatever the channel's capacity is.
+       With reads of 16 KiB, sockets and a certificate of 1.5 KB included, that is under 20 KiB.
    P7  The handshake has a time limit of 10 s, beside the caller's own deadline.
    P12 One coroutine may read while another one writes.
 
@@ -560,7 +561,11 @@ typedef struct asocket__tls {
     asocket_read_channel *in; // of the socket below
     asocket_write_channel *out;
     asocket__tls_handshake *handshake; // NULL: it is over, and the rest of this is used
-    asocket__tls_cipher opening, sealing;
+    union {
+        asocket_tls_failure failure; // in the handshake, and later once there is one
+        asocket__tls_cipher opening; // in between: what has failed opens no more records
+    } u;
+    asocket__tls_cipher sealing;
     const uint8_t *record;  // the one in work, in the ring below
     size_t size;            // of it; 0: none is
     size_t begin, end;      // what of its text has not been read yet, from `record` on
@@ -576,13 +581,13 @@ typedef struct asocket__tls {
     bool busy, orphan;   // shaking hands; closed meanwhile
     bool refusing;       // a renegotiation: the server is to be told
     bool ended, goodbye; // the server's close_notify has come; our last record was sent
+    bool opens;          // the keys are there, and no failure
     bool told;           // the failure was
     bool allow_truncation, identified, insecure, verified, named, resumed;
     char *server_name, *alpn;
     uint8_t *leaf;
     size_t leaf_size;
     const char *sentence; // the failure's, where asocket_error_message finds it
-    asocket_tls_failure failure;
     uint8_t pin[32];
 } asocket__tls;
 
@@ -644,6 +649,23 @@ static void asocket__tls_wipe(void *memory, size_t size)
 
     while (size--)
         *at++ = 0;
+}
+
+// The status of the failure that ended it; 0: none has.
+static int asocket__tls_failed(const asocket__tls *tls)
+{
+    return tls->opens ? 0 : tls->u.failure.status;
+}
+
+// Where a failure goes: after the handshake in place of the keys that open records.
+static asocket_tls_failure *asocket__tls_failing(asocket__tls *tls)
+{
+    if (tls->opens) {
+        tls->opens = false;
+        asocket__tls_wipe(&tls->u, sizeof tls->u);
+        (void)asocket__tls_fresh(&tls->u.failure);
+    }
+    return &tls->u.failure;
 }
 
 static const char asocket__tls_key = 0; // its address finds what a selector has of ours
@@ -3348,25 +3370,26 @@ static int asocket__tls_engine_start(asocket__tls *tls, const asocket_tls_option
 {
     asocket__tls_handshake *handshake = tls->handshake;
     br_ssl_engine_context *engine = &handshake->client.eng;
+    asocket_tls_failure *failure = asocket__tls_failing(tls);
     uint16_t suites[ASOCKET__TLS_SUITES];
     size_t count = asocket__tls_suites_of(options, suites);
     const char *sni = options->sni ? options->sni : tls->server_name;
     asocket__tls_session *session;
 
     if (!count)
-        return asocket__tls_fail(&tls->failure, ASOCKET_TLS_ARGUMENT,
+        return asocket__tls_fail(failure, ASOCKET_TLS_ARGUMENT,
                                  "cipher_suites: none, or one that is not offered here");
     asocket__tls_engine_init(&handshake->client);
     br_ssl_engine_set_suites(engine, suites, count);
-    asocket__tls_validator_init(&handshake->validator, &handshake->check, &tls->failure);
+    asocket__tls_validator_init(&handshake->validator, &handshake->check, failure);
     br_ssl_engine_set_x509(engine, &handshake->validator.vtable);
     asocket__tls_auth_init(&handshake->auth, &handshake->client, options->identity);
     if (options->alpn_count)
         br_ssl_engine_set_protocol_names(engine, (const char **)(uintptr_t)options->alpn,
                                          options->alpn_count);
     asocket__tls_engine_buffers(tls, options->record_size);
-    if (asocket__tls_seed(engine, options, &tls->failure))
-        return tls->failure.status;
+    if (asocket__tls_seed(engine, options, failure))
+        return failure->status;
     session = asocket__tls_session_find(options->sessions, handshake->session_key);
     if (session) {
         br_ssl_engine_set_session_parameters(engine, &session->parameters);
@@ -3379,11 +3402,10 @@ static int asocket__tls_engine_start(asocket__tls *tls, const asocket_tls_option
         sni = NULL;
     if (br_ssl_client_reset(&handshake->client, sni && *sni ? sni : NULL, session != NULL))
         return 0;
-    tls->failure.bearssl = br_ssl_engine_last_error(engine);
-    return asocket__tls_fail(&tls->failure,
-                             tls->failure.bearssl == BR_ERR_NO_RANDOM ? ASOCKET_TLS_NO_RANDOM
-                                                                      : ASOCKET_TLS_ARGUMENT,
-                             NULL);
+    failure->bearssl = br_ssl_engine_last_error(engine);
+    return asocket__tls_fail(
+        failure,
+        failure->bearssl == BR_ERR_NO_RANDOM ? ASOCKET_TLS_NO_RANDOM : ASOCKET_TLS_ARGUMENT, NULL);
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -3397,10 +3419,11 @@ static void asocket__tls_keep_ciphers(asocket__tls *tls)
 {
     const br_ssl_engine_context *engine = &tls->handshake->client.eng;
 
-    ASOCKET_ASSERT(engine->in.vtable->context_size <= sizeof tls->opening &&
+    ASOCKET_ASSERT(engine->in.vtable->context_size <= sizeof tls->u.opening &&
                    engine->out.vtable->context_size <= sizeof tls->sealing);
-    memcpy(&tls->opening, &engine->in, sizeof tls->opening);
+    memcpy(&tls->u.opening, &engine->in, sizeof tls->u.opening);
     memcpy(&tls->sealing, &engine->out, sizeof tls->sealing);
+    tls->opens = true;
 }
 
 // What is wrong with the header of a record, by BearSSL's number; 0: nothing.
@@ -3410,7 +3433,7 @@ static int asocket__tls_check_header(const asocket__tls *tls, const uint8_t *hea
         return BR_ERR_UNSUPPORTED_VERSION;
     if (header[2] != (BR_TLS12 & 0xFF))
         return BR_ERR_BAD_VERSION;
-    if (tls->opening.in->check_length(&tls->opening.in, length))
+    if (tls->u.opening.in->check_length(&tls->u.opening.in, length))
         return 0;
     return length > ASOCKET__TLS_RECORD ? BR_ERR_TOO_LARGE : BR_ERR_BAD_LENGTH;
 }
@@ -3420,7 +3443,7 @@ static bool asocket__tls_open(asocket__tls *tls, uint8_t *record, size_t size)
 {
     size_t length = size - 5;
     const uint8_t *text =
-        tls->opening.in->decrypt(&tls->opening.in, record[0], BR_TLS12, record + 5, &length);
+        tls->u.opening.in->decrypt(&tls->u.opening.in, record[0], BR_TLS12, record + 5, &length);
 
     tls->record = record;
     tls->size = size;
@@ -3507,7 +3530,7 @@ static const char *asocket__tls_alert_name(int alert)
 // A fatal alert of the server's: what it means to a person.
 static int asocket__tls_explain_alert(asocket__tls *tls, int alert)
 {
-    asocket_tls_failure *failure = &tls->failure;
+    asocket_tls_failure *failure = asocket__tls_failing(tls);
     bool shaking = tls->handshake != NULL, asked = shaking && tls->handshake->auth.asked;
     const char *name = asocket__tls_alert_name(alert);
 
@@ -3549,7 +3572,7 @@ static int asocket__tls_explain_alert(asocket__tls *tls, int alert)
 // BearSSL's own findings, but for those of the validator, which has said more already.
 static int asocket__tls_explain_error(asocket__tls *tls, int error)
 {
-    asocket_tls_failure *failure = &tls->failure;
+    asocket_tls_failure *failure = asocket__tls_failing(tls);
     asocket_tls_reason reason = ASOCKET_TLS_PROTOCOL;
 
     switch (error) {
@@ -3645,7 +3668,7 @@ static int asocket__tls_alert(asocket__tls *tls, uint8_t level, int description)
 // looked at any more.
 static int asocket__tls_told(asocket__tls *tls)
 {
-    asocket_tls_failure *failure = &tls->failure;
+    asocket_tls_failure *failure = asocket__tls_failing(tls);
     int alert = asocket__tls_alert_of(failure->reason, failure->bearssl);
 
     if (!tls->handshake && failure->step == ASOCKET_TLS_STEP_HANDSHAKE)
@@ -3667,8 +3690,8 @@ static int asocket__tls_told(asocket__tls *tls)
 // A failure that BearSSL has a number for.
 static int asocket__tls_wrong(asocket__tls *tls, int error)
 {
-    if (!tls->failure.reason)
-        tls->failure.bearssl = error;
+    if (!asocket__tls_failed(tls))
+        asocket__tls_failing(tls)->bearssl = error;
     (void)asocket__tls_explain_error(tls, error);
     return asocket__tls_told(tls);
 }
@@ -3676,11 +3699,12 @@ static int asocket__tls_wrong(asocket__tls *tls, int error)
 // What ended the engine.
 static int asocket__tls_ended(asocket__tls *tls)
 {
+    asocket_tls_failure *failure = asocket__tls_failing(tls);
     int error = br_ssl_engine_last_error(&tls->handshake->client.eng);
 
-    if (!tls->failure.reason)
-        tls->failure.bearssl = error;
-    if (tls->failure.reason)
+    if (!failure->reason)
+        failure->bearssl = error;
+    if (failure->reason)
         ; // the validator's
     else if (error >= BR_ERR_SEND_FATAL_ALERT)
         (void)asocket__tls_explain_error(tls, error);
@@ -3689,9 +3713,9 @@ static int asocket__tls_ended(asocket__tls *tls)
     else if (error)
         (void)asocket__tls_explain_error(tls, error);
     else
-        (void)asocket__tls_fail(&tls->failure, ASOCKET_TLS_EOF_IN_HANDSHAKE,
+        (void)asocket__tls_fail(failure, ASOCKET_TLS_EOF_IN_HANDSHAKE,
                                 "the server ended TLS before the handshake was over");
-    tls->failure.bearssl = error;
+    failure->bearssl = error;
     return asocket__tls_told(tls);
 }
 
@@ -3720,14 +3744,14 @@ static int asocket__tls_cut(asocket__tls *tls, int status)
     if (!shaking && reason != ASOCKET_TLS_IO && reason != ASOCKET_TLS_TRUNCATED)
         return status;
     if (reason == ASOCKET_TLS_EOF_IN_HANDSHAKE && !tls->records && asocket_available(tls->in) <= 0)
-        (void)asocket__tls_fail(&tls->failure, reason,
+        (void)asocket__tls_fail(asocket__tls_failing(tls), reason,
                                 "the peer closed without a word of TLS: is this a TLS port?");
     else if (reason == ASOCKET_TLS_IO && !shaking)
-        (void)asocket__tls_fail(&tls->failure, reason, "the connection broke");
+        (void)asocket__tls_fail(asocket__tls_failing(tls), reason, "the connection broke");
     else
-        (void)asocket__tls_fail(&tls->failure, reason, NULL);
+        (void)asocket__tls_fail(asocket__tls_failing(tls), reason, NULL);
     if (status != ASOCKET_EOF)
-        tls->failure.status = status;
+        asocket__tls_failing(tls)->status = status;
     return asocket__tls_told(tls);
 }
 
@@ -3741,10 +3765,10 @@ static int asocket__tls_no_tls(asocket__tls *tls, const char *bytes, size_t size
         text[i] = bytes[i];
     text[i] = 0;
     if (i >= 4)
-        (void)asocket__tls_fail(&tls->failure, ASOCKET_TLS_NOT_TLS,
+        (void)asocket__tls_fail(asocket__tls_failing(tls), ASOCKET_TLS_NOT_TLS,
                                 "the peer answered in plain text: \"%s\"", text);
     else
-        (void)asocket__tls_fail(&tls->failure, ASOCKET_TLS_NOT_TLS, NULL);
+        (void)asocket__tls_fail(asocket__tls_failing(tls), ASOCKET_TLS_NOT_TLS, NULL);
     return asocket__tls_told(tls);
 }
 
@@ -3763,7 +3787,7 @@ static int asocket__tls_answer(asocket__tls *tls)
     bool last = tls->ended;
     int status;
 
-    if (tls->goodbye || tls->failure.reason || !(last || tls->refusing) ||
+    if (tls->goodbye || asocket__tls_failed(tls) || !(last || tls->refusing) ||
         asocket_room(tls->out) < ASOCKET__TLS_SMALL)
         return 0;
     tls->refusing = false;
@@ -3779,7 +3803,7 @@ static int asocket__tls_idle(asocket__tls *tls)
 {
     if (++tls->idle <= ASOCKET__TLS_IDLE_RECORDS)
         return 0;
-    (void)asocket__tls_fail(&tls->failure, ASOCKET_TLS_FLOOD, NULL);
+    (void)asocket__tls_fail(asocket__tls_failing(tls), ASOCKET_TLS_FLOOD, NULL);
     return asocket__tls_told(tls);
 }
 
@@ -3816,7 +3840,7 @@ static int asocket__tls_take_alerts(asocket__tls *tls, const uint8_t *bytes, con
 
         tls->level = level ? 0 : *bytes == 1 ? 1 : 2;
         if (level == 2 || (level && *bytes == 100)) {
-            tls->failure.bearssl = BR_ERR_RECV_FATAL_ALERT + *bytes;
+            asocket__tls_failing(tls)->bearssl = BR_ERR_RECV_FATAL_ALERT + *bytes;
             (void)asocket__tls_explain_alert(tls, *bytes);
             return asocket__tls_told(tls);
         }
@@ -3903,7 +3927,7 @@ static int asocket__tls_receive(asocket__tls *tls)
     uint8_t *record;
     ptrdiff_t size, count = asocket__tls_window(tls, &bytes, 5);
 
-    if (tls->size || tls->ended) // the writer has listened meanwhile
+    if (tls->size || tls->ended || asocket__tls_failed(tls)) // the writer was here meanwhile
         return 0;
     if (count < 0)
         return asocket__tls_cut(tls, (int)count);
@@ -3914,12 +3938,12 @@ static int asocket__tls_receive(asocket__tls *tls)
     if (count < 0)
         return asocket__tls_cut(tls, (int)count);
     if (!tls->records && bytes[0] == ASOCKET__TLS_TYPE_HANDSHAKE && size > 5 && bytes[5] == 1) {
-        (void)asocket__tls_fail(&tls->failure, ASOCKET_TLS_PROTOCOL,
+        (void)asocket__tls_fail(asocket__tls_failing(tls), ASOCKET_TLS_PROTOCOL,
                                 "the peer is a TLS client as well: it sent a ClientHello");
         return asocket__tls_told(tls);
     }
-    if (tls->failure.reason) // the writer's, meanwhile
-        return tls->failure.status;
+    if (asocket__tls_failed(tls)) // the writer, meanwhile
+        return asocket__tls_failed(tls);
     tls->records++;
     record = (uint8_t *)(uintptr_t)bytes; // asocket_peek allows to write there
     return tls->handshake ? asocket__tls_feed(tls, record, (size_t)size)
@@ -3953,12 +3977,12 @@ static int asocket__tls_last_words(asocket__tls *tls, int status)
     if (status == ASOCKET_ECONNRESET && !tls->reading && !tls->size) {
         former = asocket_set_deadline(tls->selector, 1); // it is there, or does not come
         tls->listening = true;
-        while (!tls->failure.reason && !tls->size && !tls->ended && !asocket__tls_receive(tls))
+        while (!asocket__tls_failed(tls) && !tls->size && !tls->ended && !asocket__tls_receive(tls))
             continue;
         tls->listening = false;
         asocket_restore_deadline(tls->selector, former);
     }
-    return tls->failure.reason ? tls->failure.status : asocket__tls_cut(tls, status);
+    return asocket__tls_failed(tls) ? asocket__tls_failed(tls) : asocket__tls_cut(tls, status);
 }
 
 // Until keys are agreed and the peer is verified: 0, or the failure's status.
@@ -4000,7 +4024,7 @@ static bool asocket__tls_intact(const asocket__tls *tls)
 static ptrdiff_t asocket__tls_some(asocket__tls *tls, void *buffer, size_t size)
 {
     if (!asocket__tls_intact(tls)) {
-        (void)asocket__tls_fail(&tls->failure, ASOCKET_TLS_IO,
+        (void)asocket__tls_fail(asocket__tls_failing(tls), ASOCKET_TLS_IO,
                                 "somebody else has read from the socket below TLS");
         return asocket__tls_told(tls);
     }
@@ -4009,7 +4033,7 @@ static ptrdiff_t asocket__tls_some(asocket__tls *tls, void *buffer, size_t size)
 
         if (tls->ended)
             return ASOCKET_EOF; // whatever became of our answer
-        if (tls->failure.reason)
+        if (asocket__tls_failed(tls))
             return asocket__tls_told(tls);
         if (status)
             return asocket__tls_cut(tls, status);
@@ -4043,7 +4067,7 @@ static int asocket__tls_goodbye(asocket__tls *tls)
 {
     int status = 0;
 
-    if (tls->goodbye || tls->failure.reason || tls->handshake)
+    if (tls->goodbye || asocket__tls_failed(tls) || tls->handshake)
         return 0;
     tls->goodbye = true;
     if (tls->refusing)
@@ -4067,19 +4091,19 @@ static ptrdiff_t asocket__tls_write(void *state, asocket *lower, const void *byt
         char *window;
         int status;
 
-        if (tls->failure.reason)
+        if (asocket__tls_failed(tls))
             return asocket__tls_told(tls);
         status = asocket__tls_answer(tls);
         if (status)
             return asocket__tls_last_words(tls, status);
         if (tls->goodbye) {
-            (void)asocket__tls_fail(&tls->failure, ASOCKET_TLS_CLOSED, NULL);
+            (void)asocket__tls_fail(asocket__tls_failing(tls), ASOCKET_TLS_CLOSED, NULL);
             return asocket__tls_told(tls);
         }
         room = asocket__tls_reserve(tls, &window, most);
         if (room < 0)
             return asocket__tls_last_words(tls, (int)room);
-        if (tls->failure.reason || tls->refusing || tls->ended) // the reader's, meanwhile
+        if (asocket__tls_failed(tls) || tls->refusing || tls->ended) // the reader's, meanwhile
             continue;
         // also when the commit cannot send it: it is in the ring
         (void)asocket_commit(tls->out, asocket__tls_seal(tls, ASOCKET__TLS_TYPE_DATA, window,
@@ -4163,7 +4187,10 @@ int asocket_tls_socket_error(const asocket *secure, asocket_tls_failure *failure
 
     if (!tls || !failure)
         return ASOCKET_EINVAL;
-    *failure = tls->failure;
+    if (tls->opens)
+        (void)asocket__tls_fresh(failure);
+    else
+        *failure = tls->u.failure;
     return 0;
 }
 
@@ -4215,14 +4242,14 @@ static int asocket__tls_find_name(asocket__tls *tls, asocket *socket,
     if (!name || !*name)
         return options->pin_only > 0 || tls->insecure
                    ? 0
-                   : asocket__tls_fail(&tls->failure, ASOCKET_TLS_NO_NAME, NULL);
+                   : asocket__tls_fail(asocket__tls_failing(tls), ASOCKET_TLS_NO_NAME, NULL);
     length = strlen(name);
     if (length > 254)
-        return asocket__tls_fail(&tls->failure, ASOCKET_TLS_ARGUMENT,
+        return asocket__tls_fail(asocket__tls_failing(tls), ASOCKET_TLS_ARGUMENT,
                                  "server_name: longer than a name can be (RFC 1035)");
     tls->server_name = asocket__tls_copy(name);
     if (!tls->server_name)
-        return asocket__tls_fail(&tls->failure, ASOCKET_TLS_NO_MEMORY, NULL);
+        return asocket__tls_fail(asocket__tls_failing(tls), ASOCKET_TLS_NO_MEMORY, NULL);
     if (length > 1 && name[length - 1] == '.')
         tls->server_name[length - 1] = 0;
     return 0;
@@ -4256,7 +4283,8 @@ static int asocket__tls_check_options(asocket__tls *tls, const asocket_tls_optio
     if (options->clock != ASOCKET_TLS_CLOCK_REQUIRED &&
         options->clock != ASOCKET_TLS_CLOCK_FROM_CHAIN)
         wrong = "clock: no such value";
-    return wrong ? asocket__tls_fail(&tls->failure, ASOCKET_TLS_ARGUMENT, "%s", wrong) : 0;
+    return wrong ? asocket__tls_fail(asocket__tls_failing(tls), ASOCKET_TLS_ARGUMENT, "%s", wrong)
+                 : 0;
 }
 
 // The options with their defaults become what the validator checks.
@@ -4281,14 +4309,14 @@ static int asocket__tls_find_trust(asocket__tls *tls, const asocket_tls_options 
     check->pin_only = options->pin_only > 0;
     check->insecure = tls->insecure;
     if (needed && !options->trust)
-        check->trust = asocket__tls_system_trust(tls->selector, &tls->failure);
+        check->trust = asocket__tls_system_trust(tls->selector, asocket__tls_failing(tls));
     else if (needed)
         check->trust = options->trust;
     asocket_tls_trust_retain(check->trust); // until the handshake is over
     if (needed && !check->trust)
-        return asocket__tls_fail(&tls->failure, ASOCKET_TLS_NO_ROOTS, NULL);
+        return asocket__tls_fail(asocket__tls_failing(tls), ASOCKET_TLS_NO_ROOTS, NULL);
     if (needed && !asocket_tls_trust_count(check->trust))
-        return asocket__tls_fail(&tls->failure, ASOCKET_TLS_NO_ROOTS,
+        return asocket__tls_fail(asocket__tls_failing(tls), ASOCKET_TLS_NO_ROOTS,
                                  "trust: there are no certificates in it");
     return 0;
 }
@@ -4304,7 +4332,7 @@ static int asocket__tls_prepare(asocket__tls *tls, asocket *socket,
         return status;
     tls->handshake = (asocket__tls_handshake *)ASOCKET_MALLOC(sizeof *tls->handshake);
     if (!tls->handshake)
-        return asocket__tls_fail(&tls->failure, ASOCKET_TLS_NO_MEMORY, NULL);
+        return asocket__tls_fail(asocket__tls_failing(tls), ASOCKET_TLS_NO_MEMORY, NULL);
     memset(tls->handshake, 0, sizeof *tls->handshake);
     tls->allow_truncation = options->allow_truncation > 0;
     tls->identified = options->identity != NULL;
@@ -4334,17 +4362,17 @@ static int asocket__tls_take_over(asocket__tls *tls, asocket *lower)
     if (!tls->in || !tls->out)
         status = asocket_error(tls->selector);
     else if (asocket_available(tls->in) > 0)
-        status = asocket__tls_fail(&tls->failure, ASOCKET_TLS_PLAINTEXT, NULL);
+        status = asocket__tls_fail(asocket__tls_failing(tls), ASOCKET_TLS_PLAINTEXT, NULL);
     if (!status)
         status = asocket_flush(tls->out);
     if (!status)
         status = asocket_set_capacity(lower, ASOCKET__TLS_RECORD + ASOCKET__TLS_OVERHEAD);
     if (!status)
         return 0;
-    if (!tls->failure.reason && status == ASOCKET_EBUSY)
-        (void)asocket__tls_fail(&tls->failure, ASOCKET_TLS_ARGUMENT,
+    if (!asocket__tls_failed(tls) && status == ASOCKET_EBUSY)
+        (void)asocket__tls_fail(asocket__tls_failing(tls), ASOCKET_TLS_ARGUMENT,
                                 "the socket's channels are in use");
-    return tls->failure.reason ? tls->failure.status : asocket__tls_cut(tls, status);
+    return asocket__tls_failed(tls) ? asocket__tls_failed(tls) : asocket__tls_cut(tls, status);
 }
 
 // What was agreed stays; what only the handshake needed goes.
@@ -4356,12 +4384,12 @@ static int asocket__tls_complete(asocket__tls *tls, const asocket_tls_options *o
     asocket__tls_session session;
 
     if (options->alpn_required > 0 && !alpn)
-        return asocket__tls_fail(&tls->failure, ASOCKET_TLS_NO_PROTOCOL,
+        return asocket__tls_fail(asocket__tls_failing(tls), ASOCKET_TLS_NO_PROTOCOL,
                                  "the server selected no application protocol (ALPN)");
     if (alpn) {
         tls->alpn = asocket__tls_copy(alpn);
         if (!tls->alpn)
-            return asocket__tls_fail(&tls->failure, ASOCKET_TLS_NO_MEMORY, NULL);
+            return asocket__tls_fail(asocket__tls_failing(tls), ASOCKET_TLS_NO_MEMORY, NULL);
     }
     tls->resumed = handshake->offering && memcmp(handshake->offered, engine->session.master_secret,
                                                  sizeof handshake->offered) == 0;
@@ -4427,7 +4455,7 @@ static asocket *asocket__tls_upgrade(asocket *socket, const asocket_tls_options 
     memset(&defaults, 0, sizeof defaults);
     tls->selector = selector;
     tls->insecure = insecure;
-    (void)asocket__tls_fresh(&tls->failure);
+    (void)asocket__tls_fresh(&tls->u.failure);
     options = options ? options : &defaults;
     status = asocket__tls_prepare(tls, socket, options);
     if (status)

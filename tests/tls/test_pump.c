@@ -219,6 +219,7 @@ static void a_clean_end_is_an_end(void)
        asocket_error_message(selector));
     asocket_tls_socket_error(secure, &failure);
     is_int(failure.reason, ASOCKET_TLS_CLOSED, "... in the failure, too");
+    is_status(asocket_read(in, line, 1), ASOCKET_EOF, "P1: ... and the end stays the end");
     asocket_close(secure);
     asocket_join_all(selector);
     server_close(s);
