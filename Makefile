@@ -141,7 +141,7 @@ USABLE = $(foreach c,$(CONFIGURATIONS),$(if $(call why_not,$(c)),,$(c)))
 SKIPPED = $(if $(BEARSSL),,'--skipped=TLS: libbearssl-dev is missing') $(foreach c,$(CONFIGURATIONS),$(if $(call why_not,$(c)),'--skipped=$(c): $(call why_not,$(c))'))
 
 # What single tests use besides the library, where it is installed; without it they skip.
-package = $(shell pkg-config --silence-errors $(1) $(2))
+package = $(shell command -v pkg-config >/dev/null && pkg-config --silence-errors $(1) $(2))
 flags_of_layers = $(if $(libraries_of_layers),,-DTEST_WITHOUT_ZLIB)
 libraries_of_layers := $(call package,--libs,zlib)
 loops_with := $(foreach p,libuv glib-2.0,$(if $(call package,--libs,$(p)),$(p)))
