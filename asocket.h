@@ -1349,11 +1349,11 @@ enum {
     ASOCKET__REST = 10,             // ms, instead of a wait that the system refuses
     ASOCKET__DESTROY_DRAIN = 1000,  // ms that destroy waits for the peer's end of stream
     ASOCKET__PAUSE_FIRST = 5,       // ms, accept's back-off at the descriptor limit
-    ASOCKET__PAUSE_LAST = 1000,
-    ASOCKET__PAUSE_UNIX = 64,     // ms, connect's longest at a full backlog; the first is a 16th
-    ASOCKET__RETRY_LAST = 64,     // ms, the longest pause of who sends to a full Unix receiver
-    ASOCKET__ATTEMPT_DELAY = 250, // ms between two attempts to connect (RFC 8305, 8)
-    ASOCKET__ATTEMPTS = 1024      // addresses to try
+    ASOCKET__PAUSE_LAST = 90,       // who frees one need not be us: found in less than 100 ms
+    ASOCKET__PAUSE_UNIX = 64,       // ms, connect's longest at a full backlog; the first is a 16th
+    ASOCKET__RETRY_LAST = 64,       // ms, the longest pause of who sends to a full Unix receiver
+    ASOCKET__ATTEMPT_DELAY = 250,   // ms between two attempts to connect (RFC 8305, 8)
+    ASOCKET__ATTEMPTS = 1024        // addresses to try
 };
 
 // ------------------------------------------------------------------------------------------------
