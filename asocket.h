@@ -659,9 +659,9 @@ ASOCKET_API asocket *asocket_accept(asocket *server);
 ASOCKET_API int asocket_serve(asocket *server, asocket_function *function);
 #endif
 
-// Closes; returns at once. What was written is still sent, in the background, and the peer's end of
-// stream is awaited, within the selector's close_timeout. Calls that wait on the socket answer
-// ASOCKET_ECLOSED. Twice is harmless.
+// Closes; returns at once. What was written is sent, in the background what cannot leave now, and
+// the peer's end of stream is awaited, within the selector's close_timeout. Calls that wait on the
+// socket answer ASOCKET_ECLOSED. Twice is harmless.
 ASOCKET_API int asocket_close(asocket *socket);
 
 // Closes with a reset: nothing more is sent, what was not read is lost. Also ends the lingering of
@@ -7439,12 +7439,54 @@ static void asocket__layer_start_end(asocket *layer)
                          layer))
         asocket__call(layer->selector, layer->selector->layer_end, layer);
 }
+
+// By code outside of coroutines, which does not wait for it. False: no memory.
+static bool asocket__layer_end_now(asocket_selector *selector, asocket *layer)
+{
+    asocket__task *task = asocket__launch(selector, &selector->ends, selector->layer_end, layer);
+
+    if (!task)
+        return false;
+    asocket__list_remove(&task->link);
+    asocket__resume(selector, task);
+    return true;
+}
 #else
 static void asocket__layer_start_end(asocket *layer)
 {
     asocket__call(layer->selector, layer->selector->layer_end, layer);
 }
+
+// Without coroutines a goodbye may keep the caller waiting: the loop says it.
+static bool asocket__layer_end_now(asocket_selector *selector, asocket *layer)
+{
+    if (!layer->hard || asocket__timer_room(selector))
+        return false;
+    asocket__call(selector, selector->layer_end, layer);
+    return true;
+}
 #endif
+
+// Code outside of coroutines may not run the loop again for long: what the ends of layers can send
+// at once leaves now, as that of a socket. Who waits in a transport has to leave it first.
+static void asocket__layers_end_now(asocket *socket)
+{
+    asocket_selector *selector = socket->selector;
+    asocket *lower;
+
+    while (socket->upper)
+        socket = socket->upper;
+    for (; (lower = socket->lower) != NULL; socket = lower) {
+        if (selector->serve != socket || socket->state != ASOCKET__FLUSHING ||
+            selector->self != selector->outside || socket->in.task || socket->out.task ||
+            !asocket__alive(selector))
+            return;
+        selector->serve = socket->serve_next;
+        socket->served = 0;
+        if (!asocket__layer_end_now(selector, socket))
+            asocket__socket_serve(socket);
+    }
+}
 
 // A turn inside of a callback goes on with the list of the turn outside, where it stands. Without
 // memory for a callback's timer the rest waits for the next turn.
@@ -12367,6 +12409,7 @@ int asocket_close(asocket *socket)
     if (!socket || !asocket__here(socket->selector))
         return ASOCKET_EINVAL;
     asocket__socket_close(socket);
+    asocket__layers_end_now(socket);
     return ASOCKET_OK;
 }
 
@@ -12377,6 +12420,7 @@ int asocket_abort(asocket *socket)
     if (socket->state >= ASOCKET__CLOSED)
         return asocket__fail_at(socket->selector, ASOCKET_ECLOSED, 0, "abort", &socket->remote);
     asocket__socket_abort(socket);
+    asocket__layers_end_now(socket);
     return ASOCKET_OK;
 }
 
