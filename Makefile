@@ -290,6 +290,7 @@ test-scripts:
 	$(RUN) $(SCRIPTS:%=--script=%) $(if $(BEARSSL),$(TLS_SCRIPTS:%=--script=%))
 
 test-%:
+	$(if $(filter $*,$(CONFIGURATIONS) $(SYSTEMS)),,$(error test-$*: there is no such configuration: make help))
 	$(call build_and_run,$(call programs_of,$*),)
 
 programs: $(PROGRAMS)

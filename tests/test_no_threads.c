@@ -58,6 +58,6 @@ int main(int argc, char **argv)
     selector = test_selector(argc, argv);
     names_are_looked_up();
     names_are_connected_to();
-    is_int(resolver.threads, 0, "no thread was made");
+    is_int(resolver.threads, 0, "P6: no thread was made");
     return test_end(selector);
 }

@@ -1299,10 +1299,8 @@ static void test_options(void)
 static void remove_directory(void)
 {
     unlink(path_as_long_as(LONGEST));
-    if (rmdir(directory) < 0)
-        ok(false, "no file is left: %s", strerror(errno));
-    else
-        ok(true, "no file is left");
+    if (!ok(rmdir(directory) == 0, "no file is left"))
+        diag("%s", strerror(errno));
 }
 
 int main(int argc, char **argv)
