@@ -3927,8 +3927,10 @@ static int asocket__tls_receive(asocket__tls *tls)
     uint8_t *record;
     ptrdiff_t size, count = asocket__tls_window(tls, &bytes, 5);
 
-    if (tls->size || tls->ended || asocket__tls_failed(tls)) // the writer was here meanwhile
+    if (tls->size || tls->ended) // the writer has listened meanwhile
         return 0;
+    if (asocket__tls_failed(tls)) // the writer, meanwhile, or the validator
+        return asocket__tls_told(tls);
     if (count < 0)
         return asocket__tls_cut(tls, (int)count);
     size = asocket__tls_size(tls, bytes, (size_t)count);
@@ -3942,8 +3944,8 @@ static int asocket__tls_receive(asocket__tls *tls)
                                 "the peer is a TLS client as well: it sent a ClientHello");
         return asocket__tls_told(tls);
     }
-    if (asocket__tls_failed(tls)) // the writer, meanwhile
-        return asocket__tls_failed(tls);
+    if (asocket__tls_failed(tls))
+        return asocket__tls_told(tls);
     tls->records++;
     record = (uint8_t *)(uintptr_t)bytes; // asocket_peek allows to write there
     return tls->handshake ? asocket__tls_feed(tls, record, (size_t)size)
