@@ -91,10 +91,21 @@ typedef struct line {
     asocket_write_channel *out;
 } line;
 
+/* A peer's kernel has received what it has not acknowledged yet, which would make room later: so many
+   milliseconds. Unless it can be told to do so at once; or it has so little room that it is full with
+   the first pieces, and says so. */
+#ifdef TCP_QUICKACK
+enum { LINE_ROOM = 32768, LINE_LATER = 0 };
+#elif defined(_WIN32)
+enum { LINE_ROOM = 8192, LINE_LATER = 20 };
+#else
+enum { LINE_ROOM = 32768, LINE_LATER = 100 };
+#endif
+
 /* A peer whose kernel takes little, in small pieces: it is soon full, and soon empty again. */
 static inline int line_peer(int port)
 {
-    static const int room = 32768, piece = 8000;
+    static const int room = LINE_ROOM, piece = 8000;
     struct timeval limit = {10, 0};
     struct sockaddr_in to;
     int fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -135,12 +146,7 @@ static inline bool line_open_on(asocket_selector *owner, line *l, int flags)
     return true;
 }
 
-/* The peer's kernel says at once what it has, instead of 40 ms later, which would make room. */
-#ifdef TCP_QUICKACK
-enum { LINE_STILL = 4 }; /* ms after which no room comes any more */
-#else
-enum { LINE_STILL = 100 };
-#endif
+/* Now, where it can be told. */
 static inline void acknowledge(int peer)
 {
 #ifdef TCP_QUICKACK
@@ -172,12 +178,13 @@ static inline int unacknowledged(asocket_handle handle)
 /* Writes until nothing fits any more, neither the kernel nor the channel: how many bytes. */
 static inline size_t line_stuff(line *l)
 {
+    int64_t changed = test_clock();
     char bytes[1000];
     size_t total = 0;
     int still = 0, before = 0;
 
     asocket_set_timeout(l->pair.socket, 1);
-    while (still < LINE_STILL) {
+    while (still < 4 || test_clock() - changed < LINE_LATER * 1000000) {
         int left = unacknowledged(asocket_native_handle(l->pair.socket));
 
         fill_pattern(bytes, sizeof bytes, total);
@@ -187,6 +194,8 @@ static inline size_t line_stuff(line *l)
             acknowledge(l->pair.peer);
         still = left && left == before ? still + 1 : 0;
         before = left;
+        if (!still)
+            changed = test_clock();
     }
     asocket_set_timeout(l->pair.socket, 5000);
     return total;

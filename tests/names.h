@@ -202,15 +202,22 @@ static inline void names_free(void *block)
     free(block);
 }
 
+/* When no thread is left. */
+static inline void names_over(void)
+{
+    pthread_cond_destroy(&resolver.change);
+    pthread_mutex_destroy(&resolver.lock);
+}
+
 /* --- the library ------------------------------------------------------------------------------ */
 
-#define ASOCKET_MALLOC(size) names_malloc(size)
-#define ASOCKET_REALLOC      realloc
-#define ASOCKET_FREE(block)  names_free(block)
-#define SEAM_getaddrinfo     , names_getaddrinfo
-#define SEAM_freeaddrinfo    , names_freeaddrinfo
-#define SEAM_pthread_create  , names_pthread_create
-#define SEAM__beginthreadex  , names_begin
+#define ASOCKET_MALLOC(size)        names_malloc(size)
+#define ASOCKET_REALLOC             realloc
+#define ASOCKET_FREE(block)         names_free(block)
+#define SEAM_getaddrinfo            , names_getaddrinfo
+#define SEAM_freeaddrinfo           , names_freeaddrinfo
+#define SEAM_pthread_create         , names_pthread_create
+#define SEAM_WINDOWS__beginthreadex , names_begin
 #include "private.h"
 
 #endif

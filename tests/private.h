@@ -5,7 +5,8 @@
        static ssize_t my_send(int socket, const void *bytes, size_t size, int flags);
        #include "private.h"
 
-   What has no SEAM_... stays the system's own. */
+   What has no SEAM_... stays the system's own. SEAM_WINDOWS_... is for what is called by
+   ASOCKET_WINDOWS. */
 #ifndef PRIVATE_H
 #define PRIVATE_H
 
@@ -18,7 +19,7 @@
 #include <stdbool.h>
 
 #include "windows/strict.h"
-#define ASOCKET_WINDOWS(name) SEAM_CHOOSE(SEAM_##name, STRICTLY(name))
+#define ASOCKET_WINDOWS(name) SEAM_CHOOSE(SEAM_WINDOWS_##name, STRICTLY(name))
 #endif
 
 #ifndef NDEBUG

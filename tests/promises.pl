@@ -35,11 +35,13 @@ find(sub {
     return if !-f;
     my $run = $File::Find::name =~ s{^\Q$directory\E/}{}r;
     open my $output, '<', $_ or return;
+    my $program = $run =~ s{.*/}{}r;
     while (<$output>) {
+        $program = $1 if m{^# --- (\w+)};    # of a suite
         my ($not, $text) = m{^(not )?ok \d+ - (.*?)\s*$} or next;
         my ($cited) = $text =~ m{^((?:P\d+(?:, |: ))+)} or next;
         for my $number ($cited =~ /P(\d+)/g) {
-            my $name = $run =~ s{.*/}{}r . ": $text";
+            my $name = "$program: $text";
             $tests{$number}{$name}++;
             push @{$failed{$number}{$name}}, $run if $not;
         }

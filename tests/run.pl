@@ -11,8 +11,9 @@
 # failed, all that is not "ok" is printed at the end, then one line for each configuration and
 # "N passed, N failed, N skipped", which also goes to FILE, with a line for each failure behind it. A
 # program that was not built, crashed, was ended or stopped before its plan is a failure, even if no
-# test of it failed. Up to twelve that failed run once more, alone, for their bounds in time: those
-# that then pass are named "unsteady".
+# test of it failed. A suite is many programs in one, with "# --- name" before each: failures, and
+# where it stopped, are named by that. Up to twelve that failed run once more, alone, for their bounds
+# in time: those that then pass are named "unsteady".
 use strict;
 use warnings;
 use Getopt::Long;
@@ -34,7 +35,7 @@ my %pure = map { $_ => 1 } @pure;    # the same over every backend: one run is e
 my %wrapper = (valgrind => [qw(valgrind --quiet --vgdb=no --error-exitcode=99 --leak-check=full
                                --show-leak-kinds=definite
                                --errors-for-leak-kinds=definite)],
-               wine => [qw(timeout --kill-after=5 200 wine)]);
+               wine => [qw(timeout --kill-after=5 600 wine)]);
 my %slowness = (valgrind => 20, tsan => 8, asan => 3, faults => 3, kqueue_netbsd => 3, darwin => 3);
 
 # An emulator may hang where the system would not.
@@ -53,7 +54,7 @@ my (%command, @runs, %unbuilt);
 for my $path (@ARGV) {
     my ($configuration, $program) = $path =~ m{([^/]+)/([^/]+)$} or die "run.pl: $path?\n";
     my @over = @{$backends_of{$configuration} // \@backends};
-    for my $backend ($pure{$program} ? $over[0] : @over) {
+    for my $backend ($program eq 'suite' ? 'all' : $pure{$program} ? $over[0] : @over) {
         my $run = "$configuration/$backend/$program";
         if (!-x $path) { $unbuilt{$run} = 1; next }
         $command{$run} = ['env', 'TEST_SLOWNESS=' . ($slowness{$configuration} // 1),
@@ -87,8 +88,20 @@ my $result = $harness->runtests(@runs);
 # Tests have bounds in time, and many run at a time: what failed beside others runs again, alone.
 # That is reported, and its second result counts.
 my %parser = map { $_ => ($result->parsers($_))[0] } @runs;
-# Not faults: there the clock is the test's own, and a run takes minutes.
-my @again = grep { !/^faults/ && ($parser{$_}->failed || $parser{$_}->has_problems) } @runs;
+# Not faults: there the clock is the test's own, and a run takes minutes. Nor a suite that stopped.
+my @again = grep { !/^faults/ && !(m{/suite$} && $parser{$_}->parse_errors) &&
+                   ($parser{$_}->failed || $parser{$_}->has_problems) } @runs;
+my %first;    # of a suite, of which only the programs that failed run again
+for my $run (grep { m{/suite$} } @again) {
+    my ($name, %bad);
+    open my $file, '<', "$dump/$run" or next;
+    while (<$file>) {
+        $name = $1 if m{^# --- (\w+)};
+        $bad{$name} = 1 if /^not ok/ && $name;
+    }
+    $first{$run} = $parser{$run};
+    push @{$command{$run}}, sort keys %bad;
+}
 if (@again && @again <= 12) {
     print "\nonce more, alone: @again\n";
     my $alone = TAP::Harness->new({
@@ -105,13 +118,14 @@ for my $run (@runs) {
     my $parser = $parser{$run};
     my ($configuration) = $run =~ m{^([^/]+)};
     my $c = $count{$configuration} //= {passed => 0, failed => 0, skipped => 0};
+    my $whole    = $first{$run} // $parser;
     my $failures = $parser->failed;
-    my $skips    = $parser->skipped;
+    my $skips    = $whole->skipped;
     $failures = 1 if !$failures && $parser->has_problems;
     $skips    = 1 if !$skips && $parser->skip_all;
     $c->{failed}  += $failures;
     $c->{skipped} += $skips;
-    $c->{passed}  += $parser->passed - $parser->skipped;
+    $c->{passed}  += $whole->tests_run - $parser->failed - $whole->skipped;
     push @failed, $run if $failures;
 }
 for my $run (sort keys %unbuilt) {
@@ -124,9 +138,20 @@ my %printed;    # what failed in one configuration often fails alike in the othe
 for my $run (@failed) {
     print "\n--- $run (@{$command{$run}})\n";
     open my $file, '<', "$dump/$run" or next;
-    my @lines = grep { !/^ok \d/ } <$file>;
-    my $failures = join '', grep { /^not ok/ } @lines;
-    my @reasons  = $failures ? split(/\n/, $failures) : problems_of($parser{$run});
+    my ($of, $failures, @lines, @part) = ('', '');    # of which program of a suite; what it said
+    while (<$file>) {
+        if (/^# --- (\S+)/) {
+            $of = "$1: ";
+            push @lines, @part if grep { /^not ok/ } @part;
+            @part = ();
+        }
+        $failures .= "$of$_" if /^not ok/;
+        push @part, $_ if !/^ok \d/;
+    }
+    push @lines, @part;
+    my @reasons  = split /\n/, $failures;
+    my @problems = $failures ? $parser{$run}->parse_errors : problems_of($parser{$run});
+    push @reasons, map { "$of$_" } @problems;
     push @failures, map { "$run: $_\n" } @reasons[0 .. ($#reasons < 9 ? $#reasons : 9)];
     my ($program) = $run =~ m{([^/]+)$};
     if ($failures && $printed{$program}{$failures}) {

@@ -12,7 +12,8 @@
        }
 
    A program that is still running after 60 seconds is ended. Nothing here is made for threads:
-   only the main thread may speak. */
+   only the main thread may speak. With TAP_SUITE it is one of many programs, which run one after
+   another in one process, under one plan: tests/windows/suite.c. */
 #ifndef TAP_H
 #define TAP_H
 
@@ -37,7 +38,13 @@
 #define TAP_SECONDS 150 /* how long a whole test program may take, also emulated beside others */
 #endif
 
+#ifdef TAP_SUITE
+extern int tap_tests, tap_failures;
+__attribute__((noreturn)) void tap_exit(int status); /* ends the program, not the process */
+#define exit(status) tap_exit(status)
+#else
 static int tap_tests, tap_failures;
+#endif
 
 /* Prints a text on one line; in a description a '#' would start a TAP directive. */
 static inline void tap_print(FILE *file, const char *format, va_list arguments)
@@ -53,7 +60,9 @@ static inline void tap_print(FILE *file, const char *format, va_list arguments)
     fputs(text, file);
 }
 
-#ifdef _WIN32
+#if defined(TAP_SUITE)
+/* which looks at the time itself */
+#elif defined(_WIN32)
 
 static DWORD WINAPI tap_watch(LPVOID nothing)
 {
@@ -172,6 +181,21 @@ static inline void skip(int count, const char *why)
         printf("ok %d # SKIP %s\n", ++tap_tests, why);
 }
 
+#ifdef TAP_SUITE
+
+static inline void skip_all(const char *why)
+{
+    skip(1, why);
+    exit(0);
+}
+
+static inline int done_testing(void)
+{
+    return 0; /* the plan is the suite's, and so are the failures */
+}
+
+#else
+
 /* None of this program's tests can run here. */
 static inline void skip_all(const char *why)
 {
@@ -187,5 +211,7 @@ static inline int done_testing(void)
         diag("%d of %d tests failed", tap_failures, tap_tests);
     return tap_failures ? 1 : 0;
 }
+
+#endif
 
 #endif

@@ -653,13 +653,10 @@ static void test_address_after_close(void)
 static void bustle(void)
 {
     asocket_builder builder = asocket_tcp(selector);
-    int ends[2];
+    int handle = socket(AF_INET, SOCK_DGRAM, 0);
 
-    if (pipe(ends) < 0)
-        return;
-    asocket_wait_handle(selector, ends[1], ASOCKET_WRITE);
-    close(ends[0]);
-    close(ends[1]);
+    asocket_wait_handle(selector, handle, ASOCKET_WRITE);
+    close(handle);
     builder.local = asocket_address_of(asocket_ipv4(192, 0, 2, 1), 0); /* not ours */
     asocket_connect(builder, "127.0.0.1", 1);
 }

@@ -91,7 +91,7 @@ static void test_send_fails_before_close(size_t row)
     ok(recv(l.pair.peer, bytes, sizeof bytes, 0) > 0, "the peer makes room");
     for (i = 0; i < 10; i++) {
         acknowledge(l.pair.peer);
-        asocket_sleep(selector, LINE_STILL / 4);
+        asocket_sleep(selector, 1 + LINE_LATER / 4);
         (void)!recv(l.pair.peer, bytes, sizeof bytes, MSG_DONTWAIT);
     }
     is_status(asocket_flush(l.out), errors[row].status, "the writer is told of %s",

@@ -876,5 +876,8 @@ int main(int argc, char **argv)
     test_threads();
     test_connecting();
     result = test_end(selector);
-    return until_blocks(0) ? result : 1;
+    if (!until_blocks(0))
+        return 1;
+    names_over();
+    return result;
 }

@@ -54,10 +54,14 @@ static void names_are_connected_to(void)
 
 int main(int argc, char **argv)
 {
+    int result;
+
     resolver.entries = known;
     selector = test_selector(argc, argv);
     names_are_looked_up();
     names_are_connected_to();
     is_int(resolver.threads, 0, "P6: no thread was made");
-    return test_end(selector);
+    result = test_end(selector);
+    names_over();
+    return result;
 }

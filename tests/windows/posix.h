@@ -421,6 +421,7 @@ struct if_nameindex {
 };
 #define if_nameindex()        ((struct if_nameindex *)NULL)
 #define if_freenameindex(all) ((void)(all))
+#define if_indextoname(i, s)  ((void)(i), (void)(s), (char *)NULL)
 
 static inline unsigned posix_if_nametoindex(const char *name)
 {

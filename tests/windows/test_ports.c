@@ -251,14 +251,16 @@ static bool small_server(void)
 
 static void three_hundred(void)
 {
-    int64_t start = test_clock();
+    int64_t start = test_clock(), took;
     int good = 0, i;
 
     for (i = 0; i < 300; i++)
         good += small_server();
+    took = test_clock() - start;
     is_int(good, 300, "300 servers with 3 connections each");
     ok(test_took(start, 0, 10000), "in under 10 seconds");
-    diag("300 servers: %d ms", (int)((test_clock() - start) / 1000000));
+    diag("300 of them took %d ms; in 10 s: %d", (int)(took / 1000000),
+         (int)(300 * 10000000000 / took));
 }
 
 int main(int argc, char **argv)

@@ -1,6 +1,7 @@
 # Windows: every tests/test_*.c that says something there, built by mingw-w64 and run under Wine over
-# both backends, with Wine made as strict as Windows (tests/windows/strict.h). What only Windows has
-# is in tests/windows/test_*.c; windows.t plants faults that the strictness must catch.
+# both backends, all in one process (suite.c), with Wine made as strict as Windows (strict.h). What
+# only Windows has is in tests/windows/test_*.c; windows.t plants faults that the strictness must
+# catch. One alone: `make build/wine/test_x`, or `wine build/wine/suite iocp test_x`.
 
 setup-wine:
 	@sh tests/setup.sh gcc-mingw-w64-x86-64 g++-mingw-w64-x86-64 gcc-mingw-w64-i686 wine wine64
@@ -29,11 +30,11 @@ endef
 export WINE_WITHOUT
 
 wine_without := $(filter test_%,$(subst :,,$(WINE_WITHOUT)))
-wine_programs := $(addprefix $(BUILD)/wine/,$(filter-out $(wine_without),$(TESTS)) \
-	$(patsubst tests/windows/test_%.c,windows_%,$(wildcard tests/windows/test_*.c)) exceptions)
+wine_programs := $(filter-out $(wine_without),$(TESTS)) \
+	$(patsubst tests/windows/test_%.c,windows_%,$(wildcard tests/windows/test_*.c))
 WINE_BEARSSL = $(BUILD)/wine/bearssl/libbearssl.a
 wine_tls = tls_pump tls_handshake tls_hostile tls_chains tls_windows_roots
-wine_programs += $(if $(wildcard $(WINE_BEARSSL)),$(addprefix $(BUILD)/wine/,$(wine_tls)))
+wine_programs += $(if $(wildcard $(WINE_BEARSSL)),$(wine_tls))
 wine_why_not := $(shell command -v $(WINE) >/dev/null || echo $(WINE) is missing: make setup-wine; \
 	command -v wine >/dev/null || echo wine is missing: make setup-wine)
 
@@ -43,11 +44,11 @@ skipped_wine = $(if $(wine_why_not),'--skipped=wine: $(wine_why_not)')
 
 test-wine:
 	@if [ -n "$(wine_why_not)" ]; then echo 'skipped: wine: $(wine_why_not)'; else \
-		$(MAKE) --no-print-directory -k -j$(JOBS) --output-sync $(wine_programs) \
-			$(BUILD)/wine/prefix/ready || echo '# not everything was built'; \
+		$(MAKE) --no-print-directory -k -j$(JOBS) --output-sync $(BUILD)/wine/suite \
+			$(BUILD)/wine/exceptions || echo '# not everything was built'; \
 		echo "$$WINE_WITHOUT" | sed 's/^/--skipped=/' >$(BUILD)/wine/without; \
 		xargs -d '\n' -a $(BUILD)/wine/without $(RUN) --total=$(BUILD)/wine.total \
-			--script=tests/windows/windows.t $(wine_programs); fi
+			--script=tests/windows/windows.t $(BUILD)/wine/suite $(BUILD)/wine/exceptions; fi
 
 # Wine's own files: made once, 700 MB, 5 s.
 $(BUILD)/wine/prefix/ready:
@@ -84,6 +85,49 @@ $(BUILD)/wine/tls_%: tests/tls/test_%.c $(BUILD)/wine/implementation.o $(BUILD)/
 		$(BUILD)/wine/implementation.o $(BUILD)/wine/strict.o $(WINE_BEARSSL) \
 		-lbcrypt -lcrypt32 -lws2_32 -static -lpthread
 	@mv $@.exe $@
+
+# The suite: all of them in one process (suite.c). Of what is linked in, only `main` is a name that
+# others see, and it has another one for each backend.
+suite = $(BUILD)/wine/suite.d
+suite_objects = $(foreach p,$(wine_programs),$(addprefix $(suite)/,\
+	$(addsuffix _$(p).o,$(if $(filter $(p),$(PURE)),iocp,iocp poll))))
+suite_objcopy = $(WINE:%gcc=%objcopy) --wildcard -G 'iocp_*' -G 'poll_*' -G '.refptr.*'
+suite_compile = $(show)$(wine) -DTAP_SUITE -Dmain=suite_main -Wall -Wextra -Wno-format -c -o $@ $<
+
+$(suite)/test_%.o: tests/test_%.c $(HEADER) $(WINE_HEADERS)
+	@mkdir -p $(@D)
+	$(suite_compile)
+
+$(suite)/windows_%.o: tests/windows/test_%.c $(HEADER) $(WINE_HEADERS)
+	@mkdir -p $(@D)
+	$(suite_compile) -Itests
+
+$(suite)/tls_%.o: tests/tls/test_%.c $(HEADER) $(TLS_HEADER) $(WINE_HEADERS) $(wildcard tests/tls/*.h) \
+		| $(BUILD)/tls/made
+	@mkdir -p $(@D)
+	$(suite_compile) -I$(BUILD)/wine/bearssl/include
+
+$(suite)/iocp_%.o: $(suite)/%.o
+	@$(suite_objcopy) --redefine-sym suite_main=iocp_$* $< $@
+
+$(suite)/poll_%.o: $(suite)/%.o
+	@$(suite_objcopy) --redefine-sym suite_main=poll_$* $< $@
+
+$(suite)/programs.h: tests/windows/windows.mk Makefile $(wildcard tests/test_*.c tests/tls/test_*.c)
+	@mkdir -p $(@D)
+	@for p in $(foreach b,iocp poll,$(patsubst $(suite)/$(b)_%.o,'$(b)$(comma)%',\
+		$(filter $(suite)/$(b)_%,$(suite_objects)))); do echo "PROGRAM($$p)"; done >$@
+
+$(BUILD)/wine/suite: tests/windows/suite.c $(suite)/programs.h $(suite_objects) \
+		$(BUILD)/wine/implementation.o $(BUILD)/wine/strict.o $(WINE_HEADERS) | $(BUILD)/wine/prefix/ready
+	@rm -f $@
+	$(show)$(wine) -Wall -Wextra -Werror -I$(suite) -o $@.exe $< $(suite_objects) \
+		$(BUILD)/wine/implementation.o $(BUILD)/wine/strict.o \
+		$(if $(wildcard $(WINE_BEARSSL)),$(WINE_BEARSSL) -lbcrypt -lcrypt32) -lws2_32 -static -lpthread
+	@mv $@.exe $@
+
+comma = ,
+.SECONDARY: $(suite_objects) $(wine_programs:%=$(suite)/%.o)
 
 $(BUILD)/wine/exceptions: tests/exceptions.cc tests/implementation.c $(BUILD)/wine/strict.o $(HEADER) $(WINE_HEADERS)
 	@mkdir -p $(@D)
