@@ -244,8 +244,8 @@ SWITCHES
      ASOCKET_FIBERS           Windows: coroutines are fibers, as they always are with Microsoft's
                               compiler and on ARM; mingw-w64 has assembly for x86 and x64
      ASOCKET_VALGRIND         tell Valgrind about stacks (needs <valgrind/valgrind.h>)
-     ASOCKET_ASSERT(x)        instead of assert(x). Misuse that cannot be answered by a status, a
-                              selector used by two threads at a time for example, is asserted
+     ASOCKET_ASSERT(x)        instead of assert(x). Misuse that no status can answer, a handle that
+                              was closed long ago for example, is asserted
      ASOCKET_MALLOC(size), ASOCKET_REALLOC(block, size), ASOCKET_FREE(block)
                               instead of malloc's family; or at run time, selector options
      ASOCKET_SYS(name)        put before every function of the system that the library calls
@@ -351,7 +351,8 @@ enum {
 ASOCKET_API const char *asocket_strerror(int status);
 
 // The calling coroutine's last failure (outside of coroutines: that of the code outside). Like
-// errno, a success leaves it as it is; 0 before the first one.
+// errno, a success leaves it as it is; 0 before the first one. ASOCKET_EINVAL in a thread that is
+// not the selector's, while that one runs the loop, as every call there but asocket_post and _stop.
 ASOCKET_API int asocket_error(const asocket_selector *selector);
 
 // What was tried, on what address (of several, the last), and why it failed: "bind 127.0.0.1:80:
@@ -6860,8 +6861,15 @@ static bool asocket__owned(const asocket_selector *selector)
 #define asocket__owned(selector) ((void)(selector), true)
 #endif
 
+// True in another thread than the one that runs the loop. Nothing is noted of it: the note is the
+// owner's.
+static bool asocket__intruding(const asocket_selector *selector)
+{
+    return !asocket__owned(selector) && selector->turning;
+}
+
 // The thread that the selector belongs to: the first one in; while nobody runs the loop, another
-// may take it over. Nothing is noted otherwise: the note is the owner's.
+// may take it over.
 static ASOCKET__NOINLINE bool asocket__here(const asocket_selector *selector)
 {
     if (ASOCKET__LIKELY(asocket__owned(selector) && asocket__alive(selector)))
@@ -6871,8 +6879,7 @@ static ASOCKET__NOINLINE bool asocket__here(const asocket_selector *selector)
                             "the selector belongs to the parent process");
         return false;
     }
-    ASOCKET_ASSERT(!selector->turning && "a selector belongs to one thread");
-    if (selector->turning)
+    if (asocket__intruding(selector))
         return false;
     asocket__own((asocket_selector *)(uintptr_t)selector);
     return true;
@@ -11030,7 +11037,9 @@ const char *asocket_strerror(int status)
 
 int asocket_error(const asocket_selector *selector)
 {
-    return selector ? asocket__self(selector)->failure.status : ASOCKET_EINVAL;
+    if (!selector || asocket__intruding(selector))
+        return ASOCKET_EINVAL;
+    return asocket__self(selector)->failure.status;
 }
 
 const char *asocket_error_message(const asocket_selector *selector)
@@ -11041,8 +11050,9 @@ const char *asocket_error_message(const asocket_selector *selector)
 
     if (!selector)
         return "no selector: out of memory or descriptors, a backend that is not compiled in, or "
-               "an "
-               "option out of range (asocket_selector_open tells)";
+               "an option out of range (asocket_selector_open tells)";
+    if (asocket__intruding(selector))
+        return "a selector belongs to one thread, and another one runs its loop";
     failure = &asocket__self(selector)->failure;
     if (!failure->status)
         return "no error";
