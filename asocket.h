@@ -3221,15 +3221,18 @@ static void asocket__rest(int64_t timeout)
 // neither MXCSR nor the x87 control word are kept (four times the cost; a coroutine that changes
 // the rounding mode must restore it before it waits).
 
-// What begins and ends a function in assembly: one copy in the program, seen by nobody outside.
+// What begins and ends a function in assembly: one copy in the program, seen by nobody outside;
+// with -flto the assembly of several files may be one text, hence the .ifndef.
 #if defined(__APPLE__) && !defined(__ELF__) // Mach-O
-#define ASOCKET__BEGIN(name) \
-    ".p2align 4\n.private_extern _" name "\n.weak_definition _" name "\n_" name ":\n"
-#define ASOCKET__END(name) ""
+#define ASOCKET__BEGIN(name)                                                                       \
+    ".ifndef _" name "\n.p2align 4\n.private_extern _" name "\n.weak_definition _" name "\n_" name \
+    ":\n"
+#define ASOCKET__END(name) ".endif\n"
 #else
-#define ASOCKET__BEGIN(name) \
-    ".p2align 4\n.weak " name "\n.hidden " name "\n.type " name ",%function\n" name ":\n"
-#define ASOCKET__END(name) ".size " name ",.-" name "\n"
+#define ASOCKET__BEGIN(name)                                                      \
+    ".ifndef " name "\n.p2align 4\n.weak " name "\n.hidden " name "\n.type " name \
+    ",%function\n" name ":\n"
+#define ASOCKET__END(name) ".size " name ",.-" name "\n.endif\n"
 #endif
 
 #ifdef __cplusplus

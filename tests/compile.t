@@ -142,6 +142,9 @@ check 'and it runs too' "$work/mixed"
 compiles 'ASOCKET_STATIC: a private copy in each of two files' \
     cc $strict -o "$work/private" "$work/private.c" "$work/private_too.c"
 check 'and they run' "$work/private"
+compiles 'with -flto, where the assembly of both is one text' \
+    gcc -O2 -flto $strict -o "$work/whole" "$work/private.c" "$work/private_too.c"
+check 'and they run' "$work/whole"
 
 # --- the programs that people copy ----------------------------------------------------------------
 
