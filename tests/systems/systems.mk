@@ -4,7 +4,8 @@
 SYSTEMS = $(PROCESSORS) $(COMPILERS) lwip
 # Their rules stand with those of `make test`, which runs a part of them.
 SHIMS = kqueue kqueue_netbsd darwin
-SYSTEMS_SCRIPTS = $(wildcard tests/systems/*.t)
+# The TLS servers of others take longer than `make test` has.
+SYSTEMS_SCRIPTS = $(wildcard tests/systems/*.t) $(if $(BEARSSL),$(TLS_SCRIPTS))
 
 SYSTEMS_PACKAGES = tcc musl-tools lld qemu-user liblwip-dev \
 	$(foreach p,aarch64 arm i686 riscv64 s390x powerpc64le,$(foreach c,gcc g++,\
