@@ -107,19 +107,14 @@ static inline int line_peer(int port)
 {
     static const int room = LINE_ROOM, piece = 8000;
     struct timeval limit = {10, 0};
-    struct sockaddr_in to;
     int fd = socket(AF_INET, SOCK_STREAM, 0);
 
-    memset(&to, 0, sizeof to);
-    to.sin_family = AF_INET;
-    to.sin_port = htons((uint16_t)port);
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     test_peer_quiet(fd);
     setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
     setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &piece, sizeof piece);
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-    if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof to) == 0)
+    if (fd < 0 || test_peer_dial(fd, "127.0.0.1", port))
         return fd;
     close(fd);
     return -1;

@@ -312,22 +312,39 @@ static inline void test_peer_quiet(int fd)
 #endif
 }
 
+/* An IPv4 address as the system takes it. */
+static inline struct sockaddr_in test_peer_address(const char *host, int port)
+{
+    struct sockaddr_in address;
+
+    memset(&address, 0, sizeof address);
+    address.sin_family = AF_INET;
+    address.sin_port = htons((uint16_t)port);
+    if (inet_pton(AF_INET, host, &address.sin_addr) != 1)
+        abort();
+    return address;
+}
+
+/* Connects a socket that was made before. */
+static inline bool test_peer_dial(int fd, const char *host, int port)
+{
+    struct sockaddr_in to = test_peer_address(host, port);
+
+    return connect(fd, (struct sockaddr *)&to, sizeof to) == 0;
+}
+
 /* Connects to an IPv4 address; it blocks, for 10 seconds at most. -1, and errno: it did not work. */
 static inline int test_peer_connect_to(const char *host, int port)
 {
     struct timeval limit = {10, 0};
-    struct sockaddr_in to;
     int fd = socket(AF_INET, SOCK_STREAM, 0), error;
 
-    memset(&to, 0, sizeof to);
-    to.sin_family = AF_INET;
-    to.sin_port = htons((uint16_t)port);
-    if (fd < 0 || inet_pton(AF_INET, host, &to.sin_addr) != 1)
+    if (fd < 0)
         return -1;
     test_peer_quiet(fd);
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-    if (connect(fd, (struct sockaddr *)&to, sizeof to) == 0)
+    if (test_peer_dial(fd, host, port))
         return fd;
     error = errno;
     close(fd);
@@ -340,24 +357,35 @@ static inline int test_peer_connect(int port)
     return test_peer_connect_to("127.0.0.1", port);
 }
 
-/* Listens on 127.0.0.1, on a port that it chooses. */
-static inline int test_peer_listen(int *port)
+/* Binds without listening: the port refuses connections as long as it is open. 0: it chooses. */
+static inline int test_peer_bind(const char *host, int *port)
 {
-    struct sockaddr_in at;
+    struct sockaddr_in at = test_peer_address(host, *port);
     socklen_t length = sizeof at;
     int fd = socket(AF_INET, SOCK_STREAM, 0);
 
-    memset(&at, 0, sizeof at);
-    at.sin_family = AF_INET;
-    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     if (fd < 0)
         return -1;
-    if (bind(fd, (struct sockaddr *)&at, sizeof at) < 0 || listen(fd, 100) < 0 ||
+    if (bind(fd, (struct sockaddr *)&at, sizeof at) < 0 ||
         getsockname(fd, (struct sockaddr *)&at, &length) < 0) {
         close(fd);
         return -1;
     }
     *port = ntohs(at.sin_port);
+    return fd;
+}
+
+/* Listens on 127.0.0.1, on a port that it chooses. */
+static inline int test_peer_listen(int *port)
+{
+    int fd;
+
+    *port = 0;
+    fd = test_peer_bind("127.0.0.1", port);
+    if (fd >= 0 && listen(fd, 100) < 0) {
+        close(fd);
+        return -1;
+    }
     return fd;
 }
 

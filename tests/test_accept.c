@@ -718,13 +718,7 @@ static bool crowd_gather(crowd *c)
 /* Connects a socket that was made before. */
 static bool arrives(int fd, int port)
 {
-    struct sockaddr_in to;
-
-    memset(&to, 0, sizeof to);
-    to.sin_family = AF_INET;
-    to.sin_port = htons((uint16_t)port);
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    return connect(fd, (struct sockaddr *)&to, sizeof to) == 0 && test_peer_send(fd, "you\n", 4);
+    return test_peer_dial(fd, "127.0.0.1", port) && test_peer_send(fd, "you\n", 4);
 }
 
 static void crowd_leave(crowd *c)

@@ -1,6 +1,6 @@
 /* Connecting, to one address and to several; adopting descriptors; options of sockets and builders.
    The peers are plain sockets. */
-#include "test.h"
+#include "hole.h"
 
 #include <sys/resource.h>
 #include <sys/un.h>
@@ -14,65 +14,10 @@ static int backend;
 
 /* --- peers ------------------------------------------------------------------------------------ */
 
-static int answerer(int *port)
-{
-    *port = 0;
-    return test_peer_listen(port);
-}
-
-/* Binds to 127.0.0.1 without listening: the port refuses connections as long as it is open. */
 static int refuser(int *port)
 {
-    struct sockaddr_in at;
-    socklen_t length = sizeof at;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-
     *port = 0;
-    memset(&at, 0, sizeof at);
-    at.sin_family = AF_INET;
-    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (bind(fd, (struct sockaddr *)&at, sizeof at) < 0 ||
-        getsockname(fd, (struct sockaddr *)&at, &length) < 0)
-        return -1;
-    *port = ntohs(at.sin_port);
-    return fd;
-}
-
-/* A listener that is full: whoever connects to it waits. */
-typedef struct hole {
-    int listener, port;
-    int crowd[3];
-} hole;
-
-static bool hole_dig(hole *h)
-{
-    struct sockaddr_in to;
-    int i;
-
-    memset(h, 0, sizeof *h);
-    h->listener = answerer(&h->port);
-    listen(h->listener, 0);
-    memset(&to, 0, sizeof to);
-    to.sin_family = AF_INET;
-    to.sin_port = htons((uint16_t)h->port);
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    for (i = 0; i < 3; i++) {
-        h->crowd[i] = socket(AF_INET, SOCK_STREAM, 0);
-        if (i > 0) /* the first one gets in */
-            fcntl(h->crowd[i], F_SETFL, O_NONBLOCK);
-        if (connect(h->crowd[i], (struct sockaddr *)&to, sizeof to) < 0 && errno != EINPROGRESS)
-            return ok(false, "a listener can be filled");
-    }
-    return true;
-}
-
-static void hole_fill(hole *h)
-{
-    int i;
-
-    for (i = 0; i < 3; i++)
-        close(h->crowd[i]);
-    close(h->listener);
+    return test_peer_bind("127.0.0.1", port);
 }
 
 /* An IPv6 listener on ::1; -1: there is no IPv6. */
@@ -159,7 +104,7 @@ static uint64_t open_sockets(void)
 static void test_hosts(void)
 {
     static const char *const hosts[] = {"127.0.0.1", "localhost", "LocalHost.", "db.localhost"};
-    int port, listener = answerer(&port);
+    int port, listener = test_peer_listen(&port);
     size_t i;
 
     for (i = 0; i < sizeof hosts / sizeof *hosts; i++) {
@@ -173,7 +118,7 @@ static void test_hosts(void)
 
 static void test_addresses(void)
 {
-    int port, listener = answerer(&port);
+    int port, listener = test_peer_listen(&port);
     asocket_address to = local_port(port), remote, local;
     asocket *socket = asocket_connect_address(asocket_tcp(selector), &to);
 
@@ -193,7 +138,7 @@ static void test_addresses(void)
 /* An IPv4 address in IPv6's clothes. */
 static void test_mapped(void)
 {
-    int port, listener = answerer(&port);
+    int port, listener = test_peer_listen(&port);
     asocket *socket = asocket_connect(asocket_tcp(selector), "::ffff:127.0.0.1", port);
     asocket_address remote;
 
@@ -396,7 +341,7 @@ static void test_destroyed_meanwhile(void)
 static void test_descriptor_limit(void)
 {
     struct rlimit before, limit;
-    int port, listener = answerer(&port), lowest = dup(0);
+    int port, listener = test_peer_listen(&port), lowest = dup(0);
     asocket *socket;
 
     close(lowest);
@@ -444,7 +389,7 @@ static void test_self_connect(void)
 static void test_local_address(void)
 {
     asocket_builder builder = asocket_tcp(selector);
-    int port, free_port, listener = answerer(&port);
+    int port, free_port, listener = test_peer_listen(&port);
     asocket_address local;
     asocket *socket;
 
@@ -480,7 +425,7 @@ static void test_local_address(void)
 
 static void test_first_of_several(void)
 {
-    int ports[2], first = answerer(&ports[0]), second = answerer(&ports[1]);
+    int ports[2], first = test_peer_listen(&ports[0]), second = test_peer_listen(&ports[1]);
     asocket_address addresses[2];
     asocket *socket;
 
@@ -497,7 +442,7 @@ static void test_first_of_several(void)
 static void test_refused_of_several(void)
 {
     int refused, other, port, fd = refuser(&refused), fd2 = refuser(&other);
-    int listener = answerer(&port);
+    int listener = test_peer_listen(&port);
     asocket_address addresses[3];
     int64_t start = test_clock();
     asocket *socket;
@@ -520,7 +465,7 @@ static void test_refused_of_several(void)
 
 static void test_hanging_of_several(void)
 {
-    int port, listener = answerer(&port), descriptors;
+    int port, listener = test_peer_listen(&port), descriptors;
     asocket_address addresses[3];
     asocket_builder builder = asocket_tcp(selector);
     int64_t start;
@@ -554,7 +499,7 @@ static void test_hanging_of_several(void)
 /* The first hangs, the second refuses at once: the third need not wait for its turn. */
 static void test_mixed_of_several(void)
 {
-    int refused, port, fd = refuser(&refused), listener = answerer(&port);
+    int refused, port, fd = refuser(&refused), listener = test_peer_listen(&port);
     asocket_address addresses[3];
     int64_t start;
     asocket *socket;
@@ -578,7 +523,7 @@ static void test_mixed_of_several(void)
 /* One that the system refuses without asking anybody. */
 static void test_impossible_of_several(void)
 {
-    int port, listener = answerer(&port);
+    int port, listener = test_peer_listen(&port);
     asocket_builder builder = asocket_tcp(selector);
     asocket_address addresses[2];
     asocket *socket;
@@ -674,7 +619,7 @@ static void test_no_addresses(void)
 
 static void test_adopt_connected(int flags)
 {
-    int port, listener = answerer(&port), fd = test_peer_connect(port);
+    int port, listener = test_peer_listen(&port), fd = test_peer_connect(port);
     asocket_address local, remote;
     asocket *socket;
 
@@ -698,7 +643,7 @@ static void test_adopt_connected(int flags)
 
 static void test_adopt_listener(void)
 {
-    int port, listener = answerer(&port), peer;
+    int port, listener = test_peer_listen(&port), peer;
     asocket *server = asocket_adopt(asocket_tcp(selector), listener), *client;
 
     ok(server != NULL, "a listening descriptor is adopted");
@@ -743,7 +688,7 @@ static void test_adopt_others(void)
 /* An option that the system does not honour. */
 static void test_adopt_impossible(void)
 {
-    int port, listener = answerer(&port), fd = test_peer_connect(port);
+    int port, listener = test_peer_listen(&port), fd = test_peer_connect(port);
     asocket_builder builder = asocket_tcp(selector);
 
     builder.only_ipv6 = true;
@@ -758,7 +703,7 @@ static void test_adopt_impossible(void)
 
 static void test_adopt_options(void)
 {
-    int port, listener = answerer(&port), fd = test_peer_connect(port), value = 0;
+    int port, listener = test_peer_listen(&port), fd = test_peer_connect(port), value = 0;
     socklen_t length = sizeof value;
     asocket_builder builder = asocket_tcp(selector);
     asocket *socket;
@@ -1098,7 +1043,7 @@ static void check_built(const asocket *socket, bool ipv6)
 
 static void test_built(void)
 {
-    int port, listener = answerer(&port);
+    int port, listener = test_peer_listen(&port);
     asocket_builder builder = asocket_tcp(selector);
     asocket *socket = asocket_connect(builder, "127.0.0.1", port);
 

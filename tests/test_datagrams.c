@@ -108,17 +108,6 @@ static asocket *connected_to(int port)
     return made;
 }
 
-static struct sockaddr_in native_address(int port)
-{
-    struct sockaddr_in address;
-
-    memset(&address, 0, sizeof address);
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    address.sin_port = htons((uint16_t)port);
-    return address;
-}
-
 static int peer_port(int peer)
 {
     struct sockaddr_in address;
@@ -133,7 +122,7 @@ static int peer_port(int peer)
 static int peer_on(int port)
 {
     struct timeval limit = {5, 0};
-    struct sockaddr_in address = native_address(port);
+    struct sockaddr_in address = test_peer_address("127.0.0.1", port);
     int peer = socket(AF_INET, SOCK_DGRAM, 0);
 
     setsockopt(peer, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
@@ -146,7 +135,7 @@ static int peer_on(int port)
 
 static bool peer_send(int peer, int port, const void *data, size_t size)
 {
-    struct sockaddr_in to = native_address(port);
+    struct sockaddr_in to = test_peer_address("127.0.0.1", port);
 
     return sendto(peer, data, size, 0, (struct sockaddr *)&to, sizeof to) == (ssize_t)size;
 }
@@ -1287,7 +1276,7 @@ static int plain_ipv6(void)
 static void test_adopt(void)
 {
     int fd = peer_on(0), peer = peer_on(0), stream = socket(AF_INET, SOCK_STREAM, 0);
-    struct sockaddr_in to = native_address(peer_port(peer));
+    struct sockaddr_in to = test_peer_address("127.0.0.1", peer_port(peer));
     asocket *adopted = asocket_adopt(asocket_udp(selector), fd);
     asocket_address remote;
 

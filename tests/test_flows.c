@@ -648,7 +648,7 @@ static void no_cancel(void *state, asocket *lower)
 static void test_layer(void)
 {
     static const asocket_transport transport = {no_read, no_write, no_close, no_cancel};
-    struct sockaddr_in at;
+    struct sockaddr_in at = test_peer_address("127.0.0.1", 0);
     socklen_t length = sizeof at;
     asocket_address address;
     asocket *layer;
@@ -657,9 +657,6 @@ static void test_layer(void)
     if (!open_flow(&f))
         return;
     close_flow(&f);
-    memset(&at, 0, sizeof at);
-    at.sin_family = AF_INET;
-    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     f.peer = socket(AF_INET, SOCK_DGRAM, 0);
     bind(f.peer, (struct sockaddr *)&at, sizeof at);
     getsockname(f.peer, (struct sockaddr *)&at, &length);

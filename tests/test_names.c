@@ -1,6 +1,7 @@
 /* Names: what is an address or this machine without a lookup, what is no name, and lookups that are
    slow, joined, abandoned or many. The resolver is ours (names.h). */
 #include "names.h"
+#include "hole.h"
 
 #include <sys/wait.h>
 
@@ -696,60 +697,6 @@ static void test_threads(void)
 
 /* --- connecting ------------------------------------------------------------------------------- */
 
-/* A listener on 127.0.0.`last` that is full: whoever connects to it waits. */
-typedef struct hole {
-    int listener, crowd[3];
-} hole;
-
-static int bind_to(int last, int *port)
-{
-    struct sockaddr_in at;
-    socklen_t length = sizeof at;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-    memset(&at, 0, sizeof at);
-    at.sin_family = AF_INET;
-    at.sin_port = htons((uint16_t)*port);
-    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK - 1 + (in_addr_t)last);
-    if (bind(fd, (struct sockaddr *)&at, sizeof at) < 0 || listen(fd, 0) < 0 ||
-        getsockname(fd, (struct sockaddr *)&at, &length) < 0) {
-        close(fd);
-        return -1;
-    }
-    *port = ntohs(at.sin_port);
-    return fd;
-}
-
-static bool hole_dig(hole *h, int last, int *port)
-{
-    struct sockaddr_in to;
-    int i;
-
-    memset(h, 0, sizeof *h);
-    h->listener = bind_to(last, port);
-    memset(&to, 0, sizeof to);
-    to.sin_family = AF_INET;
-    to.sin_port = htons((uint16_t)*port);
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK - 1 + (in_addr_t)last);
-    for (i = 0; i < 3; i++) {
-        h->crowd[i] = socket(AF_INET, SOCK_STREAM, 0);
-        if (i > 0) /* the first one gets in */
-            fcntl(h->crowd[i], F_SETFL, O_NONBLOCK);
-        if (connect(h->crowd[i], (struct sockaddr *)&to, sizeof to) < 0 && errno != EINPROGRESS)
-            return ok(false, "a listener can be filled");
-    }
-    return h->listener >= 0;
-}
-
-static void hole_fill(hole *h)
-{
-    int i;
-
-    for (i = 0; i < 3; i++)
-        close(h->crowd[i]);
-    close(h->listener);
-}
-
 static void connect_by_name(void)
 {
     asocket_builder tcp = asocket_tcp(selector);
@@ -793,7 +740,7 @@ static void the_second_address_answers(void)
     asocket *socket;
     hole h;
 
-    if (!hole_dig(&h, 2, &port)) {
+    if (!hole_dig_at(&h, "127.0.0.2", port)) {
         skip(2, "127.0.0.2 cannot be bound here");
         return;
     }
@@ -832,18 +779,17 @@ static void let_go_later(asocket_selector *owner, void *argument)
 static void timeout_covers_both(void)
 {
     asocket_builder tcp = asocket_tcp(selector);
-    int port = 0;
     int64_t start;
     hole h;
 
-    if (!hole_dig(&h, 1, &port))
+    if (!hole_dig(&h))
         return;
     asocket_sleep(selector, 5); /* lookups of others are over */
     names_hold(true);
     asocket_launch(selector, let_go_later, NULL);
     tcp.connect_timeout = 100;
     start = test_clock();
-    ok(!asocket_connect(tcp, "slow-here", port), "P7: a slow lookup, and nobody answers");
+    ok(!asocket_connect(tcp, "slow-here", h.port), "P7: a slow lookup, and nobody answers");
     is_status(asocket_error(selector), ASOCKET_ETIMEDOUT, "P7: ends");
     ok(test_took(start, 100, 130), "P7: at one connect_timeout for both");
     asocket_join_all(selector);

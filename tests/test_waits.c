@@ -1,5 +1,6 @@
 /* Every call that waits, ended in every way, inside and outside of coroutines: it answers soon, with
    its own status, the next call works and no byte is lost. */
+#include "hole.h"
 #include "line.h"
 
 static asocket_selector *selector;
@@ -7,34 +8,7 @@ static char scratch[20000];
 
 /* --- scenes ----------------------------------------------------------------------------------- */
 
-/* A listener that is full: whoever connects to it waits. */
-static struct {
-    int listener, port, guest, waiting;
-} hole;
-
-static bool hole_dig(void)
-{
-    struct sockaddr_in to;
-
-    hole.listener = test_peer_listen(&hole.port);
-    if (hole.listener < 0 || listen(hole.listener, 0) < 0)
-        return ok(false, "a full listener can be made");
-    hole.guest = test_peer_connect(hole.port);
-    hole.waiting = socket(AF_INET, SOCK_STREAM, 0);
-    fcntl(hole.waiting, F_SETFL, O_NONBLOCK);
-    memset(&to, 0, sizeof to);
-    to.sin_family = AF_INET;
-    to.sin_port = htons((uint16_t)hole.port);
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    return connect(hole.waiting, (struct sockaddr *)&to, sizeof to) < 0 && errno == EINPROGRESS;
-}
-
-static void hole_fill(void)
-{
-    close(hole.waiting);
-    close(hole.guest);
-    close(hole.listener);
-}
+static hole full;
 
 /* What calls wait for. */
 typedef struct scene {
@@ -182,7 +156,7 @@ static int64_t run_connect(scene *s)
     asocket *socket;
 
     builder.connect_timeout = s->connect_timeout;
-    socket = asocket_connect(builder, "127.0.0.1", hole.port);
+    socket = asocket_connect(builder, "127.0.0.1", full.port);
     return socket ? asocket_abort(socket) : asocket_error(selector);
 }
 
@@ -691,13 +665,13 @@ static void test_stop_leaves_coroutines_alone(void)
 int main(int argc, char **argv)
 {
     selector = test_selector(argc, argv);
-    if (hole_dig())
+    if (hole_dig(&full))
         test_all_calls_in_all_ways();
     test_timeout_of_each_wait();
     test_no_time_out();
     test_deadlines();
     test_asking_again();
     test_stop_leaves_coroutines_alone();
-    hole_fill();
+    hole_fill(&full);
     return test_end(selector);
 }

@@ -45,15 +45,10 @@ typedef struct connection {
 /* Little is kept by the system: some 20 KB before a writer has to wait. */
 static int peer_connect(int port)
 {
-    struct sockaddr_in to;
     int fd = socket(AF_INET, SOCK_STREAM, 0), size = 4096;
 
-    memset(&to, 0, sizeof to);
-    to.sin_family = AF_INET;
-    to.sin_port = htons((uint16_t)port);
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
-    if (connect(fd, (struct sockaddr *)&to, sizeof to) < 0)
+    if (!test_peer_dial(fd, "127.0.0.1", port))
         exit(1);
     return fd;
 }
