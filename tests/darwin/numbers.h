@@ -1,41 +1,31 @@
 /* numbers.h - names that macOS and Linux share with different numbers. linux.c makes tables of them
    with the numbers of one, apple.c with those of the other. */
 
-#define ERRORS(X)                                                                                  \
-    X(EPERM)                                                                                       \
-    X(ENOENT)                                                                                      \
-    X(EINTR)                                                                                       \
-    X(EIO)                                                                                         \
-    X(ENXIO)                                                                                       \
-    X(EBADF) X(ECHILD) X(EAGAIN) X(ENOMEM) X(EACCES) X(EFAULT) X(EBUSY) X(EEXIST) X(ENODEV)        \
-        X(ENOTDIR) X(EISDIR) X(EINVAL) X(ENFILE) X(EMFILE) X(ENOTTY) X(EFBIG) X(ENOSPC) X(ESPIPE)  \
-            X(EROFS) X(EPIPE) X(EDOM) X(ERANGE) X(EDEADLK) X(EINPROGRESS) X(EALREADY) X(ENOTSOCK)  \
-                X(EDESTADDRREQ) X(EMSGSIZE) X(EPROTOTYPE) X(ENOPROTOOPT) X(EPROTONOSUPPORT)        \
-                    X(ESOCKTNOSUPPORT) X(EOPNOTSUPP) X(EPFNOSUPPORT) X(EAFNOSUPPORT) X(EADDRINUSE) \
-                        X(EADDRNOTAVAIL) X(ENETDOWN) X(ENETUNREACH) X(ENETRESET) X(ECONNABORTED)   \
-                            X(ECONNRESET) X(ENOBUFS) X(EISCONN) X(ENOTCONN) X(ESHUTDOWN)           \
-                                X(ETIMEDOUT) X(ECONNREFUSED) X(ELOOP) X(ENAMETOOLONG) X(EHOSTDOWN) \
-                                    X(EHOSTUNREACH) X(ENOTEMPTY) X(ENOSYS) X(EOVERFLOW)            \
-                                        X(ECANCELED) X(EPROTO) X(ETIME)
+/* clang-format would push them further to the right with each line, and never be done. */
+// clang-format off
+#define ERRORS(X)                                                                                \
+    X(EPERM) X(ENOENT) X(EINTR) X(EIO) X(ENXIO) X(EBADF) X(ECHILD) X(EAGAIN) X(ENOMEM) X(EACCES) \
+    X(EFAULT) X(EBUSY) X(EEXIST) X(ENODEV) X(ENOTDIR) X(EISDIR) X(EINVAL) X(ENFILE) X(EMFILE)    \
+    X(ENOTTY) X(EFBIG) X(ENOSPC) X(ESPIPE) X(EROFS) X(EPIPE) X(EDOM) X(ERANGE) X(EDEADLK)        \
+    X(EINPROGRESS) X(EALREADY) X(ENOTSOCK) X(EDESTADDRREQ) X(EMSGSIZE) X(EPROTOTYPE)             \
+    X(ENOPROTOOPT) X(EPROTONOSUPPORT) X(ESOCKTNOSUPPORT) X(EOPNOTSUPP) X(EPFNOSUPPORT)           \
+    X(EAFNOSUPPORT) X(EADDRINUSE) X(EADDRNOTAVAIL) X(ENETDOWN) X(ENETUNREACH) X(ENETRESET)       \
+    X(ECONNABORTED) X(ECONNRESET) X(ENOBUFS) X(EISCONN) X(ENOTCONN) X(ESHUTDOWN) X(ETIMEDOUT)    \
+    X(ECONNREFUSED) X(ELOOP) X(ENAMETOOLONG) X(EHOSTDOWN) X(EHOSTUNREACH) X(ENOTEMPTY) X(ENOSYS) \
+    X(EOVERFLOW) X(ECANCELED) X(EPROTO) X(ETIME)
 
-#define SIGNALS(X)                                                                             \
-    X(SIGHUP)                                                                                  \
-    X(SIGINT)                                                                                  \
-    X(SIGQUIT)                                                                                 \
-    X(SIGILL)                                                                                  \
-    X(SIGTRAP)                                                                                 \
-    X(SIGABRT) X(SIGFPE) X(SIGKILL) X(SIGBUS) X(SIGSEGV) X(SIGSYS) X(SIGPIPE) X(SIGALRM)       \
-        X(SIGTERM) X(SIGURG) X(SIGSTOP) X(SIGTSTP) X(SIGCONT) X(SIGCHLD) X(SIGTTIN) X(SIGTTOU) \
-            X(SIGIO) X(SIGXCPU) X(SIGXFSZ) X(SIGVTALRM) X(SIGPROF) X(SIGWINCH) X(SIGUSR1)      \
-                X(SIGUSR2)
+#define SIGNALS(X)                                                                                \
+    X(SIGHUP) X(SIGINT) X(SIGQUIT) X(SIGILL) X(SIGTRAP) X(SIGABRT) X(SIGFPE) X(SIGKILL) X(SIGBUS) \
+    X(SIGSEGV) X(SIGSYS) X(SIGPIPE) X(SIGALRM) X(SIGTERM) X(SIGURG) X(SIGSTOP) X(SIGTSTP)         \
+    X(SIGCONT) X(SIGCHLD) X(SIGTTIN) X(SIGTTOU) X(SIGIO) X(SIGXCPU) X(SIGXFSZ) X(SIGVTALRM)       \
+    X(SIGPROF) X(SIGWINCH) X(SIGUSR1) X(SIGUSR2)
 
 #define FAMILIES(X) X(AF_UNSPEC) X(AF_UNIX) X(AF_INET) X(AF_INET6)
 
 /* Of calls, and in what recvmsg answers. */
-#define MESSAGE_FLAGS(X) \
-    X(MSG_OOB)           \
-    X(MSG_PEEK)          \
-    X(MSG_DONTROUTE) X(MSG_EOR) X(MSG_TRUNC) X(MSG_CTRUNC) X(MSG_WAITALL) X(MSG_DONTWAIT)
+#define MESSAGE_FLAGS(X)                                                                         \
+    X(MSG_OOB) X(MSG_PEEK) X(MSG_DONTROUTE) X(MSG_EOR) X(MSG_TRUNC) X(MSG_CTRUNC) X(MSG_WAITALL) \
+    X(MSG_DONTWAIT)
 
 #define OPEN_FLAGS(X) \
     X(O_WRONLY) X(O_RDWR) X(O_CREAT) X(O_EXCL) X(O_TRUNC) X(O_APPEND) X(O_NONBLOCK) X(O_CLOEXEC)
@@ -52,11 +42,9 @@
 
 #define MASK_CHANGES(X) X(SIG_BLOCK) X(SIG_UNBLOCK) X(SIG_SETMASK)
 
-#define LOOKUP_ERRORS(X) \
-    X(EAI_AGAIN)         \
-    X(EAI_BADFLAGS)      \
-    X(EAI_FAIL)          \
-    X(EAI_FAMILY) X(EAI_MEMORY) X(EAI_NONAME) X(EAI_SERVICE) X(EAI_SOCKTYPE) X(EAI_SYSTEM)
+#define LOOKUP_ERRORS(X)                                                               \
+    X(EAI_AGAIN) X(EAI_BADFLAGS) X(EAI_FAIL) X(EAI_FAMILY) X(EAI_MEMORY) X(EAI_NONAME) \
+    X(EAI_SERVICE) X(EAI_SOCKTYPE) X(EAI_SYSTEM)
 
 #define LOOKUP_FLAGS(X) \
     X(AI_PASSIVE) X(AI_CANONNAME) X(AI_NUMERICHOST) X(AI_NUMERICSERV) X(AI_ADDRCONFIG)
@@ -64,43 +52,34 @@
 /* Level and name in one number. */
 enum { OPTION_STEP = 0x4000 };
 #define OPTION(level, name) ((level)*OPTION_STEP + (name))
-#define OPTIONS(X)                                                                                 \
-    X(OPTION(SOL_SOCKET, SO_REUSEADDR))                                                            \
-    X(OPTION(SOL_SOCKET, SO_REUSEPORT))                                                            \
-    X(OPTION(SOL_SOCKET, SO_KEEPALIVE))                                                            \
-    X(OPTION(SOL_SOCKET, SO_BROADCAST))                                                            \
-    X(OPTION(SOL_SOCKET, SO_LINGER))                                                               \
-    X(OPTION(SOL_SOCKET, SO_SNDBUF)) X(OPTION(SOL_SOCKET, SO_RCVBUF)) X(OPTION(                    \
-        SOL_SOCKET, SO_ERROR)) X(OPTION(SOL_SOCKET, SO_TYPE)) X(OPTION(SOL_SOCKET, SO_RCVTIMEO))   \
-        X(OPTION(SOL_SOCKET, SO_SNDTIMEO)) X(OPTION(SOL_SOCKET, SO_ACCEPTCONN)) X(                 \
-            OPTION(IPPROTO_TCP, TCP_NODELAY)) X(OPTION(IPPROTO_TCP, TCP_MAXSEG))                   \
-            X(OPTION(IPPROTO_TCP, TCP_KEEPALIVE)) X(OPTION(IPPROTO_TCP, TCP_KEEPINTVL)) X(         \
-                OPTION(IPPROTO_TCP, TCP_KEEPCNT)) X(OPTION(IPPROTO_IP, IP_TOS))                    \
-                X(OPTION(IPPROTO_IP, IP_TTL)) X(OPTION(IPPROTO_IP, IP_MULTICAST_IF)) X(            \
-                    OPTION(IPPROTO_IP, IP_MULTICAST_TTL)) X(OPTION(IPPROTO_IP, IP_MULTICAST_LOOP)) \
-                    X(OPTION(IPPROTO_IP, IP_ADD_MEMBERSHIP)) X(OPTION(                             \
-                        IPPROTO_IP, IP_DROP_MEMBERSHIP)) X(OPTION(IPPROTO_IP, MCAST_JOIN_GROUP))   \
-                        X(OPTION(IPPROTO_IP, MCAST_LEAVE_GROUP))                                   \
-                            X(OPTION(IPPROTO_IPV6, IPV6_V6ONLY))                                   \
-                                X(OPTION(IPPROTO_IPV6, IPV6_UNICAST_HOPS))                         \
-                                    X(OPTION(IPPROTO_IPV6, IPV6_MULTICAST_IF))                     \
-                                        X(OPTION(IPPROTO_IPV6, IPV6_MULTICAST_HOPS))               \
-                                            X(OPTION(IPPROTO_IPV6, IPV6_MULTICAST_LOOP))           \
-                                                X(OPTION(IPPROTO_IPV6, IPV6_TCLASS))               \
-                                                    X(OPTION(IPPROTO_IPV6, MCAST_JOIN_GROUP))      \
-                                                        X(OPTION(IPPROTO_IPV6, MCAST_LEAVE_GROUP))
+#define OPTIONS(X)                                                                          \
+    X(OPTION(SOL_SOCKET, SO_REUSEADDR)) X(OPTION(SOL_SOCKET, SO_REUSEPORT))                 \
+    X(OPTION(SOL_SOCKET, SO_KEEPALIVE)) X(OPTION(SOL_SOCKET, SO_BROADCAST))                 \
+    X(OPTION(SOL_SOCKET, SO_LINGER)) X(OPTION(SOL_SOCKET, SO_SNDBUF))                       \
+    X(OPTION(SOL_SOCKET, SO_RCVBUF)) X(OPTION(SOL_SOCKET, SO_ERROR))                        \
+    X(OPTION(SOL_SOCKET, SO_TYPE)) X(OPTION(SOL_SOCKET, SO_RCVTIMEO))                       \
+    X(OPTION(SOL_SOCKET, SO_SNDTIMEO)) X(OPTION(SOL_SOCKET, SO_ACCEPTCONN))                 \
+    X(OPTION(IPPROTO_TCP, TCP_NODELAY)) X(OPTION(IPPROTO_TCP, TCP_MAXSEG))                  \
+    X(OPTION(IPPROTO_TCP, TCP_KEEPALIVE)) X(OPTION(IPPROTO_TCP, TCP_KEEPINTVL))             \
+    X(OPTION(IPPROTO_TCP, TCP_KEEPCNT)) X(OPTION(IPPROTO_IP, IP_TOS))                       \
+    X(OPTION(IPPROTO_IP, IP_TTL)) X(OPTION(IPPROTO_IP, IP_MULTICAST_IF))                    \
+    X(OPTION(IPPROTO_IP, IP_MULTICAST_TTL)) X(OPTION(IPPROTO_IP, IP_MULTICAST_LOOP))        \
+    X(OPTION(IPPROTO_IP, IP_ADD_MEMBERSHIP)) X(OPTION(IPPROTO_IP, IP_DROP_MEMBERSHIP))      \
+    X(OPTION(IPPROTO_IP, MCAST_JOIN_GROUP)) X(OPTION(IPPROTO_IP, MCAST_LEAVE_GROUP))        \
+    X(OPTION(IPPROTO_IPV6, IPV6_V6ONLY)) X(OPTION(IPPROTO_IPV6, IPV6_UNICAST_HOPS))         \
+    X(OPTION(IPPROTO_IPV6, IPV6_MULTICAST_IF)) X(OPTION(IPPROTO_IPV6, IPV6_MULTICAST_HOPS)) \
+    X(OPTION(IPPROTO_IPV6, IPV6_MULTICAST_LOOP)) X(OPTION(IPPROTO_IPV6, IPV6_TCLASS))       \
+    X(OPTION(IPPROTO_IPV6, MCAST_JOIN_GROUP)) X(OPTION(IPPROTO_IPV6, MCAST_LEAVE_GROUP))
 
-#define TABLES(X)                                                                         \
-    X(errors, ERRORS)                                                                     \
-    X(signals, SIGNALS)                                                                   \
-    X(families, FAMILIES)                                                                 \
-    X(message_flags, MESSAGE_FLAGS)                                                       \
-    X(open_flags, OPEN_FLAGS)                                                             \
-    X(map_flags, MAP_FLAGS) X(fcntl_commands, FCNTL_COMMANDS) X(clocks, CLOCKS)           \
-        X(system_numbers, SYSTEM_NUMBERS) X(limits, LIMITS) X(mask_changes, MASK_CHANGES) \
-            X(lookup_errors, LOOKUP_ERRORS) X(lookup_flags, LOOKUP_FLAGS) X(options, OPTIONS)
+#define TABLES(X)                                                                               \
+    X(errors, ERRORS) X(signals, SIGNALS) X(families, FAMILIES) X(message_flags, MESSAGE_FLAGS) \
+    X(open_flags, OPEN_FLAGS) X(map_flags, MAP_FLAGS) X(fcntl_commands, FCNTL_COMMANDS)         \
+    X(clocks, CLOCKS) X(system_numbers, SYSTEM_NUMBERS) X(limits, LIMITS)                       \
+    X(mask_changes, MASK_CHANGES) X(lookup_errors, LOOKUP_ERRORS) X(lookup_flags, LOOKUP_FLAGS) \
+    X(options, OPTIONS)
 
 #define NUMBER(name) name,
+// clang-format on
 
 /* What linux.c does for apple.c, in types that both know. */
 typedef struct linux_file {
