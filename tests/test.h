@@ -473,6 +473,16 @@ static inline void test_peer_reset(int fd)
     close(fd);
 }
 
+/* What the system says of a socket of the library; -1: nothing. */
+static inline int test_option(const asocket *socket, int level, int name)
+{
+    int value = -1;
+    socklen_t length = sizeof value;
+
+    getsockopt(asocket_native_handle(socket), level, name, &value, &length);
+    return value;
+}
+
 /* --- a connected pair ------------------------------------------------------------------------- */
 
 typedef struct test_pair {

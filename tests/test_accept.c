@@ -224,15 +224,6 @@ static void test_dual_stack(void)
 
 /* --- what is inherited ------------------------------------------------------------------------ */
 
-static int option_of(const asocket *socket, int level, int name)
-{
-    int value = -1;
-    socklen_t length = sizeof value;
-
-    getsockopt(asocket_native_handle(socket), level, name, &value, &length);
-    return value;
-}
-
 static asocket_builder demanding(void)
 {
     asocket_builder builder = asocket_tcp(selector);
@@ -256,35 +247,35 @@ static asocket_builder demanding(void)
 /* Of a socket that takes both families macOS and the BSDs tell only the options of IPv6. */
 static bool has_ipv4_options(const asocket *socket)
 {
-    return option_of(socket, IPPROTO_IP, IP_TTL) >= 0;
+    return test_option(socket, IPPROTO_IP, IP_TTL) >= 0;
 }
 
 static int service_of(const asocket *socket)
 {
-    return has_ipv4_options(socket) ? option_of(socket, IPPROTO_IP, IP_TOS)
-                                    : option_of(socket, IPPROTO_IPV6, IPV6_TCLASS);
+    return has_ipv4_options(socket) ? test_option(socket, IPPROTO_IP, IP_TOS)
+                                    : test_option(socket, IPPROTO_IPV6, IPV6_TCLASS);
 }
 
 static int hops_of(const asocket *socket)
 {
-    return has_ipv4_options(socket) ? option_of(socket, IPPROTO_IP, IP_TTL)
-                                    : option_of(socket, IPPROTO_IPV6, IPV6_UNICAST_HOPS);
+    return has_ipv4_options(socket) ? test_option(socket, IPPROTO_IP, IP_TTL)
+                                    : test_option(socket, IPPROTO_IPV6, IPV6_UNICAST_HOPS);
 }
 
 static void check_inherited(const asocket *client)
 {
-    is_int(option_of(client, IPPROTO_TCP, TCP_NODELAY), 0, "no_delay off is inherited");
-    ok(option_of(client, SOL_SOCKET, SO_KEEPALIVE) != 0, "keep_alive is inherited");
+    is_int(test_option(client, IPPROTO_TCP, TCP_NODELAY), 0, "no_delay off is inherited");
+    ok(test_option(client, SOL_SOCKET, SO_KEEPALIVE) != 0, "keep_alive is inherited");
 #ifdef __linux__
-    is_int(option_of(client, IPPROTO_TCP, TCP_KEEPIDLE), 77, "keep_alive_idle is inherited");
-    is_int(option_of(client, IPPROTO_TCP, TCP_KEEPINTVL), 7, "keep_alive_interval is inherited");
-    is_int(option_of(client, IPPROTO_TCP, TCP_KEEPCNT), 5, "keep_alive_count is inherited");
+    is_int(test_option(client, IPPROTO_TCP, TCP_KEEPIDLE), 77, "keep_alive_idle is inherited");
+    is_int(test_option(client, IPPROTO_TCP, TCP_KEEPINTVL), 7, "keep_alive_interval is inherited");
+    is_int(test_option(client, IPPROTO_TCP, TCP_KEEPCNT), 5, "keep_alive_count is inherited");
 #endif
-    ok(option_of(client, SOL_SOCKET, SO_SNDBUF) >= 20000 &&
-           option_of(client, SOL_SOCKET, SO_SNDBUF) <= 40000,
+    ok(test_option(client, SOL_SOCKET, SO_SNDBUF) >= 20000 &&
+           test_option(client, SOL_SOCKET, SO_SNDBUF) <= 40000,
        "send_buffer is inherited");
-    ok(option_of(client, SOL_SOCKET, SO_RCVBUF) >= 30000 &&
-           option_of(client, SOL_SOCKET, SO_RCVBUF) <= 60000,
+    ok(test_option(client, SOL_SOCKET, SO_RCVBUF) >= 30000 &&
+           test_option(client, SOL_SOCKET, SO_RCVBUF) <= 60000,
        "receive_buffer is inherited");
     is_int(service_of(client), 0x10, "type_of_service is inherited");
     is_int(hops_of(client), 33, "ttl is inherited");
@@ -323,7 +314,7 @@ static void test_inherited(void)
     server = listen_locally();
     peer = test_peer_connect(port_of(server));
     client = asocket_accept(server);
-    ok(client && option_of(client, IPPROTO_TCP, TCP_NODELAY) != 0, "no_delay is on by default");
+    ok(client && test_option(client, IPPROTO_TCP, TCP_NODELAY) != 0, "no_delay is on by default");
     asocket_abort(client);
     close(peer);
     asocket_close(server);
@@ -341,8 +332,8 @@ static void test_inherited_dual_stack(void)
     asocket_abort(client);
     client = asocket_accept(server);
     if (!test_skips(TEST_WINDOWS, 1, "Wine has no IPV6_TCLASS"))
-        ok(client && option_of(client, IPPROTO_IPV6, IPV6_TCLASS) == 0x10 &&
-               option_of(client, IPPROTO_IPV6, IPV6_UNICAST_HOPS) == 33,
+        ok(client && test_option(client, IPPROTO_IPV6, IPV6_TCLASS) == 0x10 &&
+               test_option(client, IPPROTO_IPV6, IPV6_UNICAST_HOPS) == 33,
            "over IPv6, type_of_service and ttl are inherited");
     asocket_abort(client);
     close(fourth);

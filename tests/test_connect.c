@@ -744,15 +744,6 @@ static void test_adopt_bound_datagrams(void)
 
 /* --- options ---------------------------------------------------------------------------------- */
 
-static int option_of(const asocket *socket, int level, int name)
-{
-    int value = -1;
-    socklen_t length = sizeof value;
-
-    getsockopt(asocket_native_handle(socket), level, name, &value, &length);
-    return value;
-}
-
 static const struct {
     const char *name;
     asocket_option option;
@@ -878,7 +869,7 @@ static void check_option(asocket *socket, size_t row, bool ipv6)
         is_status(asocket_set_option(socket, options[row].option, set), ASOCKET_OK,
                   "%s can be set to %d", options[row].name, set);
         if (!test_skips(TEST_WINDOWS && name == SO_REUSEADDR, 1, "it is SO_EXCLUSIVEADDRUSE"))
-            ok(as_set(row, option_of(socket, level, name), set), "the system has it");
+            ok(as_set(row, test_option(socket, level, name), set), "the system has it");
         ok(asocket_get_option(socket, options[row].option, &value) == 0 && as_set(row, value, set),
            "and it can be asked for");
     }
@@ -1023,22 +1014,22 @@ static void check_built(const asocket *socket, bool ipv6)
     int level = ipv6 ? IPPROTO_IPV6 : IPPROTO_IP;
 
     if (!test_skips(TEST_WINDOWS && ipv6, 1, "Wine has no such option"))
-        is_int(option_of(socket, level, ipv6 ? IPV6_TCLASS : IP_TOS), 0x10,
+        is_int(test_option(socket, level, ipv6 ? IPV6_TCLASS : IP_TOS), 0x10,
                "type_of_service is set");
-    is_int(option_of(socket, level, ipv6 ? IPV6_UNICAST_HOPS : IP_TTL), 33, "ttl is set");
-    ok(option_of(socket, SOL_SOCKET, SO_KEEPALIVE) != 0, "keep_alive is set");
+    is_int(test_option(socket, level, ipv6 ? IPV6_UNICAST_HOPS : IP_TTL), 33, "ttl is set");
+    ok(test_option(socket, SOL_SOCKET, SO_KEEPALIVE) != 0, "keep_alive is set");
     if (!test_skips(TEST_WINDOWS, 3, "Wine has no such option")) {
-        is_int(option_of(socket, IPPROTO_TCP, TCP_KEEPIDLE), 77, "keep_alive_idle is set");
-        is_int(option_of(socket, IPPROTO_TCP, TCP_KEEPINTVL), 7, "keep_alive_interval is set");
-        is_int(option_of(socket, IPPROTO_TCP, TCP_KEEPCNT), 5, "keep_alive_count is set");
+        is_int(test_option(socket, IPPROTO_TCP, TCP_KEEPIDLE), 77, "keep_alive_idle is set");
+        is_int(test_option(socket, IPPROTO_TCP, TCP_KEEPINTVL), 7, "keep_alive_interval is set");
+        is_int(test_option(socket, IPPROTO_TCP, TCP_KEEPCNT), 5, "keep_alive_count is set");
     }
-    ok(option_of(socket, SOL_SOCKET, SO_SNDBUF) >= 20000 &&
-           option_of(socket, SOL_SOCKET, SO_SNDBUF) <= 40000,
+    ok(test_option(socket, SOL_SOCKET, SO_SNDBUF) >= 20000 &&
+           test_option(socket, SOL_SOCKET, SO_SNDBUF) <= 40000,
        "send_buffer is set");
-    ok(option_of(socket, SOL_SOCKET, SO_RCVBUF) >= 30000 &&
-           option_of(socket, SOL_SOCKET, SO_RCVBUF) <= 60000,
+    ok(test_option(socket, SOL_SOCKET, SO_RCVBUF) >= 30000 &&
+           test_option(socket, SOL_SOCKET, SO_RCVBUF) <= 60000,
        "receive_buffer is set");
-    is_int(option_of(socket, IPPROTO_TCP, TCP_NODELAY), 0, "no_delay is off");
+    is_int(test_option(socket, IPPROTO_TCP, TCP_NODELAY), 0, "no_delay is off");
 }
 
 static void test_built(void)
@@ -1047,8 +1038,9 @@ static void test_built(void)
     asocket_builder builder = asocket_tcp(selector);
     asocket *socket = asocket_connect(builder, "127.0.0.1", port);
 
-    ok(socket && option_of(socket, IPPROTO_TCP, TCP_NODELAY) != 0, "no_delay is on by default");
-    ok(socket && option_of(socket, SOL_SOCKET, SO_KEEPALIVE) == 0, "keep_alive is off by default");
+    ok(socket && test_option(socket, IPPROTO_TCP, TCP_NODELAY) != 0, "no_delay is on by default");
+    ok(socket && test_option(socket, SOL_SOCKET, SO_KEEPALIVE) == 0,
+       "keep_alive is off by default");
     asocket_abort(socket);
     builder.type_of_service = 0x10;
     builder.ttl = 33;

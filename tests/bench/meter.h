@@ -170,7 +170,7 @@ static inline uint64_t counter_value(int counter)
 }
 
 /* --- slices ------------------------------------------------------------------------------------
-   What a load notes at the beginning and at the end of a slice, and the line that it prints. */
+   What a load notes at the beginning and at the end of a slice, */
 
 struct snapshot {
     uint64_t time, cpu, requests, calls, sends;
@@ -187,16 +187,6 @@ static inline struct snapshot take_snapshot(clockid_t clock, uint64_t requests, 
     snapshot.calls = counter_value(calls);
     snapshot.sends = counter_value(sends);
     return snapshot;
-}
-
-static inline void print_counts(long server, unsigned round, const struct snapshot *a,
-                                const struct snapshot *b, bool counted)
-{
-    printf("server=%ld round=%u requests=%llu wall_ns=%llu cpu_ns=%llu", server, round,
-           (unsigned long long)(b->requests - a->requests), (unsigned long long)(b->time - a->time),
-           (unsigned long long)(b->cpu - a->cpu));
-    printf(" calls=%lld sends=%lld", counted ? (long long)(b->calls - a->calls) : -1,
-           counted ? (long long)(b->sends - a->sends) : -1);
 }
 
 /* --- latencies: buckets 1/64 of a power of two wide, so percentiles are within 1.6 % --- */
@@ -245,6 +235,20 @@ static inline uint64_t percentile(const struct histogram *histogram, unsigned pe
             break;
     }
     return value_of(i);
+}
+
+/* and the line that it prints. */
+static inline void print_slice(long server, unsigned round, pid_t pid,
+                               const struct histogram *latencies, const struct snapshot *a,
+                               const struct snapshot *b, bool counted)
+{
+    printf("server=%ld round=%u requests=%llu wall_ns=%llu cpu_ns=%llu", server, round,
+           (unsigned long long)(b->requests - a->requests), (unsigned long long)(b->time - a->time),
+           (unsigned long long)(b->cpu - a->cpu));
+    printf(" calls=%lld sends=%lld", counted ? (long long)(b->calls - a->calls) : -1,
+           counted ? (long long)(b->sends - a->sends) : -1);
+    printf(" p50_ns=%llu p99_ns=%llu rss_kib=%ld\n", (unsigned long long)percentile(latencies, 50),
+           (unsigned long long)percentile(latencies, 99), resident_kib(pid));
 }
 
 #endif

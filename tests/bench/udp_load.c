@@ -259,14 +259,6 @@ static struct snapshot snapshot_of(const struct server *server, int calls, int s
     return take_snapshot(server->clock, server->requests, calls, sends);
 }
 
-static void print_slice(long number, unsigned round, const struct server *server,
-                        const struct snapshot *a, const struct snapshot *b, bool counted)
-{
-    print_counts(number, round, a, b, counted);
-    printf(" p50_ns=%llu p99_ns=%llu rss_kib=%ld\n", (unsigned long long)percentile(&latencies, 50),
-           (unsigned long long)percentile(&latencies, 99), resident_kib(server->pid));
-}
-
 static void time_slice(struct server *server, long number, unsigned round)
 {
     struct snapshot a, b;
@@ -277,7 +269,7 @@ static void time_slice(struct server *server, long number, unsigned round)
     a = snapshot_of(server, -1, -1);
     run_for(server, options.slice_ms);
     b = snapshot_of(server, -1, -1);
-    print_slice(number, round, server, &a, &b, false);
+    print_slice(number, round, server->pid, &latencies, &a, &b, false);
     drain(server);
 }
 
@@ -292,7 +284,7 @@ static void count_slice(struct server *server, long number, unsigned round)
     drain(server);
     pause_ms(2); /* until it waits again */
     b = snapshot_of(server, calls, sends);
-    print_slice(number, round, server, &a, &b, calls >= 0 && sends >= 0);
+    print_slice(number, round, server->pid, &latencies, &a, &b, calls >= 0 && sends >= 0);
     if (calls >= 0)
         close(calls);
     if (sends >= 0)
