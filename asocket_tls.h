@@ -3863,7 +3863,7 @@ static int asocket__tls_take_messages(asocket__tls *tls, const uint8_t *bytes, c
             status = asocket__tls_idle(tls);
         }
     }
-    return status || !tls->request ? status : asocket__tls_idle(tls);
+    return status;
 }
 
 // A record after the handshake, which is in the ring as a whole. Data stays there until it is read.
@@ -4067,14 +4067,10 @@ static ptrdiff_t asocket__tls_read(void *state, asocket *lower, void *buffer, si
 // Our side is over: close_notify, once.
 static int asocket__tls_goodbye(asocket__tls *tls)
 {
-    int status = 0;
-
     if (tls->goodbye || asocket__tls_failed(tls) || tls->handshake)
         return 0;
     tls->goodbye = true;
-    if (tls->refusing)
-        status = asocket__tls_alert(tls, 1, 100);
-    return status ? status : asocket__tls_alert(tls, 1, 0);
+    return asocket__tls_alert(tls, 1, 0);
 }
 
 static ptrdiff_t asocket__tls_write(void *state, asocket *lower, const void *bytes, size_t size)

@@ -265,6 +265,36 @@ static void an_end_without_close_notify_is_none(void)
     server_close(s);
 }
 
+static void talk_and_reset(server *s)
+{
+    server_record(s, 23, "hello\n", 6);
+    server_record(s, 21, "\1\0", 2);
+    (void)asocket_flush(s->out);
+    (void)asocket_abort(s->socket);
+    s->over = true;
+}
+
+/* Our close_notify finds nobody. Windows throws away what came before the reset. */
+static void an_end_needs_no_answer(void)
+{
+    server *s = server_open(selector, "plain");
+    asocket_tls_options options = server_options(s);
+    asocket *secure;
+    asocket_read_channel *in;
+    char byte;
+
+    if (test_skips(TEST_WINDOWS, 2, "a reset takes back what was sent before"))
+        return;
+    s->talk = talk_and_reset;
+    secure = server_connect(s, &options);
+    in = asocket_open_read_channel(secure);
+    ok(hear(in, "hello"), "a line, close_notify, and a reset");
+    is_status(asocket_read(in, &byte, 1), ASOCKET_EOF, "P1: ... are the end of the stream");
+    asocket_close(secure);
+    asocket_join_all(selector);
+    server_close(s);
+}
+
 static size_t heard_by_server;
 
 static void talk_after_the_end(server *s)
@@ -554,6 +584,7 @@ static const turn turns[] = {
      80},
     {"a fatal alert behind a warning", {{21, "\1\132\2\120", 4}}, 0, ASOCKET_TLS_ALERT, 80},
     {"an alert of a level that does not exist", {{21, "\7\132", 2}}, 0, ASOCKET_TLS_ALERT, 90},
+    {"an alert of level 0", {{21, "\0\132", 2}}, 0, ASOCKET_TLS_ALERT, 90},
     {"a fatal close_notify", {{21, "\2\0", 2}}, 0, ASOCKET_TLS_ALERT, 0},
     {"no_renegotiation, though nobody asked", {{21, "\1\144", 2}}, 0, ASOCKET_TLS_ALERT, 100},
     {"a warning, cut in two", {{21, "\1", 1}, {21, "\132", 1}}, GOES_ON, ASOCKET_TLS_OK, -1},
@@ -703,6 +734,36 @@ static void headers_are_looked_at(void)
     a_header_is_refused("\25\3\3\0\17", ASOCKET_TLS_PROTOCOL, 50, chacha);
     a_header_is_refused("\27\3\3\100\31", ASOCKET_TLS_RECORD_SIZE, 22, gcm); /* 16,385 bytes */
     a_header_is_refused("\27\3\3\100\21", ASOCKET_TLS_RECORD_SIZE, 22, chacha);
+}
+
+/* An alert whose level is a record of the handshake: what follows is no other level. */
+static void begin_alert(server *s)
+{
+    server_wire(s, "\25\3\3\0\1\1", 6);
+}
+
+static void end_alert(server *s)
+{
+    server_record(s, 21, "", 1);
+    s->over = true;
+    (void)asocket_flush(s->out);
+}
+
+static void an_alert_outlasts_the_handshake(void)
+{
+    server *s = server_open(selector, "plain");
+    asocket_tls_options options = server_options(s);
+    asocket *secure;
+    char byte;
+
+    s->setup = begin_alert;
+    s->talk = end_alert;
+    secure = server_connect(s, &options);
+    is_status(asocket_read(asocket_open_read_channel(secure), &byte, 1), ASOCKET_EOF,
+              "close_notify, cut in two by the end of the handshake");
+    asocket_close(secure);
+    asocket_join_all(selector);
+    server_close(s);
 }
 
 /* HelloRequest in the same record as Finished: a record has no place between two states. */
@@ -942,6 +1003,54 @@ static void one_reader_at_a_time(int (*finish)(asocket *))
     server_close(s);
 }
 
+/* A writer that listens for what the server had to say before it hung up, while a reader comes. */
+static const char *last_word;
+
+static void talk_late(server *s)
+{
+    asocket_sleep(selector, 20);
+    if (*last_word)
+        server_record(s, 23, last_word, strlen(last_word));
+    server_record(s, 21, "\1\0", 2);
+    (void)asocket_flush(s->out);
+    s->over = true;
+}
+
+static void listen_once(asocket_selector *its, void *argument)
+{
+    asocket__tls *tls = (asocket__tls *)argument;
+
+    (void)its;
+    tls->listening = true;
+    (void)asocket__tls_receive(tls);
+    tls->listening = false;
+}
+
+static void a_record_is_taken_once(const char *word)
+{
+    server *s = server_open(selector, "plain");
+    asocket_tls_options options = server_options(s);
+    asocket *secure;
+    asocket_read_channel *in;
+    asocket_job job;
+    char byte;
+
+    last_word = word;
+    s->talk = talk_late;
+    secure = server_connect(s, &options);
+    in = asocket_open_read_channel(secure);
+    job =
+        asocket_launch(selector, listen_once, asocket_layer_state(secure, &asocket__tls_transport));
+    asocket_sleep(selector, 5);
+    if (*word)
+        ok(hear(in, "last"), "P12: a record that the writer has taken is the reader's");
+    is_status(asocket_read(in, &byte, 1), ASOCKET_EOF, "P12: ... and so is the end");
+    asocket_join(selector, job);
+    asocket_close(secure);
+    asocket_join_all(selector);
+    server_close(s);
+}
+
 /* --- TLS taken off again -------------------------------------------------------------------------- */
 
 static void talk_then_plain(server *s)
@@ -1052,6 +1161,7 @@ int main(int argc, char **argv)
     bytes_of_all_sizes();
     a_clean_end_is_an_end();
     an_end_without_close_notify_is_none();
+    an_end_needs_no_answer();
     finish_says_goodbye();
     a_half_closed_stream_can_be_read();
     close_does_not_wait_for_the_server();
@@ -1065,6 +1175,7 @@ int main(int argc, char **argv)
     after_a_line(talk_alert, ASOCKET_TLS_ALERT, "an alert");
     records_out_of_turn();
     headers_are_looked_at();
+    an_alert_outlasts_the_handshake();
     nothing_is_behind_finished();
     requests_while_the_writer_is_stuck(1);
     requests_while_the_writer_is_stuck(40);
@@ -1072,6 +1183,8 @@ int main(int argc, char **argv)
     ended_waits_lose_nothing();
     one_reader_at_a_time(asocket_close);
     one_reader_at_a_time(asocket_abort);
+    a_record_is_taken_once("last\n");
+    a_record_is_taken_once("");
     tls_can_be_taken_off();
     a_record_that_was_not_read_goes_with_it();
     a_record_that_somebody_took_is_not_read();

@@ -1,6 +1,7 @@
 /* test_scarcity.c - TLS with little: each allocation failing in turn, no entropy, small stacks; and
    what a connection costs. */
 #define _GNU_SOURCE 1
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,10 +30,18 @@ static void *scarce(void *old, size_t size)
     return block + 2;
 }
 
+/* What no block may hold when it is given back. */
+static uint8_t secrets[3][16];
+static int watched, spilled;
+
 static void give_back(void *old)
 {
+    int i;
+
     if (old)
         heap_bytes -= ((size_t *)old)[-2];
+    for (i = 0; old && i < watched; i++)
+        spilled += memmem(old, ((size_t *)old)[-2], secrets[i], sizeof *secrets) != NULL;
     free(old ? (size_t *)old - 2 : NULL);
 }
 
@@ -272,6 +281,60 @@ static void a_busy_connection_is_small(const char *certificate)
     server_close(s);
 }
 
+/* --- secrets -------------------------------------------------------------------------------------- */
+
+static bool holds(const void *block, size_t size)
+{
+    int i, found = 0;
+
+    for (i = 0; i < watched; i++)
+        found += memmem(block, size, secrets[i], sizeof *secrets) != NULL;
+    return found != 0;
+}
+
+/* The master secret, and of either direction what is made from its key (NIST SP 800-38D: H). */
+static void talk_of_secrets(server *s)
+{
+    memcpy(secrets[0], s->context.eng.session.master_secret, sizeof *secrets);
+    memcpy(secrets[1], s->context.eng.in.gcm.h, sizeof *secrets);
+    memcpy(secrets[2], s->context.eng.out.gcm.h, sizeof *secrets);
+    watched = 3;
+    server_record(s, 23, "secret\n", 7);
+    server_record(s, 20, "\1", 1); /* which is a failure */
+    (void)asocket_flush(s->out);
+    server_stall(s);
+}
+
+static void secrets_are_wiped(void)
+{
+    static const uint16_t gcm = BR_TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256;
+    server *s = server_open(selector, "key_rsa");
+    asocket_tls_options options = server_options(s);
+    const asocket__tls *tls;
+    asocket_read_channel *in;
+    asocket *secure;
+    char line[16];
+
+    s->suites = &gcm;
+    s->suite_count = 1;
+    s->talk = talk_of_secrets;
+    secure = server_connect(s, &options);
+    ok(secure && watched, "keys are agreed on, and the handshake's memory is given back");
+    is_int(spilled, 0, "... with no secret in it");
+    tls = (const asocket__tls *)asocket_layer_state(secure, &asocket__tls_transport);
+    ok(holds(&tls->u, sizeof tls->u) && holds(&tls->sealing, sizeof tls->sealing),
+       "... but what opens and seals records is in the connection's");
+    in = asocket_open_read_channel(secure);
+    is_int(asocket_read_line(in, line, sizeof line), 6, "a line");
+    is_status(asocket_read(in, line, 1), ASOCKET_ETLS, "a failure");
+    ok(!holds(&tls->u, sizeof tls->u), "... after which no record can be opened");
+    asocket_close(secure);
+    asocket_join_all(selector);
+    is_int(spilled, 0, "what is given back at the end has no secret in it");
+    watched = 0;
+    server_close(s);
+}
+
 /* --- entropy ------------------------------------------------------------------------------------- */
 
 static int random_calls, random_result;
@@ -374,6 +437,7 @@ int main(int argc, char **argv)
     a_connection_is_small();
     a_busy_connection_is_small("plain");
     a_busy_connection_is_small("leaf_1500");
+    secrets_are_wiped();
     a_small_stack_is_enough();
     return test_end(selector);
 }
