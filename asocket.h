@@ -10394,6 +10394,7 @@ static ptrdiff_t asocket__message_receive(asocket *socket, struct msghdr *messag
     message->msg_namelen = sizeof name;
     socket->selector->statistics.system_calls++;
     count = ASOCKET_SYS(recvmsg)(socket->handle, message, 0);
+    message->msg_name = NULL; // the message outlives it
     if (count < 0)
         return asocket__datagram_error(socket, ASOCKET_READ, errno);
     asocket__spend(socket->selector, count);

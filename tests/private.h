@@ -13,7 +13,9 @@
 #define SEAM_SECOND_OF(a, b, ...)     b
 #define SEAM_SECOND(...)              SEAM_SECOND_OF(__VA_ARGS__)
 #define SEAM_CHOOSE(replacement, own) SEAM_SECOND(replacement, own, own)
-#define ASOCKET_SYS(name)             SEAM_CHOOSE(SEAM_##name, ASOCKET__SYSTEM(name))
+#ifndef __CPPCHECK__ /* which cannot count the arguments */
+#define ASOCKET_SYS(name) SEAM_CHOOSE(SEAM_##name, ASOCKET__SYSTEM(name))
+#endif
 
 #ifdef _WIN32
 #include <stdbool.h>

@@ -169,8 +169,7 @@ static inline uint64_t counter_value(int counter)
     return value;
 }
 
-/* --- slices ------------------------------------------------------------------------------------
-   What a load notes at the beginning and at the end of a slice, */
+/* --- slices: what a load notes at the beginning and at the end of each --- */
 
 struct snapshot {
     uint64_t time, cpu, requests, calls, sends;
@@ -237,7 +236,7 @@ static inline uint64_t percentile(const struct histogram *histogram, unsigned pe
     return value_of(i);
 }
 
-/* and the line that it prints. */
+/* The line that a load prints of a slice. */
 static inline void print_slice(long server, unsigned round, pid_t pid,
                                const struct histogram *latencies, const struct snapshot *a,
                                const struct snapshot *b, bool counted)
