@@ -244,8 +244,9 @@ SWITCHES
      ASOCKET_FIBERS           Windows: coroutines are fibers, as they always are with Microsoft's
                               compiler and on ARM; mingw-w64 has assembly for x86 and x64
      ASOCKET_VALGRIND         tell Valgrind about stacks (needs <valgrind/valgrind.h>)
-     ASOCKET_ASSERT(x)        instead of assert(x). Misuse that no status can answer, a handle that
-                              was closed long ago for example, is asserted
+     ASOCKET_ASSERT(x)        instead of assert(x). A selector used by two threads at a time, and
+                              misuse that no status can answer, is asserted; without asserts such
+                              a call is refused with ASOCKET_EINVAL where that can be
      ASOCKET_MALLOC(size), ASOCKET_REALLOC(block, size), ASOCKET_FREE(block)
                               instead of malloc's family; or at run time, selector options
      ASOCKET_SYS(name)        put before every function of the system that the library calls
@@ -6882,6 +6883,7 @@ static ASOCKET__NOINLINE bool asocket__here(const asocket_selector *selector)
                             "the selector belongs to the parent process");
         return false;
     }
+    ASOCKET_ASSERT(!asocket__intruding(selector) && "a selector belongs to one thread");
     if (asocket__intruding(selector))
         return false;
     asocket__own((asocket_selector *)(uintptr_t)selector);

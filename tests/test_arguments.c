@@ -819,7 +819,9 @@ static void test_another_thread(void)
     for (i = 0; i < checked; i++)
         is_status(f.answers[i], ASOCKET_EINVAL,
                   "asocket_%s from another thread, while the loop runs, is refused", calls[i]);
-    is_int(test_take_asserts(), 0, "P6: and does not end the process");
+#ifndef NDEBUG
+    ok(test_take_asserts() >= checked, "and is an assert in debug builds");
+#endif
     ok(test_peer_send(pair.peer, "fine\n", 5) &&
            asocket_read_line(f.in, buffer, sizeof buffer) == 4 && strcmp(buffer, "fine") == 0,
        "the socket works as before");
