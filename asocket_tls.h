@@ -560,14 +560,14 @@ typedef struct asocket__tls {
     asocket_selector *selector;
     asocket_read_channel *in; // of the socket below
     asocket_write_channel *out;
-    asocket__tls_handshake *handshake; // NULL: it is over, and the rest of this is used
+    asocket__tls_handshake *handshake; // NULL: it is over
     union {
         asocket_tls_failure failure; // in the handshake, and later once there is one
         asocket__tls_cipher opening; // in between: what has failed opens no more records
     } u;
     asocket__tls_cipher sealing;
-    const uint8_t *record;  // the one in work, in the ring below
-    size_t size;            // of it; 0: none is
+    const uint8_t *record;  // the one in work; in the ring below, decrypted there
+    size_t size;            // of it; 0: there is none
     size_t begin, end;      // what of its text has not been read yet, from `record` on
     uint32_t records, idle; // received; those in a row that brought nothing
     uint16_t fragment;      // most text in a record that is sent
