@@ -369,13 +369,17 @@ bench-tls:
 
 SOURCES = $(HEADER) $(wildcard examples/*.c tests/*.[ch] tests/*/*.[ch])
 
+# cppcheck cannot count the arguments in private.h; what looks inside the library does not compile
+# for clang-tidy, from which private.h keeps the implementation.
+INSIDE = $(shell grep -lE '(asocket|ASOCKET)__|selector->' tests/test_*.c)
+
 lint:
 	clang-format --dry-run -Werror $(SOURCES)
 	cppcheck --quiet --error-exitcode=1 --std=c99 --language=c --inline-suppr \
 		--enable=warning,portability,performance --suppress=missingIncludeSystem \
-		--suppress=incorrectStringBooleanError \
+		--suppress=incorrectStringBooleanError --suppress=preprocessorErrorDirective:tests/private.h \
 		-D__linux__ -D__x86_64__ -D__GNUC__=12 tests/implementation.c tests/test_*.c examples
-	clang-tidy --quiet tests/implementation.c tests/test_*.c -- -std=c99
+	clang-tidy --quiet tests/implementation.c $(filter-out $(INSIDE),$(wildcard tests/test_*.c)) -- -std=c99
 	@mkdir -p $(BUILD)
 	-gcc -std=c99 -O1 -fanalyzer -c -o $(BUILD)/analyzed.o tests/implementation.c
 

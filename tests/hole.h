@@ -14,6 +14,8 @@ static inline bool hole_dig_at(hole *h, const char *host, int port)
 {
     int i;
 
+    for (i = 0; i < 3; i++)
+        h->crowd[i] = -1;
     h->port = port;
     h->listener = test_peer_bind(host, &h->port);
     if (h->listener < 0)

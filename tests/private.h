@@ -13,9 +13,7 @@
 #define SEAM_SECOND_OF(a, b, ...)     b
 #define SEAM_SECOND(...)              SEAM_SECOND_OF(__VA_ARGS__)
 #define SEAM_CHOOSE(replacement, own) SEAM_SECOND(replacement, own, own)
-#ifndef __CPPCHECK__ /* which cannot count the arguments */
-#define ASOCKET_SYS(name) SEAM_CHOOSE(SEAM_##name, ASOCKET__SYSTEM(name))
-#endif
+#define ASOCKET_SYS(name)             SEAM_CHOOSE(SEAM_##name, ASOCKET__SYSTEM(name))
 
 #ifdef _WIN32
 #include <stdbool.h>

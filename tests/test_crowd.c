@@ -119,6 +119,8 @@ int main(int argc, char **argv)
     made = connect_all(address.port, count);
     if (!is_int(made, count, "%d connections are made", count))
         count = made;
+    if (!count)
+        return test_end(selector);
     is_int(ask_all(count, 0), count, "each is answered, by a coroutine of its own");
     ok(statistic(offsetof(asocket_statistics, coroutines)) >= (uint64_t)count,
        "all of them are there at once");
