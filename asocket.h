@@ -645,7 +645,7 @@ ASOCKET_API asocket *asocket_connect_any(asocket_builder builder, const asocket_
                                          size_t count);
 
 // Takes over a descriptor of the builder's kind, which becomes non-blocking and close-on-exec.
-// On failure the caller keeps it.
+// On failure the caller keeps it. ASOCKET_EBUSY: it is the selector's already.
 ASOCKET_API asocket *asocket_adopt(asocket_builder builder, asocket_handle handle);
 
 // --- sockets -------------------------------------------------------------------------------------
@@ -7515,10 +7515,11 @@ static void asocket__serve_sockets(asocket_selector *selector)
         socket->served = 0;
         if (socket->state == ASOCKET__OPEN && socket->out.pending)
             (void)asocket__out_push(&socket->out, 0);
-        if (socket->lower && socket->state == ASOCKET__FLUSHING)
-            asocket__layer_start_end(socket);
-        else if (socket->state == ASOCKET__FLUSHING || socket->state == ASOCKET__DRAINING)
+        if (!socket->lower &&
+            (socket->state == ASOCKET__FLUSHING || socket->state == ASOCKET__DRAINING))
             asocket__close_step(socket);
+        else if (socket->state == ASOCKET__FLUSHING)
+            asocket__layer_start_end(socket);
         if (socket->state == ASOCKET__OPEN && socket->notices)
             asocket__notices_run(socket);
     }
@@ -12331,6 +12332,10 @@ asocket *asocket_adopt(asocket_builder builder, asocket_handle handle)
                             "the descriptor is no socket of the builder's kind");
         return NULL;
     }
+    if (asocket__foreign_is_ours(builder.selector, handle)) {
+        (void)asocket__fail(builder.selector, ASOCKET_EBUSY, "adopt", "a socket of the library");
+        return NULL;
+    }
     socket = asocket__socket_new(builder.selector);
     if (!socket) {
         (void)asocket__fail(builder.selector, ASOCKET_ENOMEM, "adopt", NULL);
@@ -13986,7 +13991,7 @@ asocket *asocket_detach(asocket *layered)
     }
     lower = layered->lower;
     asocket__channels_renew(lower);
-    layered->state = ASOCKET__FLUSHING; // whoever closes it now finds that it is closed
+    layered->state = ASOCKET__DRAINING; // whoever closes it now finds that it is closed
     asocket__close_begin(layered);
     (void)(layered->transport->close)(layered->layer_state, lower);
     asocket__layer_release(layered);

@@ -634,6 +634,8 @@ static void test_adopt_connected(int flags)
     ok(asocket_remote_address(socket, &remote) == 0 && remote.port == port &&
            asocket_local_address(socket, &local) == 0 && local.port != 0,
        "both addresses are known");
+    ok(!asocket_adopt(asocket_tcp(selector), fd) && asocket_error(selector) == ASOCKET_EBUSY,
+       "P10: it is not adopted twice: %s", asocket_error_message(selector));
     ok(talks(socket, listener), "it reads and writes");
     asocket_close(socket);
     asocket_await_closed(socket);

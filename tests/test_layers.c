@@ -1186,6 +1186,40 @@ static void a_close_during_detach_ends_the_transport_once(int (*finish)(asocket 
     is_int(living, 0, "... nothing is left");
 }
 
+static void count_calls(asocket_selector *s, void *argument)
+{
+    (void)s;
+    ++*(int *)argument;
+}
+
+static void close_soon(asocket_selector *s, void *argument)
+{
+    asocket_sleep(s, 5);
+    asocket_close((asocket *)argument);
+}
+
+/* The loop still has the layer on its list when detach begins. */
+static void a_notice_before_detach_ends_nothing(void)
+{
+    asocket *lower;
+    int calls = 0;
+    both c;
+
+    counts_reset();
+    both_open(selector, &c, MASKED, 0);
+    c.a.mask->lingering = true;
+    asocket_launch(selector, close_soon, c.b.socket);
+    asocket_on_ready(c.a.socket, ASOCKET_READ, count_calls, &calls);
+    lower = asocket_detach(c.a.socket);
+    ok(lower == c.a.lower, "a layer that somebody waits for is taken off");
+    asocket_await_closed(c.b.socket);
+    is_int(closes + cancels, 2, "each transport ended once");
+    is_int(calls, 0, "what waited for it is forgotten");
+    asocket_close(lower);
+    both_close(&c);
+    is_int(living, 0, "... nothing is left");
+}
+
 /* --- in coroutines of a server ----------------------------------------------------------------- */
 
 static void serve_dressed(asocket_selector *s, void *argument)
@@ -1512,6 +1546,7 @@ int main(int argc, char **argv)
     unread_bytes_keep_a_layer_on();
     a_close_during_detach_ends_the_transport_once(asocket_close);
     a_close_during_detach_ends_the_transport_once(asocket_abort);
+    a_notice_before_detach_ends_nothing();
     many_are_served();
     selectors_close_their_layers(argc, argv);
     destroy_sends_what_was_written(argc, argv);
