@@ -3,7 +3,6 @@
 #include "hole.h"
 
 #include <sys/resource.h>
-#include <sys/un.h>
 
 #ifndef TCP_KEEPIDLE
 #define TCP_KEEPIDLE TCP_KEEPALIVE

@@ -1,8 +1,6 @@
 /* test_files.c - files to sockets: parts of them, odd ones, slow readers, every way it may end. */
 #include "test.h"
 
-#include <sys/stat.h>
-
 static asocket_selector *selector;
 
 /* --- the system, watched: this is found before the C library's --------------------------------- */

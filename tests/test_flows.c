@@ -15,7 +15,6 @@ int main(void)
 #include <netinet/udp.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
-#include <sys/wait.h>
 
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103

@@ -4,9 +4,6 @@
 #include "latch.h"
 
 #include <pthread.h>
-#include <sys/resource.h>
-#include <sys/un.h>
-#include <sys/wait.h>
 
 static asocket_selector *selector;
 static int backend;

@@ -2,7 +2,6 @@
    peer is, and that all else is as with TCP. The peers are plain sockets. */
 #include "test.h"
 
-#include <poll.h>
 #include <stddef.h>
 #include <sys/stat.h>
 #include <sys/un.h>
