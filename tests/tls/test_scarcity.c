@@ -15,15 +15,16 @@ static int entropy_calls, entropy_fails;
 
 static void *scarce(void *old, size_t size)
 {
-    size_t *block;
+    size_t *block, had = old ? ((size_t *)old)[-2] : 0;
 
     if (++allocations == failing_at)
         return NULL;
-    if (old)
-        heap_bytes -= ((size_t *)old)[-2];
+    heap_bytes -= had;
     block = (size_t *)realloc(old ? (size_t *)old - 2 : NULL, size + 2 * sizeof *block);
     if (!block)
         abort();
+    if (size > had) /* give_back looks at all of it */
+        memset((char *)(block + 2) + had, 0xA5, size - had);
     block[0] = size;
     heap_bytes += size;
     heap_most = heap_bytes > heap_most ? heap_bytes : heap_most;
