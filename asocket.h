@@ -210,10 +210,15 @@ LIMITS
      1 to 16 ms apart while somebody waits for it: a shared listener at its second selector, Unix
      sockets, handles of others, which must be sockets. A write that the system has no room for
      takes one more block of the channel's capacity. Time-outs are rounded up to milliseconds. A
-     listener's port is exclusive (SO_EXCLUSIVEADDRUSE) unless reuse_address is set; reuse_port,
-     sockets through Unix sockets and credentials are ASOCKET_ENOTSUP, refusals of datagrams are
-     not reported, each datagram is a system call, and files go through the channel. A thread that
-     runs coroutines on fibers (ASOCKET_FIBERS) becomes one.
+     listener's port is exclusive (SO_EXCLUSIVEADDRUSE) unless reuse_address is set; reuse_port
+     and credentials are ASOCKET_ENOTSUP, refusals of datagrams are not reported, each datagram is
+     a system call, and files go through the channel. A thread that runs coroutines on fibers
+     (ASOCKET_FIBERS) becomes one.
+   - A socket goes through a Unix socket of Windows as a block of bytes that names a duplicate in
+     the peer's process (WSADuplicateSocketW): only to be received from whom is trusted. One that
+     the peer does not receive stays open there until that process ends, one that has waited at a
+     completion port is ASOCKET_ENOTSUP, and a send that ends with a part of the block gone ends
+     the stream. Unix sockets of Windows were tried over a stand-in only, as Wine has none.
    - With kqueue, what comes behind urgent data (MSG_OOB) may wait until more comes.
    - Names are looked up by getaddrinfo on up to four threads, begun with the first name; addresses
      and "localhost" need none. A lookup cannot be interrupted: one that was given up ends by
@@ -913,8 +918,8 @@ ASOCKET_API int asocket_hand_over(asocket *socket, asocket_selector *other,
 // The same with a duplicate of the descriptor: both go on, a listener is accepted from by both.
 ASOCKET_API int asocket_share(asocket *server, asocket_selector *other, asocket_function *function);
 
-// Sends a socket through a Unix socket to another process (SCM_RIGHTS, with one byte); the sender
-// keeps its own, and closes it. What its channels hold stays here. May wait.
+// Sends a socket through a Unix socket to another process (SCM_RIGHTS, with one byte; Windows: see
+// LIMITS); the sender keeps its own, and closes it. What its channels hold stays here. May wait.
 ASOCKET_API int asocket_send_socket(asocket *unix_socket, asocket *socket);
 
 // The next socket that comes through a Unix socket; NULL: ASOCKET_EOF, or as any wait ends. A
@@ -1593,19 +1598,30 @@ static SOCKET asocket__windows_accept(SOCKET listener, struct sockaddr *name, so
     return socket;
 }
 
-// Another handle of the same socket, for another selector.
-static SOCKET asocket__windows_dup(SOCKET socket)
+// Another handle of the same socket, for a process.
+static int asocket__windows_duplicate(SOCKET socket, DWORD process, WSAPROTOCOL_INFOW *info)
 {
-    WSAPROTOCOL_INFOW info;
-    SOCKET copy = INVALID_SOCKET;
+    return asocket__windows_result(ASOCKET_WINDOWS(WSADuplicateSocketW)(socket, process, info));
+}
 
-    if (!ASOCKET_WINDOWS(WSADuplicateSocketW)(socket, GetCurrentProcessId(), &info))
-        copy =
-            ASOCKET_WINDOWS(WSASocketW)(FROM_PROTOCOL_INFO, FROM_PROTOCOL_INFO, FROM_PROTOCOL_INFO,
-                                        &info, 0, WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT);
+static SOCKET asocket__windows_duplicated(WSAPROTOCOL_INFOW *info)
+{
+    SOCKET copy =
+        ASOCKET_WINDOWS(WSASocketW)(FROM_PROTOCOL_INFO, FROM_PROTOCOL_INFO, FROM_PROTOCOL_INFO,
+                                    info, 0, WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT);
+
     if (copy == INVALID_SOCKET)
         (void)asocket__windows_result(SOCKET_ERROR);
     return copy;
+}
+
+static SOCKET asocket__windows_dup(SOCKET socket)
+{
+    WSAPROTOCOL_INFOW info;
+
+    return asocket__windows_duplicate(socket, GetCurrentProcessId(), &info)
+               ? INVALID_SOCKET
+               : asocket__windows_duplicated(&info);
 }
 
 // A thread that looks a name up may outlive the selector, and with it Winsock.
@@ -1818,10 +1834,25 @@ typedef struct asocket__notice { // asocket_on_ready
     int events;
 } asocket__notice;
 
+#if ASOCKET__WINDOWS
+typedef struct asocket__parcel { // a socket on its way through a Unix socket, see >>moving
+    struct {
+        char mark[16];
+        WSAPROTOCOL_INFOW info;
+    } block;
+    uint32_t moved; // bytes of the block
+} asocket__parcel;
+#else
+typedef struct asocket__parcel { // the kernel carries it
+    char nothing;
+} asocket__parcel;
+#endif
+
 typedef struct asocket__names { // of a Unix socket
     char local[108], remote[108];
     uint64_t device, inode; // of the file that goes when the socket is closed
     bool unlink;
+    asocket__parcel parcel; // that comes
 } asocket__names;
 
 typedef struct asocket__joined asocket__joined; // datagrams that the kernel gave as one
@@ -10183,28 +10214,108 @@ static void asocket__move_run(asocket_selector *selector, void *argument)
     asocket__launched_close(task);
 }
 
-#if ASOCKET__WINDOWS || ASOCKET__EMBEDDED
+#if ASOCKET__EMBEDDED
 
-// Its Unix sockets carry bytes only.
-static ssize_t asocket__handle_send(asocket *channel, asocket_handle handle)
+#define asocket__handle_send(channel, handle, parcel) (errno = ENOSYS, -1)
+#define asocket__handle_receive(channel, handle)      (*(handle) = -1, errno = ENOSYS, -1)
+#define asocket__parcel_begun(parcel)                 false
+
+#elif ASOCKET__WINDOWS
+
+// Unix sockets carry bytes only there. What goes is a mark and how WSADuplicateSocketW describes a
+// duplicate for the peer's process, which has it from then on, whether it looks or not.
+#define ASOCKET__PARCEL_MARK  "asocket: socket\n"
+#define ASOCKET__PEER_PROCESS _WSAIOR(IOC_VENDOR, 256) // SIO_AF_UNIX_GETPEERPID
+
+static bool asocket__parcel_begun(const asocket__parcel *parcel)
 {
-    (void)channel, (void)handle;
-    errno = ENOSYS;
+    return parcel->moved != 0;
+}
+
+static int asocket__parcel_pack(asocket *channel, asocket_handle handle, asocket__parcel *parcel)
+{
+    DWORD process = 0, size = 0;
+
+    if (asocket__windows_result(ASOCKET_WINDOWS(WSAIoctl)(channel->handle, ASOCKET__PEER_PROCESS,
+                                                          NULL, 0, &process, sizeof process, &size,
+                                                          NULL, NULL)) ||
+        asocket__windows_duplicate(handle, process, &parcel->block.info))
+        return -1;
+    memcpy(parcel->block.mark, ASOCKET__PARCEL_MARK, sizeof parcel->block.mark);
+    return 0;
+}
+
+static ssize_t asocket__handle_send(asocket *channel, asocket_handle handle,
+                                    asocket__parcel *parcel)
+{
+    ssize_t count;
+
+    channel->selector->statistics.system_calls++;
+    asocket__self(channel->selector)->budget--;
+    if (!parcel->block.mark[0] && asocket__parcel_pack(channel, handle, parcel))
+        return -1;
+    count = ASOCKET_SYS(send)(channel->handle, (char *)&parcel->block + parcel->moved,
+                              sizeof parcel->block - parcel->moved, 0);
+    if (count < 0)
+        return -1;
+    parcel->moved += (uint32_t)count;
+    if (parcel->moved == sizeof parcel->block)
+        return count;
+    errno = EAGAIN;
     return -1;
 }
 
+// What does not begin with the mark is none: it is skipped, to where one may begin.
+static void asocket__parcel_align(asocket__parcel *parcel)
+{
+    char *bytes = (char *)&parcel->block;
+    uint32_t at = 0, left = parcel->moved;
+
+    while (left && memcmp(bytes + at, ASOCKET__PARCEL_MARK,
+                          left < sizeof parcel->block.mark ? left : sizeof parcel->block.mark))
+        at++, left--;
+    memmove(bytes, bytes + at, left);
+    parcel->moved = left;
+}
+
+// As much of a parcel as there is; what lies behind it stays in the stream.
 static ssize_t asocket__handle_receive(asocket *channel, asocket_handle *handle)
 {
-    (void)channel;
+    asocket__parcel *parcel;
+    ssize_t count;
+
     *handle = ASOCKET__NO_HANDLE;
-    errno = ENOSYS;
+    if (asocket__names_make(channel)) {
+        errno = ENOMEM;
+        return -1;
+    }
+    parcel = &channel->names->parcel;
+    channel->selector->statistics.system_calls++;
+    asocket__self(channel->selector)->budget--;
+    count = ASOCKET_SYS(recv)(channel->handle, (char *)&parcel->block + parcel->moved,
+                              sizeof parcel->block - parcel->moved, 0);
+    if (count > 0) {
+        parcel->moved += (uint32_t)count;
+        asocket__parcel_align(parcel);
+        if (parcel->moved < sizeof parcel->block)
+            return count;
+        *handle = asocket__windows_duplicated(&parcel->block.info);
+        parcel->moved = 0;
+        return *handle == ASOCKET__NO_HANDLE ? -1 : count;
+    }
+    if (count || parcel->moved < sizeof parcel->block.mark)
+        return count;
+    parcel->moved = 0;
+    errno = EIO; // the stream ends within one
     return -1;
 }
 
 #else
 
+#define asocket__parcel_begun(parcel) false
+
 // CMSG_SPACE calls a function on NetBSD: the most that it can be.
-#define ASOCKET__CONTROL_SIZE(size) (sizeof(struct cmsghdr) + (size) + 32)
+#define ASOCKET__CONTROL_SIZE(size)   (sizeof(struct cmsghdr) + (size) + 32)
 enum { ASOCKET__HANDLES = 64 }; // descriptors that one message may bring (SCM_MAX_FD is 253)
 typedef union asocket__control {
     uint64_t alignment;
@@ -10215,7 +10326,8 @@ typedef union asocket__control {
 #define MSG_CMSG_CLOEXEC 0
 #endif
 
-static ssize_t asocket__handle_send(asocket *channel, asocket_handle handle)
+static ssize_t asocket__handle_send(asocket *channel, asocket_handle handle,
+                                    asocket__parcel *parcel)
 {
     union {
         uint64_t alignment;
@@ -10226,6 +10338,7 @@ static ssize_t asocket__handle_send(asocket *channel, asocket_handle handle)
     struct iovec piece;
     char byte = 'S';
 
+    (void)parcel;
     memset(&message, 0, sizeof message);
     memset(&control, 0, sizeof control);
     piece.iov_base = &byte; // a message of descriptors alone may be lost (unix(7))
@@ -13792,6 +13905,7 @@ static int asocket__pass_check(asocket *channel, int side, const char *operation
 int asocket_send_socket(asocket *unix_socket, asocket *socket)
 {
     int status = asocket__pass_check(unix_socket, ASOCKET__WRITER, "send_socket");
+    asocket__parcel parcel;
     ssize_t count = -1;
 
     if (status)
@@ -13801,6 +13915,10 @@ int asocket_send_socket(asocket *unix_socket, asocket *socket)
     status = asocket__socket_check(socket, 255 & ~ASOCKET__LAYER, "send_socket");
     if (status)
         return status;
+    if (!asocket__moves(socket))
+        return asocket__fail(unix_socket->selector, ASOCKET_ENOTSUP, "send_socket",
+                             "the system ties a socket that has waited to its selector");
+    memset(&parcel, 0, sizeof parcel);
     socket->pins++; // its memory is not used again meanwhile
     while (!status && count < 0) {
         status = asocket__datagram_wait(unix_socket, ASOCKET__WRITER);
@@ -13808,7 +13926,7 @@ int asocket_send_socket(asocket *unix_socket, asocket *socket)
             status = ASOCKET_ECLOSED; // meanwhile
         if (status)
             break;
-        count = asocket__handle_send(unix_socket, socket->handle);
+        count = asocket__handle_send(unix_socket, socket->handle, &parcel);
         if (count < 0)
             status = asocket__datagram_error(unix_socket, ASOCKET_WRITE, errno);
         if (status == ASOCKET_EAGAIN && unix_socket->timeout != ASOCKET_NO_WAIT)
@@ -13819,6 +13937,8 @@ int asocket_send_socket(asocket *unix_socket, asocket *socket)
         socket->shared = socket->lent = 1;
         return ASOCKET_OK;
     }
+    if (asocket__parcel_begun(&parcel))
+        unix_socket->out.status = status; // nothing can follow a part of one
     return asocket__fail_at(unix_socket->selector, status, 0, "send_socket", &unix_socket->remote);
 }
 

@@ -148,9 +148,7 @@ static inline int posix_socket(int domain, int type, int protocol)
     unsigned long on = 1;
 
     posix_start();
-    fd = posix_result((int)socket(domain, kind, protocol));
-    if (fd >= 0)
-        strict_made((SOCKET)fd, kind == SOCK_DGRAM);
+    fd = posix_result((int)strict_socket(domain, kind, protocol, NULL, 0, WSA_FLAG_OVERLAPPED));
     if (fd >= 0 && (type & SOCK_NONBLOCK))
         strict_ioctlsocket((SOCKET)fd, (long)FIONBIO, &on);
     return fd;
@@ -158,16 +156,14 @@ static inline int posix_socket(int domain, int type, int protocol)
 
 static inline int posix_accept(int fd, struct sockaddr *address, socklen_t *size)
 {
-    int accepted = posix_result((int)accept((SOCKET)fd, address, size));
-
-    if (accepted >= 0)
-        strict_made((SOCKET)accepted, false);
-    return accepted;
+    return posix_result((int)strict_accept((SOCKET)fd, address, size));
 }
 
 static inline int posix_connect(int fd, const struct sockaddr *address, socklen_t size)
 {
-    int result = posix_result(connect((SOCKET)fd, address, size));
+    bool local = address->sa_family == AF_UNIX;
+    int result = posix_result(local ? strict_connect((SOCKET)fd, address, size)
+                                    : connect((SOCKET)fd, address, size));
 
     if (result && errno == EAGAIN)
         errno = EINPROGRESS;
@@ -176,7 +172,7 @@ static inline int posix_connect(int fd, const struct sockaddr *address, socklen_
 
 static inline int posix_bind(int fd, const struct sockaddr *address, socklen_t size)
 {
-    return posix_result(bind((SOCKET)fd, address, size));
+    return posix_result(strict_bind((SOCKET)fd, address, size));
 }
 
 static inline int posix_listen(int fd, int backlog)
@@ -186,12 +182,12 @@ static inline int posix_listen(int fd, int backlog)
 
 static inline int posix_getsockname(int fd, struct sockaddr *address, socklen_t *size)
 {
-    return posix_result(getsockname((SOCKET)fd, address, size));
+    return posix_result(strict_getsockname((SOCKET)fd, address, size));
 }
 
 static inline int posix_getpeername(int fd, struct sockaddr *address, socklen_t *size)
 {
-    return posix_result(getpeername((SOCKET)fd, address, size));
+    return posix_result(strict_getpeername((SOCKET)fd, address, size));
 }
 
 static inline int posix_shutdown(int fd, int how)

@@ -15,6 +15,9 @@ typedef struct strict_facts { /* of a socket */
     unsigned generation;      /* of the number */
     bool raw;                 /* came from AcceptEx or ConnectEx, its context was not updated */
     bool cancelled, nonblocking, quiet, hasty, datagrams;
+    bool local;    /* a Unix socket */
+    DWORD process; /* its peer's; 0: ours */
+    char path[108], remote[108];
 } strict_facts;
 
 typedef struct strict_operation {
@@ -165,6 +168,150 @@ static void set_raw(SOCKET socket, bool raw)
     ReleaseSRWLockExclusive(&lock);
 }
 
+/* --- Unix sockets ------------------------------------------------------------------------------ */
+
+/* Wine 8 has none: one is a TCP socket of loopback here, and the file at its path holds the port and
+   the process. Who connects knows that one; who accepts takes the other end for its own. */
+enum { PEER_PROCESS = 0x58000100 /* SIO_AF_UNIX_GETPEERPID */, LOCAL = 0x756e6978 };
+
+typedef struct local_name {
+    USHORT family;
+    char path[109];
+} local_name;
+
+typedef struct local_file {
+    DWORD process;
+    USHORT port;
+} local_file;
+
+static bool is_local(SOCKET socket)
+{
+    bool local;
+
+    AcquireSRWLockExclusive(&lock);
+    local = facts_of(socket)->local;
+    ReleaseSRWLockExclusive(&lock);
+    return local;
+}
+
+/* From now on it is one; NULL: the name stays. */
+static void set_local(SOCKET socket, const char *path, const char *remote)
+{
+    AcquireSRWLockExclusive(&lock);
+    facts_of(socket)->local = true;
+    if (path)
+        snprintf(facts_of(socket)->path, sizeof facts_of(socket)->path, "%s", path);
+    if (remote)
+        snprintf(facts_of(socket)->remote, sizeof facts_of(socket)->remote, "%s", remote);
+    ReleaseSRWLockExclusive(&lock);
+}
+
+static int give_name(const char *path, struct sockaddr *name, int *size)
+{
+    local_name local;
+    int length = path[0] ? (int)(sizeof local.family + strlen(path) + 1) : (int)sizeof local.family;
+
+    memset(&local, 0, sizeof local);
+    local.family = AF_UNIX;
+    snprintf(local.path, sizeof local.path, "%s", path);
+    if (name)
+        memcpy(name, &local, (size_t)(*size < length ? *size : length));
+    if (size)
+        *size = length;
+    return 0;
+}
+
+static local_name taken_name(const struct sockaddr *name, int size)
+{
+    local_name local;
+
+    memset(&local, 0, sizeof local);
+    memcpy(&local, name, (size_t)size < sizeof local - 1 ? (size_t)size : sizeof local - 1);
+    return local;
+}
+
+static struct sockaddr_in loopback(void)
+{
+    struct sockaddr_in at;
+
+    memset(&at, 0, sizeof at);
+    at.sin_family = AF_INET;
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return at;
+}
+
+int strict_bind(SOCKET socket, const struct sockaddr *name, int size)
+{
+    struct sockaddr_in at = loopback();
+    int length = sizeof at, result;
+    local_file content = {GetCurrentProcessId(), 0};
+    local_name local;
+    HANDLE file;
+    DWORD count;
+
+    if (name->sa_family != AF_UNIX)
+        return bind(socket, name, size);
+    local = taken_name(name, size);
+    file = CreateFileA(local.path, GENERIC_WRITE, 0, NULL, CREATE_NEW, 0, NULL);
+    if (file == INVALID_HANDLE_VALUE) {
+        WSASetLastError(GetLastError() == ERROR_FILE_EXISTS ? WSAEADDRINUSE : WSAEACCES);
+        return SOCKET_ERROR;
+    }
+    result = bind(socket, (struct sockaddr *)&at, sizeof at) ||
+             getsockname(socket, (struct sockaddr *)&at, &length);
+    content.port = at.sin_port;
+    WriteFile(file, &content, sizeof content, &count, NULL);
+    CloseHandle(file);
+    set_local(socket, local.path, NULL);
+    return result ? SOCKET_ERROR : 0;
+}
+
+/* Is over at once, as with Unix sockets; nobody there is a refusal. */
+static int connect_local(SOCKET socket, const struct sockaddr *name, int size)
+{
+    DWORD share = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, count = 0;
+    local_name local = taken_name(name, size);
+    HANDLE file = CreateFileA(local.path, GENERIC_READ, share, NULL, OPEN_EXISTING, 0, NULL);
+    struct sockaddr_in at = loopback();
+    u_long off = 0, on = !strict_blocks(socket);
+    local_file content = {0, 0};
+    int result;
+
+    if (file != INVALID_HANDLE_VALUE) {
+        ReadFile(file, &content, sizeof content, &count, NULL);
+        CloseHandle(file);
+    }
+    if (count != sizeof content) {
+        WSASetLastError(WSAECONNREFUSED);
+        return SOCKET_ERROR;
+    }
+    at.sin_port = content.port;
+    ioctlsocket(socket, (long)FIONBIO, &off);
+    result = connect(socket, (struct sockaddr *)&at, sizeof at);
+    count = (DWORD)WSAGetLastError();
+    ioctlsocket(socket, (long)FIONBIO, &on);
+    set_local(socket, NULL, local.path);
+    facts_of(socket)->process = content.process;
+    WSASetLastError((int)count);
+    return result;
+}
+
+int strict_getsockname(SOCKET socket, struct sockaddr *name, int *size)
+{
+    return is_local(socket) ? give_name(facts_of(socket)->path, name, size)
+                            : getsockname(socket, name, size);
+}
+
+/* The mark of a Unix socket goes with its duplicate. */
+int strict_WSADuplicateSocketW(SOCKET socket, DWORD process, WSAPROTOCOL_INFOW *info)
+{
+    int result = WSADuplicateSocketW(socket, process, info);
+
+    if (!result && is_local(socket))
+        info->dwProviderReserved = LOCAL;
+    return result;
+}
+
 /* --- calls that end at once -------------------------------------------------------------------- */
 
 /* After a reset Wine 8 answers 0 for ever, Windows WSAECONNRESET; poll knows the difference. */
@@ -244,7 +391,9 @@ int strict_getpeername(SOCKET socket, struct sockaddr *name, int *size)
 {
     if (is_raw(socket, "getpeername before SO_UPDATE_..._CONTEXT"))
         return SOCKET_ERROR;
-    return getpeername(socket, name, size);
+    if (!is_local(socket) || getpeername(socket, name, size))
+        return getpeername(socket, name, size);
+    return give_name(facts_of(socket)->remote, name, size);
 }
 
 int strict_shutdown(SOCKET socket, int how)
@@ -293,6 +442,8 @@ static bool goes_nowhere(const struct sockaddr *name)
 
 int strict_connect(SOCKET socket, const struct sockaddr *name, int size)
 {
+    if (name->sa_family == AF_UNIX)
+        return connect_local(socket, name, size);
     if (!goes_nowhere(name))
         return connect(socket, name, size);
     fault("connect to the unspecified address");
@@ -314,12 +465,15 @@ void strict_made(SOCKET socket, bool datagrams)
 SOCKET strict_socket(int domain, int type, int protocol, WSAPROTOCOL_INFOW *info, GROUP group,
                      DWORD flags)
 {
-    SOCKET socket = WSASocketW(domain, type, protocol, info, group, flags);
+    bool local = domain == AF_UNIX && type == SOCK_STREAM;
+    SOCKET socket = WSASocketW(local ? AF_INET : domain, type, protocol, info, group, flags);
     int error = WSAGetLastError();
 
     if (!(flags & WSA_FLAG_OVERLAPPED))
         fault("a socket without WSA_FLAG_OVERLAPPED belongs to no port");
     strict_made(socket, info ? info->iSocketType == SOCK_DGRAM : type == SOCK_DGRAM);
+    if (socket != INVALID_SOCKET && (local || (info && info->dwProviderReserved == LOCAL)))
+        set_local(socket, "", "");
     WSASetLastError(error);
     return socket;
 }
@@ -330,6 +484,10 @@ SOCKET strict_accept(SOCKET listener, struct sockaddr *name, int *size)
     int error = WSAGetLastError();
 
     strict_made(socket, false);
+    if (socket != INVALID_SOCKET && is_local(listener)) {
+        set_local(socket, facts_of(listener)->path, "");
+        give_name("", name, size);
+    }
     WSASetLastError(error);
     return socket;
 }
@@ -467,8 +625,14 @@ int strict_WSAIoctl(SOCKET socket, DWORD code, void *in, DWORD in_size, void *ou
                     DWORD *count, OVERLAPPED *overlapped,
                     LPWSAOVERLAPPED_COMPLETION_ROUTINE routine)
 {
-    int result = WSAIoctl(socket, code, in, in_size, out, out_size, count, overlapped, routine);
+    int result;
 
+    if (code == PEER_PROCESS && is_local(socket)) {
+        result = (int)facts_of(socket)->process;
+        *(DWORD *)out = result ? (DWORD)result : GetCurrentProcessId();
+        return 0;
+    }
+    result = WSAIoctl(socket, code, in, in_size, out, out_size, count, overlapped, routine);
     AcquireSRWLockExclusive(&lock);
     if (code == _WSAIOW(IOC_VENDOR, 12)) /* SIO_UDP_CONNRESET */
         facts_of(socket)->quiet = !*(const BOOL *)in;

@@ -1,7 +1,8 @@
 /* strict.h - Wine forgives what Windows does not. These functions stand between the library and
    Winsock, note each call that Windows would refuse or punish (test_end looks at them), and let it
    have the effect that it has there. They also hold packets of the completion port back, end waits
-   early, and tell a reset from an end of the stream, which Wine 8 does not. */
+   early, and tell a reset from an end of the stream, which Wine 8 does not. Nor has it Unix sockets:
+   streams of them are connections of loopback here. */
 #ifndef TESTS_WINDOWS_STRICT_H
 #define TESTS_WINDOWS_STRICT_H
 
@@ -27,6 +28,9 @@ int strict_recvfrom(SOCKET socket, char *buffer, int size, int flags, struct soc
 int strict_getpeername(SOCKET socket, struct sockaddr *name, int *size);
 int strict_shutdown(SOCKET socket, int how);
 int strict_setsockopt(SOCKET socket, int level, int name, const char *value, int size);
+int strict_bind(SOCKET socket, const struct sockaddr *name, int size);
+int strict_getsockname(SOCKET socket, struct sockaddr *name, int *size);
+int strict_WSADuplicateSocketW(SOCKET socket, DWORD process, WSAPROTOCOL_INFOW *info);
 int strict_connect(SOCKET socket, const struct sockaddr *name, int size);
 int strict_closesocket(SOCKET socket);
 int strict_ioctlsocket(SOCKET socket, long command, u_long *value);
@@ -57,6 +61,9 @@ bool strict_blocks(SOCKET socket);                 /* false: it was made non-blo
 #define STRICT_getpeername                 , strict_getpeername
 #define STRICT_shutdown                    , strict_shutdown
 #define STRICT_setsockopt                  , strict_setsockopt
+#define STRICT_bind                        , strict_bind
+#define STRICT_getsockname                 , strict_getsockname
+#define STRICT_WSADuplicateSocketW         , strict_WSADuplicateSocketW
 #define STRICT_connect                     , strict_connect
 #define STRICT_closesocket                 , strict_closesocket
 #define STRICT_ioctlsocket                 , strict_ioctlsocket

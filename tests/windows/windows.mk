@@ -15,8 +15,8 @@ export WINEDEBUG := -all
 
 # What has nothing to say there, and why.
 define WINE_WITHOUT
-test_unix: Wine has no Unix sockets
-test_passing: descriptors are passed through Unix sockets
+test_unix: Wine has no Unix sockets; see windows_unix
+test_passing: Unix sockets carry bytes only there; see windows_unix
 test_accept_errors: it stands in for accept4, which is Linux's
 test_close_errors: it stands in for epoll
 test_kqueue: there is no kqueue
