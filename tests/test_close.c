@@ -280,7 +280,7 @@ static void *receive_in_a_thread(void *argument)
 
 static void test_destroy_flushes(bool closed)
 {
-    asocket_selector *brief = hasty_selector();
+    asocket_selector *brief = test_selector_closing(backend, 5000);
     arrival a = {0, true, 0};
     pthread_t thread;
     size_t total;

@@ -417,8 +417,6 @@ static void unix_sockets(worker *other)
     char path[64];
     asocket *server, *client;
 
-    if (test_skips(TEST_WINDOWS, 8, "Wine has no Unix sockets"))
-        return;
     snprintf(path, sizeof path, "/tmp/moving-%d", (int)getpid());
     local.unlink = true;
     server = asocket_bind(local, path, 0);
@@ -442,8 +440,6 @@ static void unix_streams_keep_names(worker *other)
     asocket *server, *client, *socket;
     char name[64];
 
-    if (test_skips(TEST_WINDOWS, 4, "Wine has no Unix sockets"))
-        return;
     snprintf(name, sizeof name, "/tmp/asocket-moving-%d", (int)getpid());
     builder.unlink = true;
     server = asocket_bind(builder, name, 0);

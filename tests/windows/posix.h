@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include "strict.h"
 
+#include <direct.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <io.h>
@@ -104,8 +105,30 @@ struct sigaction {
 #define WIFSIGNALED(status)           0
 #define WTERMSIG(status)              0
 #define fork()                        (errno = ENOSYS, -1)
-#define waitpid(child, status, flags) ((void)(child), *(status) = 0, errno = ENOSYS, -1)
+#define waitpid(child, status, flags) posix_waitpid(child, status)
+#define lstat(path, facts)            stat(path, facts)
+#define S_ISSOCK(mode)                ((void)(mode), false)
+#define symlink(target, path)         ((void)(target), (void)(path), errno = ENOSYS, -1)
+#define mkdtemp(path)                 posix_mkdtemp(path)
+#define getuid()                      0
+#define getgid()                      0
+#define setuid(user)                  (errno = ENOSYS, -1)
+#define setgid(group)                 (errno = ENOSYS, -1)
 #define CPU_ISSET(i, set)             ((*(set) >> (i)) & 1)
+
+static inline char *posix_mkdtemp(char *path)
+{
+    return _mktemp(path) && !_mkdir(path) ? path : NULL;
+}
+
+static inline int posix_waitpid(pid_t child, int *status)
+{
+    (void)child;
+    if (status)
+        *status = 0;
+    errno = ENOSYS;
+    return -1;
+}
 
 static inline int posix_errno(int error)
 {

@@ -296,6 +296,16 @@ static int connect_local(SOCKET socket, const struct sockaddr *name, int size)
     return result;
 }
 
+/* Unix sockets hold little. */
+static void make_local(SOCKET socket)
+{
+    int size = 65536;
+
+    setsockopt(socket, SOL_SOCKET, SO_RCVBUF, (const char *)&size, sizeof size);
+    setsockopt(socket, SOL_SOCKET, SO_SNDBUF, (const char *)&size, sizeof size);
+    set_local(socket, "", "");
+}
+
 int strict_getsockname(SOCKET socket, struct sockaddr *name, int *size)
 {
     return is_local(socket) ? give_name(facts_of(socket)->path, name, size)
@@ -473,7 +483,7 @@ SOCKET strict_socket(int domain, int type, int protocol, WSAPROTOCOL_INFOW *info
         fault("a socket without WSA_FLAG_OVERLAPPED belongs to no port");
     strict_made(socket, info ? info->iSocketType == SOCK_DGRAM : type == SOCK_DGRAM);
     if (socket != INVALID_SOCKET && (local || (info && info->dwProviderReserved == LOCAL)))
-        set_local(socket, "", "");
+        make_local(socket);
     WSASetLastError(error);
     return socket;
 }

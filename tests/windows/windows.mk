@@ -15,7 +15,6 @@ export WINEDEBUG := -all
 
 # What has nothing to say there, and why.
 define WINE_WITHOUT
-test_unix: Wine has no Unix sockets; see windows_unix
 test_passing: Unix sockets carry bytes only there; see windows_unix
 test_accept_errors: it stands in for accept4, which is Linux's
 test_close_errors: it stands in for epoll
