@@ -468,7 +468,8 @@ static void idle_costs_nothing(void)
     start = test_clock();
     asocket_poll(selector, 300);
     cpu = clock() - cpu;
-    ok(test_took(start, 300, 300), "P11: a poll with 20 idle connections blocks for its 300 ms");
+    ok(test_took(start, TEST_WINDOWS ? 280 : 300, 300), /* its waits may end a tick early */
+       "P11: a poll with 20 idle connections blocks for its 300 ms");
     after = statistics_of(selector);
     is_int((int64_t)(after.turns - before.turns), 1, "P11: idle: one turn of the loop");
     is_int((int64_t)(after.wakeups - before.wakeups), 0, "P11: idle: no wake-up");
