@@ -10252,6 +10252,10 @@ static ssize_t asocket__handle_send(asocket *channel, asocket_handle handle,
 
     channel->selector->statistics.system_calls++;
     asocket__self(channel->selector)->budget--;
+    if (!parcel->block.mark[0] && !asocket__poll_look(channel->handle, ASOCKET_WRITE)) {
+        errno = EAGAIN; // before there is a duplicate that nobody gets
+        return -1;
+    }
     if (!parcel->block.mark[0] && asocket__parcel_pack(channel, handle, parcel))
         return -1;
     count = ASOCKET_SYS(send)(channel->handle, (char *)&parcel->block + parcel->moved,

@@ -343,7 +343,7 @@ static inline int posix_dup(int fd)
 
     if (!posix_is_socket(fd))
         return _dup(fd);
-    if (WSADuplicateSocketW((SOCKET)fd, GetCurrentProcessId(), &info))
+    if (strict_WSADuplicateSocketW((SOCKET)fd, GetCurrentProcessId(), &info))
         return -1;
     return (int)strict_socket(FROM_PROTOCOL_INFO, FROM_PROTOCOL_INFO, FROM_PROTOCOL_INFO, &info, 0,
                               WSA_FLAG_OVERLAPPED);

@@ -30,7 +30,7 @@ typedef struct strict_operation {
     uint32_t sum;
 } strict_operation;
 
-volatile LONG strict_faults, strict_sockets;
+volatile LONG strict_faults, strict_sockets, strict_duplicates;
 
 static strict_facts facts[SOCKETS];
 static strict_operation operations[OPERATIONS];
@@ -317,6 +317,8 @@ int strict_WSADuplicateSocketW(SOCKET socket, DWORD process, WSAPROTOCOL_INFOW *
 {
     int result = WSADuplicateSocketW(socket, process, info);
 
+    if (!result)
+        InterlockedIncrement(&strict_duplicates);
     if (!result && is_local(socket))
         info->dwProviderReserved = LOCAL;
     return result;
@@ -481,6 +483,8 @@ SOCKET strict_socket(int domain, int type, int protocol, WSAPROTOCOL_INFOW *info
 
     if (!(flags & WSA_FLAG_OVERLAPPED))
         fault("a socket without WSA_FLAG_OVERLAPPED belongs to no port");
+    if (socket != INVALID_SOCKET && info)
+        InterlockedDecrement(&strict_duplicates);
     strict_made(socket, info ? info->iSocketType == SOCK_DGRAM : type == SOCK_DGRAM);
     if (socket != INVALID_SOCKET && (local || (info && info->dwProviderReserved == LOCAL)))
         make_local(socket);

@@ -18,8 +18,9 @@
 extern "C" {
 #endif
 
-extern volatile LONG strict_faults;  /* noted so far; each has been printed */
-extern volatile LONG strict_sockets; /* open, the library's and the tests' own */
+extern volatile LONG strict_faults;     /* noted so far; each has been printed */
+extern volatile LONG strict_sockets;    /* open, the library's and the tests' own */
+extern volatile LONG strict_duplicates; /* made by WSADuplicateSocketW, not taken yet */
 
 int strict_recv(SOCKET socket, char *buffer, int size, int flags);
 int strict_send(SOCKET socket, const char *bytes, int size, int flags);

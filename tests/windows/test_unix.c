@@ -382,6 +382,7 @@ static void make_room(asocket_selector *owner, void *argument)
 static void it_leaves_in_pieces(void)
 {
     asocket *to, *from, *received;
+    long before = strict_duplicates;
     test_pair pair;
 
     if (!both_open(&to, &from) || !test_pair_open(selector, &pair))
@@ -392,6 +393,7 @@ static void it_leaves_in_pieces(void)
     asocket_join_all(selector);
     received = asocket_receive_socket(from);
     ok(received && talks(received, pair.peer), "and comes whole");
+    is_int(strict_duplicates - before, 0, "P10: once");
     asocket_close(received);
     asocket_close(to);
     asocket_close(from);
@@ -401,6 +403,7 @@ static void it_leaves_in_pieces(void)
 static void no_room_in_time(void)
 {
     asocket *to, *from;
+    long before = strict_duplicates;
     test_pair pair;
     reception own;
 
@@ -416,6 +419,7 @@ static void no_room_in_time(void)
     is_status(asocket_send_socket(to, pair.socket), ASOCKET_OK, "P7: of which nothing was sent");
     asocket_join_all(selector);
     ok(own.received && talks(own.received, pair.peer), "later one goes");
+    is_int(strict_duplicates - before, 0, "P10: no duplicate was made for nobody");
     asocket_close(own.received);
     asocket_close(to);
     asocket_close(from);
