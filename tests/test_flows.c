@@ -62,10 +62,11 @@ ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 
 static int cut_size(const struct msghdr *message)
 {
+    const struct cmsghdr *control = CMSG_FIRSTHDR(message);
     uint16_t size = 0;
 
-    if (message->msg_controllen)
-        memcpy(&size, CMSG_DATA(CMSG_FIRSTHDR(message)), sizeof size);
+    if (control)
+        memcpy(&size, CMSG_DATA(control), sizeof size);
     return size;
 }
 
@@ -657,7 +658,8 @@ static void test_layer(void)
         return;
     close_flow(&f);
     f.peer = socket(AF_INET, SOCK_DGRAM, 0);
-    bind(f.peer, (struct sockaddr *)&at, sizeof at);
+    if (bind(f.peer, (struct sockaddr *)&at, sizeof at) < 0)
+        diag("no peer: %s", strerror(errno));
     getsockname(f.peer, (struct sockaddr *)&at, &length);
     asocket_address_from_native(&address, &at, sizeof at);
     f.socket = asocket_connect_address(asocket_udp(selector), &address);

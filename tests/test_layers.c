@@ -1317,11 +1317,10 @@ static void destroy_sends_what_was_written(int argc, char **argv)
     asocket_write_channel *out;
     char bytes[6000], got[6000];
     test_pair pair;
-    mask *m = mask_new(0);
 
     if (!test_pair_open(other, &pair))
         return;
-    layer = asocket_layer(pair.socket, &masking, m);
+    layer = asocket_layer(pair.socket, &masking, mask_new(0));
     out = asocket_open_write_channel(layer, 0);
     fill(bytes, sizeof bytes, 0);
     asocket_write(out, bytes, sizeof bytes);
