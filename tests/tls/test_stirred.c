@@ -1,6 +1,8 @@
 /* test_stirred.c - P12, P7, P8 for TLS: one coroutine reads, one writes, pieces of any size, while the
    server asks for renegotiation, warns and leaves; and at some moment somebody closes, aborts, cancels,
-   finishes or takes TLS off. Whatever was read is what was sent. TEST_SEED=n: another day. */
+   finishes or takes TLS off. Whatever was read is what was sent. And a server that sends records of
+   any kind, with anything in them: what that means is worked out here once more. TEST_SEED=n: another
+   day. */
 #define TAP_SECONDS 300
 #include "private_tls.h"
 #include "server.h"
@@ -132,6 +134,143 @@ static bool connection(server *s)
     return true;
 }
 
+/* --- records of any kind ------------------------------------------------------------------------ */
+
+enum { RUDE = 8 }; /* records, too few for a flood */
+
+static struct {
+    int type;
+    size_t size;
+    uint8_t bytes[8];
+} rude[RUDE + 1];
+
+static const uint8_t close_notify[] = {1, 0};
+
+static void plan_rudeness(void)
+{
+    static const uint8_t types[] = {23, 23, 23, 21, 21, 22, 22, 22, 20, 24};
+    static const uint8_t likely[] = {0, 0, 0, 0, 1, 1, 2, 90, 100};
+    size_t i, j;
+
+    for (i = 0; i < RUDE; i++) {
+        rude[i].type = types[below(below(3) ? 8 : sizeof types)];
+        rude[i].size = below(6) || rude[i].type == 23 ? 1 + below(below(2) ? 2 : 8) : 0;
+        for (j = 0; j < rude[i].size; j++)
+            rude[i].bytes[j] =
+                rude[i].type == 22 && below(20) ? 0 : likely[below(below(8) ? 6 : sizeof likely)];
+    }
+    rude[RUDE].type = 21;
+    rude[RUDE].size = sizeof close_notify;
+    memcpy(rude[RUDE].bytes, close_notify, sizeof close_notify);
+}
+
+static void talk_rudely(server *s)
+{
+    size_t i;
+
+    for (i = 0; i <= RUDE; i++)
+        server_record(s, rude[i].type, rude[i].bytes, rude[i].size);
+    (void)asocket_flush(s->out);
+    s->over = true;
+}
+
+/* How it must end, and the data before that. */
+typedef struct outcome {
+    asocket_tls_reason reason; /* ASOCKET_TLS_OK: close_notify */
+    int alert;
+    size_t size;
+    uint8_t data[RUDE * 8];
+} outcome;
+
+static bool ends_by_alert(outcome *o, int level, int description)
+{
+    if (level == 1 && description == 0)
+        return true;
+    if (level == 1 && description != 100)
+        return false;
+    o->alert = description;
+    o->reason =
+        description >= 42 && description <= 49 ? ASOCKET_TLS_CLIENT_CERTIFICATE : ASOCKET_TLS_ALERT;
+    return true;
+}
+
+static outcome expected(void)
+{
+    outcome o;
+    int level = -1;
+    size_t i, j;
+
+    memset(&o, 0, sizeof o);
+    o.alert = -1;
+    for (i = 0; i <= RUDE; i++) {
+        if (rude[i].type != 23 && (!rude[i].size || rude[i].type == 20 || rude[i].type == 24)) {
+            o.reason = ASOCKET_TLS_PROTOCOL;
+            return o;
+        }
+        for (j = 0; j < rude[i].size; j++) {
+            int byte = rude[i].bytes[j];
+
+            if (rude[i].type == 23) {
+                o.data[o.size++] = (uint8_t)byte;
+            } else if (rude[i].type == 22 && byte) {
+                o.reason = ASOCKET_TLS_PROTOCOL;
+                return o;
+            } else if (rude[i].type == 21 && level < 0) {
+                level = byte;
+            } else if (rude[i].type == 21) {
+                if (ends_by_alert(&o, level, byte))
+                    return o;
+                level = -1;
+            }
+        }
+    }
+    o.reason = ASOCKET_TLS_TRUNCATED;
+    return o;
+}
+
+static bool rudeness_is_understood(server *s)
+{
+    asocket_tls_options options = server_options(s);
+    asocket_tls_failure failure;
+    outcome o;
+    uint8_t bytes[sizeof o.data + 1];
+    asocket_read_channel *in;
+    asocket *secure;
+    size_t have = 0;
+    ptrdiff_t count;
+    bool good;
+
+    plan_rudeness();
+    o = expected();
+    secure = server_connect(s, &options);
+    in = asocket_open_read_channel(secure);
+    while ((count = asocket_read(in, bytes + have, sizeof bytes - have)) > 0)
+        have += (size_t)count;
+    memset(&failure, 0, sizeof failure);
+    (void)asocket_tls_socket_error(secure, &failure);
+    good = count == (o.reason ? ASOCKET_ETLS : ASOCKET_EOF) && failure.reason == o.reason &&
+           failure.alert == o.alert && have == o.size && !memcmp(bytes, o.data, have);
+    if (!good)
+        diag("status %d, expected reason %d, alert %d, %d bytes; got %d (%s), %d, %d", (int)count,
+             (int)o.reason, o.alert, (int)o.size, (int)failure.reason, failure.sentence,
+             failure.alert, (int)have);
+    asocket_close(secure);
+    asocket_join_all(selector);
+    return good;
+}
+
+static void records_of_any_kind(int rounds)
+{
+    server *s = server_open(selector, "plain");
+    int i, good = 0;
+
+    s->talk = talk_rudely;
+    for (i = 0; i < rounds; i++)
+        good += rudeness_is_understood(s);
+    is_int(good, rounds, "P15: whatever records come, data is data and an end is an end");
+    server_close(s);
+}
+
 int main(int argc, char **argv)
 {
     int rounds = getenv("TEST_THOROUGH") ? 2000 : 150 / test_slowness() + 1, i, made = 0;
@@ -148,5 +287,6 @@ int main(int argc, char **argv)
     is_int(wrong, 0, "P12: all %d reads and %d writes are of what was sent", reads, writes);
     ok(reads > rounds && writes > rounds, "... and there were some");
     server_close(s);
+    records_of_any_kind(rounds * 2);
     return test_end(selector);
 }
