@@ -1996,6 +1996,7 @@ struct asocket_selector {
     asocket__link ready; // coroutines to resume
     asocket *serve;      // sockets whose background work can go on
     asocket *serving;    // the rest of those that this turn serves
+    asocket *occupied;   // layers that cannot end yet: tried again every few ms
     uint32_t guests;     // callbacks that run, one inside of the other
     asocket **chunks;    // all sockets, ASOCKET__CHUNK each
     uint32_t chunk_count, chunk_capacity, socket_count, quarantined;
@@ -7475,12 +7476,26 @@ static void asocket__notices_run(asocket *socket)
     }
 }
 
+// Who is in its transport may be further down this stack, and leaves it when this turn is over.
+static void asocket__layer_call_end(asocket *layer)
+{
+    asocket_selector *selector = layer->selector;
+
+    if (!layer->in.task && !layer->out.task) {
+        asocket__call(selector, selector->layer_end, layer);
+        return;
+    }
+    layer->served = 1;
+    layer->serve_next = selector->occupied;
+    selector->occupied = layer;
+}
+
 #if ASOCKET__COROUTINES
 static void asocket__layer_start_end(asocket *layer)
 {
     if (!asocket__launch(layer->selector, &layer->selector->ends, layer->selector->layer_end,
                          layer))
-        asocket__call(layer->selector, layer->selector->layer_end, layer);
+        asocket__layer_call_end(layer);
 }
 
 // By code outside of coroutines, which does not wait for it. False: no memory.
@@ -7495,10 +7510,7 @@ static bool asocket__layer_end_now(asocket_selector *selector, asocket *layer)
     return true;
 }
 #else
-static void asocket__layer_start_end(asocket *layer)
-{
-    asocket__call(layer->selector, layer->selector->layer_end, layer);
-}
+#define asocket__layer_start_end(layer) asocket__layer_call_end(layer)
 
 // Without coroutines a goodbye may keep the caller waiting: the loop says it.
 static bool asocket__layer_end_now(asocket_selector *selector, asocket *layer)
@@ -7535,6 +7547,13 @@ static void asocket__layers_end_now(asocket *socket)
 // memory for a callback's timer the rest waits for the next turn.
 static void asocket__serve_sockets(asocket_selector *selector)
 {
+    while (selector->occupied) {
+        asocket *layer = selector->occupied;
+
+        selector->occupied = layer->serve_next;
+        layer->served = 0;
+        asocket__socket_serve(layer);
+    }
     if (!selector->serving) {
         selector->serving = selector->serve;
         selector->serve = NULL;
@@ -7565,7 +7584,7 @@ static int64_t asocket__idle_time(asocket_selector *selector, int64_t limit)
         (selector->late ? !selector->refused : ASOCKET__LOAD(&selector->posts) != NULL) ||
         ASOCKET__LOAD(&selector->stopped) || ASOCKET__LOAD(&selector->answered))
         return 0;
-    if (selector->late && (limit < 0 || limit > 5 * ASOCKET__MILLISECOND))
+    if ((selector->late || selector->occupied) && (limit < 0 || limit > 5 * ASOCKET__MILLISECOND))
         limit = 5 * ASOCKET__MILLISECOND;
     due = asocket__heap_next(&selector->heap);
     if (due == ASOCKET_NEVER)
@@ -7608,7 +7627,7 @@ static void asocket__turn(asocket_selector *selector, int64_t limit)
     if (ASOCKET__LOAD(&selector->answered))
         asocket__lookups_take(selector);
     asocket__posts_run(selector);
-    if (selector->serve || selector->serving)
+    if (selector->serve || selector->serving || selector->occupied)
         asocket__serve_sockets(selector);
     asocket__resume_ready(selector, ASOCKET__RESUMES);
 }

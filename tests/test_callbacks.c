@@ -379,6 +379,50 @@ static void calls_that_wait(void)
     test_pair_close(&other);
 }
 
+typedef struct guillotine {
+    asocket *layer;
+    int (*finish)(asocket *);
+    uint64_t turns;
+} guillotine;
+
+static void finish_and_sleep(asocket_selector *owner, void *argument)
+{
+    guillotine *own = (guillotine *)argument;
+    asocket_statistics before, after;
+
+    own->finish(own->layer);
+    asocket_stats(owner, &before);
+    asocket_sleep(owner, 100);
+    asocket_stats(owner, &after);
+    own->turns = after.turns - before.turns;
+}
+
+/* Who closes it runs on the stack of who waits in it. */
+static void a_layer_ends_below_its_reader(int (*finish)(asocket *))
+{
+    asocket_read_channel *in;
+    guillotine own;
+    plain state;
+    test_pair pair;
+
+    if (!test_pair_open(selector, &pair))
+        return;
+    memset(&own, 0, sizeof own);
+    own.layer = plain_layer(&state, pair.socket);
+    own.finish = finish;
+    asocket_set_timeout(pair.socket, 5000);
+    in = asocket_open_read_channel(own.layer);
+    asocket_post(selector, finish_and_sleep, &own);
+    is_status(asocket_read_byte(in), ASOCKET_ECLOSED, "P8: a read learns that its layer is closed");
+    close(pair.peer);
+    pair.peer = -1;
+    is_status(asocket_await_closed(own.layer), ASOCKET_OK, "P7: which comes to its end");
+    is_int(state.ended, 1, "with its transport, once");
+    asocket_poll(selector, 200);
+    ok(own.turns < 60, "P11: nobody has tried all the time: %d turns", (int)own.turns);
+    test_pair_close(&pair);
+}
+
 /* Each asks for the next before it waits: they wait inside of each other. */
 typedef struct nest {
     asocket *socket;
@@ -563,6 +607,8 @@ int main(int argc, char **argv)
     accept_by_callbacks();
     layers_call();
     calls_that_wait();
+    a_layer_ends_below_its_reader(asocket_close);
+    a_layer_ends_below_its_reader(asocket_abort);
     calls_nest();
     calls_that_wait_for_each_other();
     destroyed_by_a_call();
