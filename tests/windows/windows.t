@@ -80,6 +80,10 @@ planted() {
         -I$work/tests -o $work/planted.exe $work/tests/windows/planted.c \
         $work/tests/implementation.c $work/tests/windows/strict.c -lws2_32 -static -lpthread \
         >$work/log 2>&1 || { sed 's/^/# /' $work/log | head; return 1; }
+    run_planted
+}
+
+run_planted() {
     timeout 20 wine $work/planted.exe iocp >$work/said 2>&1
 }
 
@@ -89,6 +93,10 @@ fault() { # what is left out, what must be said, perl that leaves it out
         return
     fi
     planted
+    for again in 1 2 3 4; do # some show only when the kernel is busy at the right moment
+        grep -q "$2" $work/said && break
+        run_planted
+    done
     grep -q "$2" $work/said
     ok $? "planted: $1"
     grep -q "$2" $work/said || head -20 $work/said | sed 's/^/# /'
