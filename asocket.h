@@ -12630,7 +12630,8 @@ int asocket_remote_address(const asocket *socket, asocket_address *address)
                              "no place to store");
     if (!socket->remote.family && socket->kind != ASOCKET__STREAM)
         return asocket__fail(socket->selector, ASOCKET_EINVAL, "remote_address",
-                             "the socket is not connected");
+                             socket->kind == ASOCKET__LISTENER ? asocket__kind_name(socket)
+                                                               : "the socket is not connected");
     asocket__endpoint_address(&socket->remote, address);
     return ASOCKET_OK;
 }

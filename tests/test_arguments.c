@@ -447,6 +447,8 @@ static void test_wrong_kind(asocket *server, asocket *stream)
     REFUSED_NULL(asocket_open_write_channel(server, 0), ASOCKET_EINVAL);
     REFUSED(asocket_shutdown(server, ASOCKET_WRITE), ASOCKET_EINVAL);
     REFUSED(asocket_remote_address(server, &address), ASOCKET_EINVAL);
+    ok(strstr(asocket_error_message(selector), "listener") != NULL, "the kind is named: %s",
+       asocket_error_message(selector));
 }
 
 static void test_socket_arguments(asocket *stream)
