@@ -9528,6 +9528,8 @@ static int asocket__layer_flush(asocket *layer, int flags)
             status = below->out.status;
         else
             status = asocket__out_drain(&below->out, flags);
+        if (below->out.status && !below->out.finished && !layer->out.status)
+            layer->out.status = below->out.status; // no interruption: it broke with what was taken
     }
     layer->pins--;
     layer->out.task = inside;
@@ -9568,9 +9570,10 @@ static int asocket__out_room(asocket_write_channel *out, uint32_t count)
     }
 }
 
-// After bytes were written: an auto-flush channel sends when its coroutine next waits, and at once
-// where there is none. What cannot be sent yet is safe in the ring.
-static int asocket__out_touch(asocket_write_channel *out)
+// After `count` bytes were written: an auto-flush channel sends when its coroutine next waits, and at
+// once where there is none. What cannot be sent yet is safe in the ring. For what a layer has no
+// memory nobody would come back: it was not written.
+static int asocket__out_touch(asocket_write_channel *out, uint32_t count)
 {
     asocket__task *task = asocket__self(out->selector);
     int status;
@@ -9584,8 +9587,14 @@ static int asocket__out_touch(asocket_write_channel *out)
         return 0;
     }
     status = asocket__out_flush(out, 0);
-    if (out->socket && asocket__layer_goes_on(out->socket, status))
-        return out->status;
+    if (out->socket && asocket__layer_goes_on(out->socket, status)) {
+        if (status != ASOCKET_ENOMEM || out->status || out->own.size < count)
+            return out->status;
+        out->own.size -= count;
+        out->written -= count;
+        asocket__out_tidy(out);
+        return status;
+    }
     return out->status || (!out->own.size && !out->pending) ? status : 0;
 }
 
@@ -9601,7 +9610,7 @@ static int asocket__out_append(asocket_write_channel *out, const void *bytes, ui
         return status;
     asocket__ring_append(out->ring, (const char *)bytes, count);
     out->written += count;
-    return asocket__out_touch(out);
+    return asocket__out_touch(out, count);
 }
 
 // Straight from the caller's memory, after what the ring holds.
@@ -9665,7 +9674,7 @@ static int asocket__out_whole(asocket_write_channel *out, const char *bytes, uin
     asocket__ring_append(out->ring, bytes + count, size - (uint32_t)count);
     out->written += size;
     (void)asocket__out_push(out, 0);
-    return out->status ? out->status : asocket__out_touch(out);
+    return out->status ? out->status : asocket__out_touch(out, size);
 }
 
 static int asocket__out_write(asocket_write_channel *out, const void *bytes, size_t size)
@@ -9703,7 +9712,7 @@ static int asocket__copy_ring(asocket_read_channel *in, asocket_write_channel *o
         length = asocket__ring_free(out->ring);
     asocket__ring_append(out->ring, bytes, length);
     *count = length;
-    return asocket__out_touch(out);
+    return asocket__out_touch(out, length);
 }
 
 // Straight from the block that was received into.
@@ -9980,7 +9989,7 @@ static ptrdiff_t asocket__file_copy(asocket_write_channel *out, int file, int64_
         return status;
     }
     asocket__ring_extend(out->ring, (uint32_t)count);
-    status = asocket__out_touch(out);
+    status = asocket__out_touch(out, (uint32_t)count);
     return status ? status : count;
 }
 
@@ -13250,7 +13259,7 @@ ptrdiff_t asocket_vprintf(asocket_write_channel *out, const char *format, va_lis
     if (length >= 0 && (uint32_t)length < room) {
         asocket__ring_extend(out->ring, (uint32_t)length);
         out->written = length;
-        status = length ? asocket__out_touch(out) : 0;
+        status = length ? asocket__out_touch(out, (uint32_t)length) : 0;
     } else if (length >= 0) {
         length = (int)asocket__print_long(out, format, again, (size_t)length);
     }
@@ -13387,7 +13396,7 @@ int asocket_commit(asocket_write_channel *out, size_t count)
     asocket__out_tidy(out);
     if (!count)
         return ASOCKET_OK;
-    status = asocket__out_touch(out);
+    status = asocket__out_touch(out, (uint32_t)count);
     return status ? asocket__out_fail(out, status, "commit") : ASOCKET_OK;
 }
 

@@ -58,6 +58,7 @@ typedef struct mask {
     bottom lower;
     uint8_t key;
     int failing_read, failing_write; /* answered instead of doing it */
+    bool breaking;                   /* ends the channel below with what was taken */
     bool ending;                     /* read answers 0 */
     bool lingering;                  /* close waits for the peer, whatever that takes */
     bool waiting_for_good;           /* ... and then for nothing at all */
@@ -103,6 +104,8 @@ static ptrdiff_t mask_write(void *state, asocket *lower, const void *bytes, size
         mask_bytes(m, piece, (ptrdiff_t)size);
         status = bottom_send(&m->lower, piece, size);
     }
+    if (m->breaking)
+        (void)asocket_cancel_write(m->lower.out, ASOCKET_EIO);
     m->inside--;
     return status < 0 ? status : (ptrdiff_t)size;
 }
@@ -960,6 +963,25 @@ static void errors_of_a_transport_reach_the_caller(void)
     is_int(living, 0, "transports that failed end as others do");
 }
 
+/* Outside of coroutines auto-flush is done before the write returns: it says how it went. */
+static void a_write_that_cannot_leave_says_so(void)
+{
+    both c;
+
+    both_open(selector, &c, MASKED, ASOCKET_AUTO_FLUSH);
+    c.a.mask->failing_write = ASOCKET_ENOMEM;
+    is_status(asocket_write_string(c.a.out, "lost\n"), ASOCKET_ENOMEM,
+              "P7: what a transport has no memory for is not written");
+    c.a.mask->failing_write = 0;
+    is_int(asocket_write_string(c.a.out, "kept\n"), 5, "P7: ... the next write works");
+    ok(hear(c.b.in, "kept"), "P7: ... and nothing comes before it");
+    c.a.mask->breaking = true;
+    is_status(asocket_write_string(c.a.out, "lost\n"), ASOCKET_ECANCELED,
+              "a socket below that breaks with what was taken is told");
+    is_status(asocket_write_string(c.a.out, "more\n"), ASOCKET_ECANCELED, "... from then on");
+    both_close(&c);
+}
+
 static void layers_stand_on_layers(void)
 {
     end a, b;
@@ -1540,6 +1562,7 @@ int main(int argc, char **argv)
     an_abort_ends_a_long_goodbye();
     a_flush_waits_for_the_kernel();
     errors_of_a_transport_reach_the_caller();
+    a_write_that_cannot_leave_says_so();
     layers_stand_on_layers();
     a_transport_opens_the_channels_of_a_layer_below();
     unread_bytes_keep_a_layer_on();
