@@ -227,8 +227,9 @@ typedef struct asocket_tls_trust asocket_tls_trust;
 // An empty one; NULL: out of memory. Ends with asocket_tls_trust_release.
 ASOCKET_API asocket_tls_trust *asocket_tls_trust_create(void);
 
-// These add certificates: how many, or ASOCKET_ENOTFOUND, ENOMEM, EACCES, EINVAL (nothing usable,
-// or one block of it is bad: then none is added), and asocket_tls_trust_message says why.
+// These add certificates: how many; or none, ASOCKET_ENOTFOUND, ENOMEM, EACCES, EMFILE, EIO, EMSGSIZE
+// (over 16 MiB) or EINVAL (nothing usable, or one block is bad), and asocket_tls_trust_message says
+// why.
 // PEM: any number of CERTIFICATE blocks (RFC 7468), text in between, CRLF or LF. DER: one.
 ASOCKET_API int asocket_tls_trust_add_pem(asocket_tls_trust *trust, const void *pem, size_t size);
 ASOCKET_API int asocket_tls_trust_add_der(asocket_tls_trust *trust, const void *der, size_t size);
@@ -236,7 +237,8 @@ ASOCKET_API int asocket_tls_trust_add_file(asocket_tls_trust *trust, const char 
 
 // The system's roots, or, if one of them is set, what SSL_CERT_FILE and SSL_CERT_DIR name (a file,
 // and a list of directories, as for OpenSSL). Bad certificates among them are skipped. None at all:
-// ASOCKET_ENOTFOUND. Reads files: it blocks the thread for less than 1 ms.
+// ASOCKET_ENOTFOUND; ASOCKET_EMFILE, ENOMEM or EIO at any of them: none is added. Reads files: it
+// blocks the thread for less than 1 ms.
 ASOCKET_API int asocket_tls_trust_add_system(asocket_tls_trust *trust);
 
 ASOCKET_API size_t asocket_tls_trust_count(const asocket_tls_trust *trust);
@@ -342,9 +344,9 @@ typedef struct asocket_tls_options {
 // socket, whose channels, time-outs and half of all calls are those of any socket. `socket` belongs
 // to it from here on, also when it fails: then NULL, and `socket` is closed. So
 // asocket_tls(asocket_connect(...), NULL) is checked once.
-// ASOCKET_ETLS with asocket_tls_error; ASOCKET_ETIMEDOUT, ECANCELED, ECONNRESET as of any wait;
-// ASOCKET_EINVAL, ENOMEM. Unread bytes in the socket's read channel are an error (STARTTLS
-// injection, CVE-2011-0411).
+// ASOCKET_ETLS with asocket_tls_error; what a read or a write of the socket answers, as
+// ASOCKET_ETIMEDOUT, ECANCELED, ECONNRESET; ASOCKET_EINVAL, ENOMEM. Unread bytes in the socket's
+// read channel are an error (STARTTLS injection, CVE-2011-0411).
 ASOCKET_API asocket *asocket_tls(asocket *socket, const asocket_tls_options *options);
 
 #ifdef ASOCKET_TLS_ENABLE_INSECURE
@@ -1397,17 +1399,36 @@ static int asocket__tls_trust_take(asocket_tls_trust *trust, const uint8_t *pem,
 
 #define ASOCKET__TLS_FILE_SIZE (16 * 1024 * 1024) // more is no certificate file, but /dev/zero
 
+static int asocket__tls_file_status(int error)
+{
+    switch (error) {
+    case EACCES:
+    case EPERM: return ASOCKET_EACCES;
+    case EMFILE:
+    case ENFILE: return ASOCKET_EMFILE;
+    case ENOMEM: return ASOCKET_ENOMEM;
+    default: return ASOCKET_ENOTFOUND;
+    }
+}
+
+// Says nothing about the file: the next time it may be read.
+static bool asocket__tls_passing(int status)
+{
+    return status == ASOCKET_EMFILE || status == ASOCKET_ENOMEM || status == ASOCKET_EIO;
+}
+
 // A whole file, with a NUL behind it: 0 and *bytes is the caller's to free, or a status.
 static int asocket__tls_read_file(const char *path, uint8_t **bytes, size_t *size)
 {
     FILE *file = ASOCKET_SYS(fopen)(path, ASOCKET__TLS_WINDOWS ? "rb" : "rbe"); // not inherited
     size_t capacity = 0, have = 0, count = 1;
-    int status = errno == EACCES || errno == EPERM ? ASOCKET_EACCES : ASOCKET_ENOTFOUND;
+    int status = 0;
 
     *bytes = NULL;
+    *size = 0;
     if (!file)
-        return status;
-    for (status = 0; !status && count; have += count) {
+        return asocket__tls_file_status(errno);
+    for (; !status && count; have += count) {
         if (capacity - have < 2) {
             uint8_t *grown;
 
@@ -1421,7 +1442,7 @@ static int asocket__tls_read_file(const char *path, uint8_t **bytes, size_t *siz
         count = status ? 0 : ASOCKET_SYS(fread)(*bytes + have, 1, capacity - have - 1, file);
     }
     if (!status && ASOCKET_SYS(ferror)(file))
-        status = ASOCKET_EIO; // a directory, for example
+        status = errno == EISDIR ? ASOCKET_EINVAL : ASOCKET_EIO;
     (void)ASOCKET_SYS(fclose)(file);
     if (status) {
         ASOCKET_FREE(*bytes);
@@ -1540,25 +1561,32 @@ static const char *asocket__tls_environment(const char *name)
 
 #endif
 
-// Every file of a directory that has certificates in it.
+// Every file of a directory that has certificates in it: how many, or a status.
 static int asocket__tls_trust_directory(asocket_tls_trust *trust, const char *path)
 {
     DIR *directory = ASOCKET_SYS(opendir)(path);
     const struct dirent *entry;
     char file[1024];
-    int taken = 0, count;
+    int taken = 0, count = 0;
 
-    while (directory && (entry = ASOCKET_SYS(readdir)(directory)) != NULL) {
+    if (!directory)
+        return asocket__tls_trust_say(trust, asocket__tls_file_status(errno), "%s: %s", path,
+                                      asocket_strerror(asocket__tls_file_status(errno)));
+    while (errno = 0, (entry = ASOCKET_SYS(readdir)(directory)) != NULL) {
         int length = snprintf(file, sizeof file, "%s/%s", path, entry->d_name);
 
         if (entry->d_name[0] == '.' || length < 0 || (size_t)length >= sizeof file)
             continue;
         count = asocket__tls_trust_file(trust, file, true);
         taken += count > 0 ? count : 0;
+        if (asocket__tls_passing(count))
+            break;
     }
-    if (directory)
-        (void)ASOCKET_SYS(closedir)(directory);
-    return taken;
+    if (!entry && errno)
+        count = asocket__tls_trust_say(trust, ASOCKET_EIO, "%s: %s", path,
+                                       asocket_strerror(ASOCKET_EIO));
+    (void)ASOCKET_SYS(closedir)(directory);
+    return asocket__tls_passing(count) ? count : taken;
 }
 
 // The first of the usual files that has any, or else of the usual directories.
@@ -1585,11 +1613,13 @@ static int asocket__tls_root_files(asocket_tls_trust *trust)
     size_t i;
     int taken = 0;
 
-    for (i = 0; taken <= 0 && i < sizeof files / sizeof *files; i++)
+    for (i = 0; taken <= 0 && !asocket__tls_passing(taken) && i < sizeof files / sizeof *files; i++)
         taken = asocket__tls_trust_file(trust, files[i], true);
-    for (i = 0; taken <= 0 && i < sizeof directories / sizeof *directories; i++)
+    for (i = 0;
+         taken <= 0 && !asocket__tls_passing(taken) && i < sizeof directories / sizeof *directories;
+         i++)
         taken = asocket__tls_trust_directory(trust, directories[i]);
-    return taken > 0
+    return taken > 0 || asocket__tls_passing(taken)
                ? taken
                : asocket__tls_trust_say(trust, ASOCKET_ENOTFOUND,
                                         "no trusted roots in /etc/ssl/certs and the like: install "
@@ -1683,9 +1713,11 @@ static int asocket__tls_system_roots(asocket_tls_trust *trust)
 static int asocket__tls_named_roots(asocket_tls_trust *trust, const char *file,
                                     const char *directories)
 {
-    int taken = file ? asocket__tls_trust_file(trust, file, true) : 0;
+    int taken = file ? asocket__tls_trust_file(trust, file, true) : 0, more = 0;
     const char *at = directories;
 
+    if (asocket__tls_passing(taken))
+        return taken;
     taken = taken > 0 ? taken : 0;
     while (at && *at) {
         const char *end = strchr(at, ASOCKET__TLS_LIST);
@@ -1695,7 +1727,10 @@ static int asocket__tls_named_roots(asocket_tls_trust *trust, const char *file,
         if (length && length < sizeof path) {
             memcpy(path, at, length);
             path[length] = 0;
-            taken += asocket__tls_trust_directory(trust, path);
+            more = asocket__tls_trust_directory(trust, path);
+            if (asocket__tls_passing(more))
+                return more;
+            taken += more > 0 ? more : 0;
         }
         at = end ? end + 1 : NULL;
     }
@@ -1751,6 +1786,7 @@ int asocket_tls_trust_add_system(asocket_tls_trust *trust)
 {
     const char *file = asocket__tls_environment("SSL_CERT_FILE");
     const char *directories = asocket__tls_environment("SSL_CERT_DIR");
+    size_t before = asocket_tls_trust_count(trust);
     int taken;
 
     if (!asocket__tls_trust_open(trust, trust))
@@ -1761,6 +1797,8 @@ int asocket_tls_trust_add_system(asocket_tls_trust *trust)
                                 : asocket__tls_system_roots(trust);
     if (taken > 0)
         trust->message[0] = 0; // of files that are not there
+    else
+        trust->count = before; // all of them or, for what has failed for now, none
     return taken;
 }
 
@@ -1801,6 +1839,7 @@ static asocket_tls_trust *asocket__tls_system_trust(asocket_selector *selector,
 {
     asocket__tls_shared *shared = asocket__tls_shared_of(selector);
     asocket_tls_trust *trust = shared && !shared->system ? asocket_tls_trust_create() : NULL;
+    int status;
 
     if (shared && shared->system)
         return shared->system;
@@ -1808,9 +1847,12 @@ static asocket_tls_trust *asocket__tls_system_trust(asocket_selector *selector,
         (void)asocket__tls_fail(failure, ASOCKET_TLS_NO_MEMORY, NULL);
         return NULL;
     }
-    if (asocket_tls_trust_add_system(trust) > 0)
+    status = asocket_tls_trust_add_system(trust);
+    if (status > 0)
         return shared->system = trust;
-    (void)asocket__tls_fail(failure, ASOCKET_TLS_NO_ROOTS, "%s", asocket_tls_trust_message(trust));
+    (void)asocket__tls_fail(failure,
+                            status == ASOCKET_ENOMEM ? ASOCKET_TLS_NO_MEMORY : ASOCKET_TLS_NO_ROOTS,
+                            "%s", asocket_tls_trust_message(trust));
     asocket_tls_trust_release(trust);
     return NULL;
 }

@@ -11,6 +11,8 @@ static void *scarce_realloc(void *block, size_t size);
 #define ASOCKET_REALLOC(block, size) scarce_realloc(block, size)
 #define ASOCKET_FREE(block)          free(block)
 #include "private_tls.h"
+#include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 static bool scarce(void)
@@ -258,7 +260,8 @@ static void test_files(void)
        asocket_tls_trust_message(trust));
     is_status(asocket_tls_trust_add_file(trust, "/dev/zero"), ASOCKET_EMSGSIZE,
               "P15: a file without an end is given up");
-    is_status(asocket_tls_trust_add_file(trust, "/"), ASOCKET_EIO, "P15: a directory is no file");
+    is_status(asocket_tls_trust_add_file(trust, "/"), ASOCKET_EINVAL,
+              "P15: a directory is no file");
     is_int(asocket_tls_trust_add_file(trust, CERTIFICATES "three.pem"), 3, "P15: a good file");
     is_int(asocket_tls_trust_count(trust), 3, "all of it");
     asocket_tls_trust_release(trust);
@@ -283,11 +286,22 @@ static int system_with(const char *file, const char *directory, size_t *count, c
     return result;
 }
 
+/* The number that the next descriptor gets. */
+static int first_free(void)
+{
+    int handle = open("/", O_RDONLY | O_CLOEXEC);
+
+    close(handle);
+    return handle;
+}
+
 static void test_variables(void)
 {
     static const char *const directory = CERTIFICATES "directory";
     size_t count;
     char message[160], file[100], list[100];
+    struct rlimit limit, few;
+    int one = first_free();
 
     mkdir(directory, 0777);
     snprintf(file, sizeof file, "%s/one", directory);
@@ -308,6 +322,18 @@ static void test_variables(void)
     snprintf(list, sizeof list, "/no/such:%s::/nor/that", directory);
     is_int(system_with(NULL, list, &count, message), 2, "P15: SSL_CERT_DIR is a list");
     is_int(system_with(CERTIFICATES "three.pem", directory, &count, message), 5, "P15: both");
+    getrlimit(RLIMIT_NOFILE, &limit);
+    few = limit;
+    few.rlim_cur = 0;
+    setrlimit(RLIMIT_NOFILE, &few);
+    is_status(system_with(CERTIFICATES "three.pem", directory, &count, message), ASOCKET_EMFILE,
+              "P15: without a free descriptor there are no roots, not some of them");
+    is_status(system_with(NULL, directory, &count, message), ASOCKET_EMFILE, "... of a directory");
+    few.rlim_cur = (rlim_t)one + 1; /* enough for the directory itself */
+    setrlimit(RLIMIT_NOFILE, &few);
+    is_status(system_with(NULL, directory, &count, message), ASOCKET_EMFILE, "... or of its files");
+    is_int(count, 0, "... none");
+    setrlimit(RLIMIT_NOFILE, &limit);
     is_status(system_with("/no/such/file", NULL, &count, message), ASOCKET_ENOTFOUND,
               "P15: a variable that names nothing does not bring the system's back");
     ok(strstr(message, "SSL_CERT_FILE (/no/such/file)"), "it is named: \"%s\"", message);
