@@ -16,7 +16,7 @@ help:
 	@echo 'make test-darwin  the tests compiled with macOS headers (npm), run here; test-macos: linked'
 	@echo 'make test-asan  one configuration of: $(CONFIGURATIONS) scripts'
 	@echo 'make test-wine  the tests for Windows, under Wine over IOCP and WSAPoll (make setup-wine first)'
-	@echo 'make faults     each scenario again with each system call and allocation failing'
+	@echo 'make faults     each scenario again with each system call and allocation failing, with TLS too'
 	@echo 'make soak       ten million posts from four threads, under ThreadSanitizer (15 minutes a backend)'
 	@echo 'make fuzz       the readers of certificates, FUZZ_SECONDS (60) each, with libFuzzer'
 	@echo 'make test-systems other compilers, dialects, C libraries, processors and systems'
@@ -138,7 +138,8 @@ why_not_valgrind = command -v valgrind >/dev/null || echo valgrind is missing
 why_not_darwin = test -d $(BUILD)/cache/zig || echo the headers of macOS are missing: make macos-headers
 
 USABLE = $(foreach c,$(CONFIGURATIONS),$(if $(call why_not,$(c)),,$(c)))
-SKIPPED = $(if $(BEARSSL),,'--skipped=TLS: libbearssl-dev is missing') $(foreach c,$(CONFIGURATIONS),$(if $(call why_not,$(c)),'--skipped=$(c): $(call why_not,$(c))'))
+without_tls = $(if $(BEARSSL),,'--skipped=TLS: libbearssl-dev is missing')
+SKIPPED = $(without_tls) $(foreach c,$(CONFIGURATIONS),$(if $(call why_not,$(c)),'--skipped=$(c): $(call why_not,$(c))'))
 
 # What single tests use besides the library, where it is installed; without it they skip.
 package = $(shell command -v pkg-config >/dev/null && pkg-config --silence-errors $(1) $(2))
@@ -297,27 +298,29 @@ programs: $(PROGRAMS)
 
 # --- faults: the implementation with its seam to the system redefined ---------------------------
 
-# With kqueue over epoll, see tests/kqueue.
-faults = $(asan) -DASOCKET_KQUEUE -Itests/kqueue
+# With kqueue over epoll, see tests/kqueue; with TLS where BearSSL is installed.
+faults = $(asan) -DASOCKET_KQUEUE -Itests/kqueue $(if $(BEARSSL),-DTEST_TLS)
 FAULTS = $(BUILD)/faults/test_faults
 # Without TEST_FAULTS=all it is a sample, which takes seconds.
 QUICK_FAULTS = $(if $(filter asan,$(USABLE)),$(FAULTS))
 
 faults: export TEST_FAULTS = all
 faults:
-	$(call build_and_run,$(FAULTS),--total=$(BUILD)/faults.total)
+	$(call build_and_run,$(FAULTS),--total=$(BUILD)/faults.total $(without_tls))
 
-$(BUILD)/faults/implementation.o: tests/faults/implementation.c $(HEADER) $(wildcard tests/faults/*.h)
+$(BUILD)/faults/implementation.o: tests/faults/implementation.c $(HEADER) $(TLS_HEADER) \
+		$(wildcard tests/faults/*.h)
 	@mkdir -p $(@D)
 	$(show)$(faults) $(STRICT) -c -o $@ $<
 
 $(FAULTS): $(BUILD)/faults/kqueue.o
 
 $(BUILD)/faults/test_%: tests/faults/test_%.c $(BUILD)/faults/implementation.o \
-		$(BUILD)/faults/kqueue.o $(wildcard tests/faults/*.h tests/*.h)
+		$(BUILD)/faults/kqueue.o $(wildcard tests/faults/*.h tests/*.h tests/tls/credentials.h) \
+		$(if $(BEARSSL),| $(BUILD)/tls/made)
 	@rm -f $@
 	$(show)$(faults) $(STRICT) -o $@ $< $(BUILD)/faults/implementation.o $(BUILD)/faults/kqueue.o \
-		-Wl,--wrap=close -pthread
+		-Wl,--wrap=close -pthread $(BEARSSL)
 
 # --- soak: posts from threads while selectors run, wait and are destroyed; SOAK_POSTS of them -----
 

@@ -227,9 +227,9 @@ typedef struct asocket_tls_trust asocket_tls_trust;
 // An empty one; NULL: out of memory. Ends with asocket_tls_trust_release.
 ASOCKET_API asocket_tls_trust *asocket_tls_trust_create(void);
 
-// These add certificates: how many; or none, ASOCKET_ENOTFOUND, ENOMEM, EACCES, EMFILE, EIO, EMSGSIZE
-// (over 16 MiB) or EINVAL (nothing usable, or one block is bad), and asocket_tls_trust_message says
-// why.
+// These add certificates: how many; or none, ASOCKET_ENOTFOUND, ENOMEM, EACCES, EMFILE, EIO,
+// EMSGSIZE (over 16 MiB) or EINVAL (nothing usable, or one block is bad), and
+// asocket_tls_trust_message says why.
 // PEM: any number of CERTIFICATE blocks (RFC 7468), text in between, CRLF or LF. DER: one.
 ASOCKET_API int asocket_tls_trust_add_pem(asocket_tls_trust *trust, const void *pem, size_t size);
 ASOCKET_API int asocket_tls_trust_add_der(asocket_tls_trust *trust, const void *der, size_t size);

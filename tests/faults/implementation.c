@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "seam.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
@@ -16,6 +17,7 @@
 #include <sys/event.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -37,6 +39,7 @@ seam_record *seam_shared;
 void (*seam_stuck)(void);
 long seam_limit = 1000000;
 bool seam_real_time;
+bool (*seam_peer)(void);
 const char *seam_host = "127.0.0.1";
 const char *seam_stage = "";
 
@@ -45,8 +48,8 @@ struct seam_state {
     const seam_row *row; /* what fails */
     long index, injected;
     bool on;
-    int then, wait; /* the call after it, 0: none; how many calls until then */
-    int line;       /* where it failed first */
+    int then, wait;        /* the call after it, 0: none; how many calls until then */
+    const seam_site *site; /* where it failed first */
     long calls[SEAM_COUNT], total;
     int first[SEAM_COUNT], rows[SEAM_COUNT]; /* of each function, in seam_rows */
     int64_t now;                             /* the library's clock, ns */
@@ -89,7 +92,7 @@ void seam_start(const seam_row *row, long index, bool on, int then)
     seam.on = on;
     seam.then = seam.wait = then;
     seam.injected = 0;
-    seam.line = 0;
+    seam.site = NULL;
     seam.total = 0;
     memset(seam.calls, 0, sizeof seam.calls);
     seam.counting = true;
@@ -104,9 +107,9 @@ void seam_stop(void)
     seam_shared->total = seam.total;
 }
 
-long seam_injected(int *line)
+long seam_injected(const seam_site **site)
 {
-    *line = seam.line;
+    *site = seam.site;
     return seam.injected;
 }
 
@@ -302,7 +305,7 @@ static int seam_fault(int function, const char *when, size_t size)
     if (!row)
         row = seam.row;
     if (!seam.injected++)
-        seam.line = site->line;
+        seam.site = site;
     seam_shared->failed[site->index][row - seam_rows]++;
     return row->fault;
 }
@@ -690,6 +693,66 @@ int fault_eventfd(unsigned count, int flags)
     return seam_fails(SEAM_eventfd, "") ? -1 : seam_made(eventfd(count, flags));
 }
 
+FILE *fault_fopen(const char *path, const char *mode);
+size_t fault_fread(void *buffer, size_t unit, size_t size, FILE *file);
+int fault_ferror(FILE *file);
+int fault_fclose(FILE *file);
+DIR *fault_opendir(const char *path);
+struct dirent *fault_readdir(DIR *directory);
+int fault_closedir(DIR *directory);
+
+static FILE *seam_bad_file; /* of which a read failed */
+
+FILE *fault_fopen(const char *path, const char *mode)
+{
+    return seam_fails(SEAM_fopen, "") ? NULL : fopen(path, mode);
+}
+
+/* An error comes behind a part of what was asked for. */
+size_t fault_fread(void *buffer, size_t unit, size_t size, FILE *file)
+{
+    int fault = seam_fault(SEAM_fread, "", 0);
+    size_t count = fread(buffer, unit, fault > 0 ? seam_less(size) : size, file);
+
+    if (fault > 0) {
+        seam_bad_file = file;
+        errno = fault;
+    }
+    return count;
+}
+
+int fault_ferror(FILE *file)
+{
+    (void)seam_fault(SEAM_ferror, "", 0);
+    return file == seam_bad_file || ferror(file);
+}
+
+int fault_fclose(FILE *file)
+{
+    bool fails = seam_fails(SEAM_fclose, "");
+    int error = errno, result = fclose(file);
+
+    if (file == seam_bad_file)
+        seam_bad_file = NULL;
+    return fails ? seam_answer(error) : result;
+}
+
+DIR *fault_opendir(const char *path)
+{
+    return seam_fails(SEAM_opendir, "") ? NULL : opendir(path);
+}
+
+struct dirent *fault_readdir(DIR *directory)
+{
+    return seam_fails(SEAM_readdir, "") ? NULL : readdir(directory);
+}
+
+int fault_closedir(DIR *directory)
+{
+    (void)seam_fault(SEAM_closedir, "", 0);
+    return closedir(directory);
+}
+
 /* --- time ------------------------------------------------------------------------------------- */
 
 int fault_clock_gettime(clockid_t clock, struct timespec *now);
@@ -721,6 +784,13 @@ int fault_clock_gettime(clockid_t clock, struct timespec *now)
     now->tv_sec = (time_t)(seam.now / 1000000000);
     now->tv_nsec = (long)(seam.now % 1000000000);
     return 0;
+}
+
+time_t fault_time(time_t *now);
+
+time_t fault_time(time_t *now)
+{
+    return seam_fails(SEAM_time, "") ? -1 : time(now);
 }
 
 static int64_t seam_nanoseconds(const struct timespec *time)
@@ -768,6 +838,19 @@ static int seam_wait_once(const seam_wait *wait, int milliseconds)
     return epoll_wait(wait->queue, wait->events, wait->most, milliseconds);
 }
 
+/* The same beside a peer that acts when the library waits. */
+static int seam_wait_for(const seam_wait *wait, int milliseconds)
+{
+    int count;
+
+    if (seam_peer)
+        (void)seam_peer();
+    do {
+        count = seam_wait_once(wait, milliseconds);
+    } while (!count && seam_peer && seam_peer());
+    return count;
+}
+
 /* A wait of so many ns, -1: for ever. */
 static int seam_sleep(const seam_wait *wait, int64_t timeout)
 {
@@ -778,9 +861,9 @@ static int seam_sleep(const seam_wait *wait, int64_t timeout)
         seam_complain("waits for %ld s, which nobody asked for", (long)(timeout / 1000000000));
     if (timeout >= 0 && timeout < longest)
         longest = timeout;
-    count = seam_wait_once(wait, (int)((longest + 999999) / 1000000));
+    count = seam_wait_for(wait, (int)((longest + 999999) / 1000000));
     if (timeout < 0 && !count)
-        count = seam_wait_once(wait, SEAM_PATIENCE);
+        count = seam_wait_for(wait, SEAM_PATIENCE);
     if (count || timeout >= 0) {
         seam.now += count ? 0 : timeout + 500000; /* what is due soon is due at once */
         return count;
@@ -1032,16 +1115,32 @@ long fault_sysconf(int name)
     return seam_fails(SEAM_sysconf, "") ? -1 : sysconf(name);
 }
 
+int fault_getentropy(void *buffer, size_t size);
+char *fault_secure_getenv(const char *name);
+
+int fault_getentropy(void *buffer, size_t size)
+{
+    return seam_fails(SEAM_getentropy, "") ? -1 : getentropy(buffer, size);
+}
+
+/* A name that is not set is no failure. */
+char *fault_secure_getenv(const char *name)
+{
+    (void)seam_fault(SEAM_secure_getenv, "", 0);
+    return secure_getenv(name);
+}
+
 /* --- the library ------------------------------------------------------------------------------ */
 
-#define ASOCKET_SYS(function_name)                                                             \
-    (__extension__({                                                                           \
-        static seam_site seam_site_here = {#function_name, __LINE__, SEAM_##function_name, 0}; \
-        static seam_site *const seam_place __attribute__((section("seam_places"), used)) =     \
-            &seam_site_here;                                                                   \
-                                                                                               \
-        seam_here = &seam_site_here;                                                           \
-        fault_##function_name;                                                                 \
+#define ASOCKET_SYS(function_name)                                                         \
+    (__extension__({                                                                       \
+        static seam_site seam_site_here = {#function_name, __FILE__, __LINE__,             \
+                                           SEAM_##function_name, 0};                       \
+        static seam_site *const seam_place __attribute__((section("seam_places"), used)) = \
+            &seam_site_here;                                                               \
+                                                                                           \
+        seam_here = &seam_site_here;                                                       \
+        fault_##function_name;                                                             \
     }))
 
 #define ASOCKET_ASSERT(condition) \
@@ -1049,3 +1148,8 @@ long fault_sysconf(int name)
 
 #define ASOCKET_IMPLEMENTATION
 #include "../../asocket.h"
+
+#ifdef TEST_TLS
+#define ASOCKET_TLS_IMPLEMENTATION
+#include "../../asocket_tls.h"
+#endif

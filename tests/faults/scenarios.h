@@ -11,6 +11,10 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
+#ifdef TEST_TLS
+#include "scenarios_tls.h"
+#endif
+
 /* --- the scenarios ---------------------------------------------------------------------------- */
 
 /* A selector comes and goes. */
@@ -1453,55 +1457,69 @@ static void play_file(scene *s)
     (void)join_all(s);
 }
 
+enum {
+    PROMPT = 1, /* one after the other: no part waits for another one that gave up */
+    DEAR = 2    /* takes long: fewer runs of it */
+};
+
 static const struct scenario {
     const char *name;
     scene_part *play;
     bool own, real_time; /* makes its selector itself; another thread has a part */
     const char *text;
     scene_part *after; /* runs before it is looked what was left behind */
-    bool prompt;       /* one after the other: no part waits for another one that gave up */
+    int traits;
 } scenarios[] = {
-    {"create", play_create, true, false, "a selector comes and goes", NULL, false},
+    {"create", play_create, true, false, "a selector comes and goes", NULL, 0},
     {"echo", play_echo, false, false, "listen, connect, accept, echo outside coroutines", NULL,
-     true},
-    {"coroutines", play_coroutines, false, false, "server and client as coroutines", NULL, false},
-    {"serve", play_serve, false, false, "serving three clients", NULL, false},
-    {"half-close", play_half_close, false, false, "half-close", NULL, false},
-    {"cancel", play_cancel, false, false, "cancel in every wait", NULL, false},
-    {"deadline", play_deadline, false, false, "time-outs and deadlines", NULL, false},
-    {"close", play_close_pending, false, false, "close with bytes to send", NULL, false},
-    {"abort", play_abort, false, false, "abort", NULL, false},
-    {"large", play_large, false, false, "a large write for a slow reader", NULL, false},
-    {"small", play_small, false, false, "small writes for a slow reader", NULL, false},
-    {"copy", play_copy, false, false, "copy from connection to connection", NULL, false},
-    {"pipe", play_pipe, false, false, "pipes between coroutines", NULL, false},
-    {"printf", play_printf, false, false, "lines longer than the channel", NULL, false},
-    {"frames", play_frames, false, false, "numbers and delimiters in pieces", NULL, false},
-    {"post", play_post, false, false, "posts of the same thread, and stop", posts_after, false},
-    {"thread", play_thread, false, true, "posts of another thread", posts_after, false},
-    {"any", play_any, false, false, "connect_any, the first address refuses", NULL, true},
+     PROMPT},
+    {"coroutines", play_coroutines, false, false, "server and client as coroutines", NULL, 0},
+    {"serve", play_serve, false, false, "serving three clients", NULL, 0},
+    {"half-close", play_half_close, false, false, "half-close", NULL, 0},
+    {"cancel", play_cancel, false, false, "cancel in every wait", NULL, 0},
+    {"deadline", play_deadline, false, false, "time-outs and deadlines", NULL, 0},
+    {"close", play_close_pending, false, false, "close with bytes to send", NULL, 0},
+    {"abort", play_abort, false, false, "abort", NULL, 0},
+    {"large", play_large, false, false, "a large write for a slow reader", NULL, 0},
+    {"small", play_small, false, false, "small writes for a slow reader", NULL, 0},
+    {"copy", play_copy, false, false, "copy from connection to connection", NULL, 0},
+    {"pipe", play_pipe, false, false, "pipes between coroutines", NULL, 0},
+    {"printf", play_printf, false, false, "lines longer than the channel", NULL, 0},
+    {"frames", play_frames, false, false, "numbers and delimiters in pieces", NULL, 0},
+    {"post", play_post, false, false, "posts of the same thread, and stop", posts_after, 0},
+    {"thread", play_thread, false, true, "posts of another thread", posts_after, 0},
+    {"any", play_any, false, false, "connect_any, the first address refuses", NULL, PROMPT},
     {"refused", play_refused, false, false, "connects that are refused, bound, not waited for",
-     NULL, true},
-    {"handle", play_handle, false, false, "waiting for descriptors of others", NULL, false},
-    {"many", play_many, false, false, "80 coroutines", NULL, false},
-    {"ready", play_ready, false, false, "callbacks from on_ready", NULL, true},
-    {"adopt", play_adopt, false, false, "adopted descriptors", NULL, true},
-    {"options", play_options, false, false, "options, dual stack, zones", NULL, true},
-    {"launch", play_launch, false, false, "a socket that is a coroutine's, by address", NULL,
-     false},
-    {"attach", play_attach, true, false, "attached to a selector", NULL, false},
-    {"udp", play_udp, false, false, "UDP", NULL, true},
-    {"udp-many", play_udp_many, false, false, "UDP, many at a time", NULL, true},
-    {"udp-flow", play_udp_flow, false, false, "a flow of UDP, joined by the kernel", NULL, false},
-    {"unix", play_unix, false, false, "Unix streams, a path left by a dead server", NULL, true},
-    {"unix-datagram", play_unix_datagram, false, false, "Unix datagrams", NULL, true},
-    {"resolve", play_resolve, false, true, "names that are looked up", NULL, false},
-    {"move", play_move, false, false, "sockets to another selector", NULL, false},
-    {"pass", play_pass, false, false, "sockets through a Unix socket", NULL, true},
-    {"fork", play_fork, false, false, "a forked child", NULL, true},
-    {"layer", play_layer, false, false, "layers, detached and closed", NULL, true},
-    {"file", play_file, false, false, "files to connections and pipes", NULL, false},
-    {"destroy", play_destroy, true, false, "destroy in the midst of everything", NULL, false},
+     NULL, PROMPT},
+    {"handle", play_handle, false, false, "waiting for descriptors of others", NULL, 0},
+    {"many", play_many, false, false, "80 coroutines", NULL, 0},
+    {"ready", play_ready, false, false, "callbacks from on_ready", NULL, PROMPT},
+    {"adopt", play_adopt, false, false, "adopted descriptors", NULL, PROMPT},
+    {"options", play_options, false, false, "options, dual stack, zones", NULL, PROMPT},
+    {"launch", play_launch, false, false, "a socket that is a coroutine's, by address", NULL, 0},
+    {"attach", play_attach, true, false, "attached to a selector", NULL, 0},
+    {"udp", play_udp, false, false, "UDP", NULL, PROMPT},
+    {"udp-many", play_udp_many, false, false, "UDP, many at a time", NULL, PROMPT},
+    {"udp-flow", play_udp_flow, false, false, "a flow of UDP, joined by the kernel", NULL, 0},
+    {"unix", play_unix, false, false, "Unix streams, a path left by a dead server", NULL, PROMPT},
+    {"unix-datagram", play_unix_datagram, false, false, "Unix datagrams", NULL, PROMPT},
+    {"resolve", play_resolve, false, true, "names that are looked up", NULL, 0},
+    {"move", play_move, false, false, "sockets to another selector", NULL, 0},
+    {"pass", play_pass, false, false, "sockets through a Unix socket", NULL, PROMPT},
+    {"fork", play_fork, false, false, "a forked child", NULL, PROMPT},
+    {"layer", play_layer, false, false, "layers, detached and closed", NULL, PROMPT},
+    {"file", play_file, false, false, "files to connections and pipes", NULL, 0},
+#ifdef TEST_TLS
+    {"tls", play_tls, false, false, "TLS: lines, a lot both ways, half-close", NULL, PROMPT | DEAR},
+    {"tls-trust", play_tls_trust, false, false, "TLS: trust from memory, files and folders", NULL,
+     PROMPT},
+    {"tls-options", play_tls_options, false, false,
+     "TLS: the system's roots, client certificates, a session resumed, truncation", NULL,
+     PROMPT | DEAR},
+    {"tls-stranger", play_tls_stranger, false, false, "TLS: a server that nobody trusts", NULL,
+     PROMPT},
+#endif
+    {"destroy", play_destroy, true, false, "destroy in the midst of everything", NULL, 0},
 };
 enum { SCENARIO_COUNT = sizeof scenarios / sizeof *scenarios };
 

@@ -14,17 +14,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Every name that asocket.h takes from the system on Linux. A new one needs a line here, a wrapper
-   in implementation.c, and rows in the table. */
+/* Every name that asocket.h and asocket_tls.h take from the system on Linux. A new one needs a line
+   here, a wrapper in implementation.c, and rows in the table. */
 /* clang-format off */
 #define SEAM_FUNCTIONS(X) \
-    X(accept4) X(access) X(bind) X(clock_gettime) X(close) X(connect) X(epoll_create1) \
-    X(epoll_ctl) X(epoll_wait) X(eventfd) X(fcntl) X(free) X(freeaddrinfo) X(fstat) \
-    X(getaddrinfo) X(getpeername) X(getsockname) X(getsockopt) X(if_nametoindex) X(kevent) \
-    X(kqueue) X(listen) X(lstat) X(madvise) X(malloc) X(mmap) X(mprotect) X(munmap) \
-    X(nanosleep) X(pipe) X(ppoll) X(pread) X(pthread_attr_init) X(pthread_create) X(read) \
-    X(realloc) X(recv) X(recvmmsg) X(recvmsg) X(send) X(sendfile) X(sendmmsg) X(sendmsg) \
-    X(sendto) X(setsockopt) X(shutdown) X(socket) X(syscall) X(sysconf) X(unlink) X(write)
+    X(accept4) X(access) X(bind) X(clock_gettime) X(close) X(closedir) X(connect) \
+    X(epoll_create1) X(epoll_ctl) X(epoll_wait) X(eventfd) X(fclose) X(fcntl) X(ferror) \
+    X(fopen) X(fread) X(free) X(freeaddrinfo) X(fstat) X(getaddrinfo) X(getentropy) \
+    X(getpeername) X(getsockname) X(getsockopt) X(if_nametoindex) X(kevent) X(kqueue) \
+    X(listen) X(lstat) X(madvise) X(malloc) X(mmap) X(mprotect) X(munmap) X(nanosleep) \
+    X(opendir) X(pipe) X(ppoll) X(pread) X(pthread_attr_init) X(pthread_create) X(read) \
+    X(readdir) X(realloc) X(recv) X(recvmmsg) X(recvmsg) X(secure_getenv) X(send) \
+    X(sendfile) X(sendmmsg) X(sendmsg) X(sendto) X(setsockopt) X(shutdown) X(socket) \
+    X(syscall) X(sysconf) X(time) X(unlink) X(write)
 /* clang-format on */
 
 enum {
@@ -36,9 +38,9 @@ enum {
 
 extern const char *const seam_names[SEAM_COUNT];
 
-/* A place in asocket.h where one of them is called. */
+/* A place in a header where one of them is called. */
 typedef struct seam_site {
-    const char *name;
+    const char *name, *file;
     int line, function, index;
 } seam_site;
 
@@ -87,8 +89,8 @@ extern seam_record *seam_shared;
 void seam_start(const seam_row *row, long index, bool on, int then);
 /* From here on all calls reach the system. */
 void seam_stop(void);
-/* Whether the fault came to happen, and where first: a line of asocket.h. */
-long seam_injected(int *line);
+/* Whether the fault came to happen, and where first; NULL: nowhere. */
+long seam_injected(const seam_site **site);
 
 /* The first thing that was wrong since seam_begin, or NULL. */
 void seam_begin(void);
@@ -103,6 +105,10 @@ extern void (*seam_stuck)(void);
 extern long seam_limit;
 /* Waits last as long as they should: for what other threads have a part in. */
 extern bool seam_real_time;
+
+/* Lets a peer that has no thread of its own do what it can without waiting, before the library
+   waits: whether it did anything. NULL: there is none. */
+extern bool (*seam_peer)(void);
 
 /* The address of every name that ends in ".test". */
 extern const char *seam_host;

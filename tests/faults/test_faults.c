@@ -7,14 +7,17 @@
    A scenario runs once without a fault and its calls are counted. Then for each call k of each
    function, and each row of the table for it, it runs with this call failing once; with all calls
    of the function failing from there on; with the next call, whatever it is, failing too, and, for
-   a third of them, the second or the third one after it. Then everything must be back -
-   descriptors, memory, coroutines, sockets, timers - every call must have answered what asocket.h
-   says, and the same scenario, without faults, on the same selector, must go well.
+   a third of them, the second or the third one after it. Of a scenario that takes long all calls
+   fail once, a third of them from there on, a ninth with another one. Then everything must be back
+   - descriptors, memory, coroutines, sockets, timers - every call must have answered what asocket.h
+   says, and the same scenario, without faults, on the same selector, must go well. Those with TLS
+   are there where BearSSL is.
 
    A failure is reported with its key, scenario:function:k:row:mode; --only runs just that, in this
-   process. What failed beside others runs once more, and that counts: some runs wait for peers. Without TEST_FAULTS=all it is a sample of the runs, others for each scenario. --sites
-   shows how often each call site failed. Scenarios run in processes of their own, so that a crash
-   or a hang is one failure. */
+   process. What failed beside others runs once more, and that counts: some runs wait for peers.
+   Without TEST_FAULTS=all it is a sample of the runs, others for each scenario. --sites shows how
+   often each call site failed. Scenarios run in processes of their own, so that a crash or a hang
+   is one failure. */
 #define TAP_SECONDS 580
 #include "scenarios.h"
 #include "../tap.h"
@@ -114,7 +117,7 @@ static void scene_play(scene *s, bool strict, bool prompt)
     s->selector = selector;
     s->backend = backend;
     s->strict = strict;
-    s->prompt = prompt && scenario->prompt;
+    s->prompt = prompt && scenario->traits & PROMPT;
     if (selector)
         (void)asocket_set_deadline(selector, SCENE_TIME);
     scenario->play(s);
@@ -194,18 +197,29 @@ static void run_key(const run *r, char *key, size_t size)
         snprintf(key, size, "%s:clean", scenario->name);
 }
 
+/* asocket.h:123, where the fault came to happen first. */
+static const char *site_text(const seam_site *site)
+{
+    static char text[60];
+    const char *slash = site ? strrchr(site->file, '/') : NULL;
+
+    snprintf(text, sizeof text, "%s:%d", slash ? slash + 1 : "nowhere", site ? site->line : 0);
+    return text;
+}
+
 static void report(const run *r, const char *problem)
 {
-    int line = 0, at = __atomic_fetch_add(&shared->failures, 1, __ATOMIC_RELAXED);
+    const seam_site *site;
+    int at = __atomic_fetch_add(&shared->failures, 1, __ATOMIC_RELAXED);
     char key[100];
 
-    (void)seam_injected(&line);
+    (void)seam_injected(&site);
     run_key(r, key, sizeof key);
     if (at >= FAILURES)
         return;
     shared->failed[at] = *r;
-    snprintf(shared->text[at], sizeof shared->text[at], "%s %s (asocket.h:%d): %s", backend_name,
-             key, line, problem);
+    snprintf(shared->text[at], sizeof shared->text[at], "%s %s (%s): %s", backend_name, key,
+             site_text(site), problem);
 }
 
 static void report_stuck(void)
@@ -216,13 +230,13 @@ static void report_stuck(void)
 
 static void run_and_report(const run *r)
 {
-    int line;
+    const seam_site *site;
 
     (void)alarm(RUN_SECONDS);
     run_here(r);
     (void)alarm(0);
     (void)__atomic_fetch_add(&shared->runs, 1, __ATOMIC_RELAXED);
-    if (r->row && !seam_injected(&line))
+    if (r->row && !seam_injected(&site))
         (void)__atomic_fetch_add(&shared->missed, 1, __ATOMIC_RELAXED);
     if (seam_problem())
         report(r, seam_problem());
@@ -278,9 +292,20 @@ static void run_all(void)
     }
 }
 
+/* Of so many runs of a mode one is made. */
+static int one_in(int mode)
+{
+    bool dear = (scenario->traits & DEAR) != 0;
+
+    if (mode < MODE_THEN)
+        return dear && mode == MODE_ON ? 3 : 1;
+    return dear ? 9 : mode == MODE_THEN ? 1 : 3;
+}
+
 static void add_runs(int function, int index, int mode)
 {
     uint64_t fits = shared->record.fits[function][index];
+    int every = one_in(mode);
     int first, i;
 
     for (first = 0; seam_rows[first].function != function; first++) {
@@ -290,7 +315,7 @@ static void add_runs(int function, int index, int mode)
 
         if (!(fits >> i & 1) || run_count == RUNS || (mode == MODE_ON && r.row->most == 1))
             continue;
-        if (mode <= MODE_THEN || (index + i) % 3 == 0)
+        if ((index + i) % every == 0)
             runs[run_count++] = r;
     }
 }
@@ -298,9 +323,10 @@ static void add_runs(int function, int index, int mode)
 static void thin_out(void)
 {
     int i, kept = 0, phase = (int)(scenario - scenarios);
+    int every = scenario->traits & DEAR ? 3 * QUICK : QUICK;
 
     for (i = 0; i < run_count; i++)
-        if ((i + phase) % QUICK == 0)
+        if ((i + phase) % every == 0)
             runs[kept++] = runs[i];
     run_count = kept;
 }
@@ -408,7 +434,8 @@ static int run_only(char *key)
 {
     char *part[5] = {NULL, NULL, NULL, NULL, NULL}, *save = NULL, *at;
     run r = {NULL, 0, MODE_CLEAN};
-    int count = 0, line, i;
+    const seam_site *site;
+    int count = 0, i;
 
     for (at = strtok_r(key, ":", &save); at && count < 5; at = strtok_r(NULL, ":", &save))
         part[count++] = at;
@@ -428,7 +455,8 @@ static int run_only(char *key)
     seam_stuck = stuck_here;
     seam_limit = 1000000;
     run_here(&r);
-    printf("# failed %ld times, first at asocket.h:%d\n", seam_injected(&line), line);
+    printf("# failed %ld times,", seam_injected(&site));
+    printf(" first at %s\n", site_text(site));
     ok(!seam_problem(), "%s", seam_problem() ? seam_problem() : "it went well");
     return done_testing();
 }
@@ -454,7 +482,9 @@ static bool site_is_safe(const seam_site *site)
     if (!shared->record.clean[site->index] &&
         (site->function == SEAM_close || backend == ASOCKET_BACKEND_KQUEUE))
         return true;
-    return site->function == SEAM_free || site->function == SEAM_freeaddrinfo;
+    return site->function == SEAM_free || site->function == SEAM_freeaddrinfo ||
+           site->function == SEAM_ferror || site->function == SEAM_closedir ||
+           site->function == SEAM_secure_getenv;
 }
 
 static void show_coverage(bool all)
@@ -470,15 +500,15 @@ static void show_coverage(bool all)
         failed_sites += rows > 0;
         pairs += rows;
         if ((!calls && !site_is_safe(sites[i])) || all)
-            printf("# asocket.h:%d %s: %s, failed with %d of %d rows\n", sites[i]->line,
-                   sites[i]->name, calls ? "reached" : "never reached", rows, of);
+            printf("# %s %s: %s, failed with %d of %d rows\n", site_text(sites[i]), sites[i]->name,
+                   calls ? "reached" : "never reached", rows, of);
         if (!calls || rows || site_is_safe(sites[i]) || quick)
             continue;
         if (!shared->record.clean[i] && calls <= RARELY)
             continue;
         never++;
-        diag("asocket.h:%d: %s was reached %lu times and never failed", sites[i]->line,
-             sites[i]->name, (unsigned long)calls);
+        diag("%s: %s was reached %lu times and never failed", site_text(sites[i]), sites[i]->name,
+             (unsigned long)calls);
     }
     printf("# %d call sites, %d reached, %d failed; %d pairs of site and error\n", count, reached,
            failed_sites, pairs);

@@ -14,7 +14,7 @@ void test_assert_failed(const char *text); /* tests/implementation.c */
 #define ASOCKET_TLS_IMPLEMENTATION
 #include "../../asocket_tls.h"
 
-#define CERTIFICATES "build/tls/" /* made by make_certificates.pl */
+#include "credentials.h"
 
 /* A block of exactly that size, so that a checker sees what goes past it. */
 static inline uint8_t *exactly(const void *bytes, size_t size)
@@ -25,29 +25,6 @@ static inline uint8_t *exactly(const void *bytes, size_t size)
         abort();
     memcpy(copy, bytes, size);
     return copy;
-}
-
-/* A whole file, with a NUL behind it; NULL: it is not there. */
-static inline uint8_t *read_whole(const char *path, size_t *size)
-{
-    FILE *file = fopen(path, "rb");
-    uint8_t *bytes = NULL;
-    size_t have = 0, count = 1;
-
-    *size = 0;
-    if (!file)
-        return NULL;
-    while (count) {
-        bytes = (uint8_t *)realloc(bytes, have + 65537);
-        if (!bytes)
-            abort();
-        count = fread(bytes + have, 1, 65536, file);
-        have += count;
-    }
-    fclose(file);
-    bytes[have] = 0;
-    *size = have;
-    return bytes;
 }
 
 #endif

@@ -3,6 +3,8 @@
 #ifndef TEST_TLS_SERVER_H
 #define TEST_TLS_SERVER_H
 
+#include "credentials.h"
+
 enum mischief {
     HONEST,
     CUT,    /* ends the stream at byte `at` */
@@ -18,10 +20,7 @@ typedef struct server {
     /* what it is */
     asocket *listener;
     int port;
-    br_x509_certificate chain[4];
-    size_t chain_length;
-    br_skey_decoder_context key;
-    uint8_t *file;
+    credentials own;
     asocket_tls_trust *trust; /* for its clients */
     br_ssl_session_cache_lru cache;
     uint8_t cache_memory[10000];
@@ -239,61 +238,19 @@ static inline void server_bye(server *s)
 
 /* --- the connection ---------------------------------------------------------------------------- */
 
-/* A certificate of the client's: any will do, if the client has its key. */
-typedef struct anyone {
-    const br_x509_class *vtable;
-    br_x509_decoder_context decoder;
-    int count;
-} anyone;
-
-static inline void anyone_start(const br_x509_class **c, const char *name)
-{
-    (void)name;
-    ((anyone *)(void *)c)->count = 0;
-}
-static inline void anyone_cert(const br_x509_class **c, uint32_t length)
-{
-    (void)length;
-    if (!((anyone *)(void *)c)->count++)
-        br_x509_decoder_init(&((anyone *)(void *)c)->decoder, NULL, NULL);
-}
-static inline void anyone_append(const br_x509_class **c, const unsigned char *b, size_t n)
-{
-    if (((anyone *)(void *)c)->count == 1)
-        br_x509_decoder_push(&((anyone *)(void *)c)->decoder, b, n);
-}
-static inline void anyone_end(const br_x509_class **c)
-{
-    (void)c;
-}
-static inline unsigned anyone_verdict(const br_x509_class **c)
-{
-    return ((anyone *)(void *)c)->count ? 0 : BR_ERR_X509_EMPTY_CHAIN;
-}
-static inline const br_x509_pkey *anyone_key(const br_x509_class *const *c, unsigned *usages)
-{
-    anyone *any = (anyone *)(uintptr_t)c;
-
-    if (usages)
-        *usages = BR_KEYTYPE_KEYX | BR_KEYTYPE_SIGN;
-    return br_x509_decoder_get_pkey(&any->decoder);
-}
-static const br_x509_class server_takes_anyone = {sizeof(anyone), anyone_start, anyone_cert,
-                                                  anyone_append,  anyone_end,   anyone_verdict,
-                                                  anyone_key};
-static anyone server_anyone;
+static anyone server_anyone; /* who the client said it is */
 
 static inline void server_start(server *s)
 {
     br_ssl_engine_context *engine = &s->context.eng;
     static const char *names[1];
 
-    if (br_skey_decoder_key_type(&s->key) == BR_KEYTYPE_EC)
-        br_ssl_server_init_full_ec(&s->context, s->chain, s->chain_length, BR_KEYTYPE_EC,
-                                   br_skey_decoder_get_ec(&s->key));
+    if (br_skey_decoder_key_type(&s->own.key) == BR_KEYTYPE_EC)
+        br_ssl_server_init_full_ec(&s->context, s->own.chain, s->own.count, BR_KEYTYPE_EC,
+                                   br_skey_decoder_get_ec(&s->own.key));
     else
-        br_ssl_server_init_full_rsa(&s->context, s->chain, s->chain_length,
-                                    br_skey_decoder_get_rsa(&s->key));
+        br_ssl_server_init_full_rsa(&s->context, s->own.chain, s->own.count,
+                                    br_skey_decoder_get_rsa(&s->own.key));
     if (s->version)
         br_ssl_engine_set_versions(engine, s->version, s->version);
     if (s->suites)
@@ -309,7 +266,7 @@ static inline void server_start(server *s)
         static unsigned char nobody[] = {0x30, 0};
         static const br_x500_name issuers[] = {{nobody, sizeof nobody}};
 
-        server_anyone.vtable = &server_takes_anyone;
+        server_anyone.vtable = &anyone_class;
         br_ssl_server_set_trust_anchor_names(&s->context, issuers, 1);
         br_ssl_engine_set_x509(engine, &server_anyone.vtable);
         br_ssl_engine_set_default_rsavrfy(engine);
@@ -376,51 +333,17 @@ static inline void server_serve(asocket_selector *selector, void *argument)
 
 /* --- its certificate --------------------------------------------------------------------------- */
 
-static inline void server_key_bytes(void *context, const void *bytes, size_t size)
-{
-    br_skey_decoder_push((br_skey_decoder_context *)context, bytes, size);
-}
-
-static inline void server_key(server *s, const char *path)
-{
-    size_t size, at = 0;
-    uint8_t *text = read_whole(path, &size);
-    br_pem_decoder_context pem;
-
-    br_skey_decoder_init(&s->key);
-    br_pem_decoder_init(&pem);
-    while (text && at < size) {
-        at += br_pem_decoder_push(&pem, text + at, size - at);
-        if (br_pem_decoder_event(&pem) == BR_PEM_BEGIN_OBJ)
-            br_pem_decoder_setdest(&pem, server_key_bytes, &s->key);
-        else if (br_pem_decoder_event(&pem) == BR_PEM_END_OBJ)
-            break;
-    }
-    free(text);
-}
-
 /* One of the chains that make_certificates.pl made, by its name. */
 static inline void server_certificate(server *s, const char *name)
 {
     char path[200];
-    size_t size, at = 0;
 
-    snprintf(path, sizeof path, CERTIFICATES "%s.key", name);
-    server_key(s, path);
-    snprintf(path, sizeof path, CERTIFICATES "%s.chain", name);
-    free(s->file);
-    s->file = read_whole(path, &size);
-    for (s->chain_length = 0; s->file && at + 4 < size && s->chain_length < 4; s->chain_length++) {
-        br_x509_certificate *certificate = &s->chain[s->chain_length];
-
-        certificate->data_len = ((size_t)s->file[at + 2] << 8) | s->file[at + 3];
-        certificate->data = s->file + at + 4;
-        at += 4 + certificate->data_len;
-    }
+    credentials_free(&s->own);
+    credentials_load(&s->own, name);
     asocket_tls_trust_release(s->trust);
     s->trust = asocket_tls_trust_create();
     snprintf(path, sizeof path, CERTIFICATES "%s.trust.pem", name);
-    if (asocket_tls_trust_add_file(s->trust, path) <= 0 || !s->chain_length)
+    if (asocket_tls_trust_add_file(s->trust, path) <= 0 || !s->own.count)
         diag("%s: %s", name, asocket_tls_trust_message(s->trust));
 }
 
@@ -443,13 +366,11 @@ static inline void server_close(server *s)
 {
     asocket_close(s->listener);
     asocket_tls_trust_release(s->trust);
-    free(s->file);
+    credentials_free(&s->own);
     free(s);
 }
 
 /* --- its clients ------------------------------------------------------------------------------- */
-
-#define SERVER_NAME "www.example.test"
 
 static inline asocket_tls_options server_options(const server *s)
 {

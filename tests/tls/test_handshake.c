@@ -237,7 +237,7 @@ static int look(void *user, const asocket_tls_peer *peer)
     seen = peer;
     calls++;
     is_str(peer->server_name, SERVER_NAME, "a callback sees the name");
-    ok(peer->count >= 1 && peer->chain[0].size == ((server *)user)->chain[0].data_len,
+    ok(peer->count >= 1 && peer->chain[0].size == ((server *)user)->own.chain[0].data_len,
        "... the chain");
     return refusal;
 }

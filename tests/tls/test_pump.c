@@ -63,8 +63,8 @@ static void lines_go_both_ways(void)
     is_str(details.alpn, "", "... no protocol");
     is_str(details.server_name, SERVER_NAME, "... the name");
     ok(details.verified && !details.resumed, "... verified, not resumed");
-    ok(details.certificate.size == s->chain[0].data_len &&
-           !memcmp(details.certificate.der, s->chain[0].data, s->chain[0].data_len),
+    ok(details.certificate.size == s->own.chain[0].data_len &&
+           !memcmp(details.certificate.der, s->own.chain[0].data, s->own.chain[0].data_len),
        "... the certificate");
     is_int(asocket_tls_socket_error(secure, &failure), 0, "its failure can be asked for");
     is_int(failure.reason, ASOCKET_TLS_OK, "... there is none");

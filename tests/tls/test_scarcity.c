@@ -270,7 +270,7 @@ static void a_busy_connection_is_small(const char *certificate)
     is_int(good, CROWD, "connections to servers in another process");
     idle = (all_bytes() - before) / (CROWD - 1);
     ok(idle < 4096, "P5: an idle connection has %d bytes in all, %d of them the certificate",
-       (int)idle, (int)s->chain[0].data_len);
+       (int)idle, (int)s->own.chain[0].data_len);
     is_int(receive_records(secure[0], &taken), RECORDS * RECORD, "... all of them");
     ok(taken + idle <= 20480, "P5: ... with %d bytes in all", (int)(taken + idle));
     ok(taken > RECORD, "... of which %d are for a record", (int)taken);
