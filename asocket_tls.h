@@ -4029,6 +4029,16 @@ static int asocket__tls_last_words(asocket__tls *tls, int status)
     return asocket__tls_failed(tls) ? asocket__tls_failed(tls) : asocket__tls_cut(tls, status);
 }
 
+// A server that goes on and on is never waited for, and only waits look at the time.
+static int asocket__tls_look_up(asocket__tls *tls)
+{
+    int status = tls->records % ASOCKET__TLS_IDLE_RECORDS ? 0 : asocket_sleep(tls->selector, 0);
+
+    if (tls->orphan)
+        status = ASOCKET_ECLOSED;
+    return status ? asocket__tls_cut(tls, status) : 0;
+}
+
 // Until keys are agreed and the peer is verified: 0, or the failure's status.
 static int asocket__tls_shake(asocket__tls *tls)
 {
@@ -4050,6 +4060,8 @@ static int asocket__tls_shake(asocket__tls *tls)
             return 0;
         } else {
             status = asocket__tls_receive(tls);
+            if (!status)
+                status = asocket__tls_look_up(tls);
             if (status)
                 return status;
         }
