@@ -1,6 +1,6 @@
-/* suite.c - the test programs in one process, one after another under one plan: each meets what those
-   before it left behind. Linked in (windows.mk) is each program once for each backend, so that it
-   begins with fresh variables of its own; the library, strict.c, Winsock, the heap, handles and
+/* suite.c - the test programs in one process, one after another under one plan: each meets what
+   those before it left behind. Linked in (windows.mk) is each program once for each backend, so that
+   it begins with fresh variables of its own; the library, strict.c, Winsock, the heap, handles and
    threads are the same for all.
 
        wine build/wine/suite [all|iocp|poll] [test_reading ...]
@@ -15,14 +15,10 @@
 #include <stdint.h>
 #include <tlhelp32.h>
 
-#ifndef TAP_SECONDS
-#define TAP_SECONDS 180 /* for each program */
-#endif
-
 int tap_tests, tap_failures;
 extern int test_asserts; /* implementation.c */
 
-/* --- the programs ------------------------------------------------------------------------------ */
+/* --- the programs --------------------------------------------------------------------------- */
 
 typedef struct program {
     const char *name, *backend;
@@ -41,11 +37,11 @@ static const program programs[] = {
 enum { PROGRAMS = sizeof programs / sizeof *programs };
 static bool ran[PROGRAMS];
 
-/* --- what a program leaves behind -------------------------------------------------------------- */
+/* --- what a program leaves behind ----------------------------------------------------------- */
 
-/* When a program runs for the first time in the process, Winsock and other DLLs keep some handles and
-   memory for good. Later a handle may come late: a thread of Wine's own that is about to end. What is
-   lost with each socket, selector or thread is far more: each program has dozens of them. */
+/* When a program runs for the first time in the process, Winsock and other DLLs keep some handles
+   and memory for good. Later a handle may come late: a thread of Wine's own that is about to end.
+   What is lost with each socket, selector or thread is far more: each program has dozens of them. */
 enum { FIRST_HANDLES = 4, LATE_HANDLES = 2, FIRST_BYTES = 16384 };
 
 typedef struct facts { /* of the process */
@@ -131,7 +127,7 @@ static facts settled(facts before)
     return now;
 }
 
-/* --- one program ------------------------------------------------------------------------------- */
+/* --- one program ---------------------------------------------------------------------------- */
 
 static struct {
     const program *program;
@@ -142,7 +138,7 @@ static struct {
     int status;
 } now;
 
-/* It hung, or a stack has overflowed: then Wine ends only the thread. */
+/* It hung (TAP_SECONDS are each program's), or its stack has overflowed: Wine ends only the thread. */
 static DWORD WINAPI watch(LPVOID nothing)
 {
     DWORD ended;
