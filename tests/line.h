@@ -91,9 +91,9 @@ typedef struct line {
     asocket_write_channel *out;
 } line;
 
-/* A peer's kernel has received what it has not acknowledged yet, which would make room later: so many
-   milliseconds. Unless it can be told to do so at once; or it has so little room that it is full with
-   the first pieces, and says so. */
+/* A peer's kernel has received what it has not acknowledged yet, which would make room later: so
+   many milliseconds. Unless it can be told to do so at once; or it has so little room that it is
+   full with the first pieces, and says so. */
 #ifdef TCP_QUICKACK
 enum { LINE_ROOM = 32768, LINE_LATER = 0 };
 #elif defined(_WIN32)

@@ -168,10 +168,10 @@ static void set_raw(SOCKET socket, bool raw)
     ReleaseSRWLockExclusive(&lock);
 }
 
-/* --- Unix sockets ------------------------------------------------------------------------------ */
+/* --- Unix sockets ---------------------------------------------------------------------------- */
 
-/* Wine 8 has none: one is a TCP socket of loopback here, and the file at its path holds the port and
-   the process. Who connects knows that one; who accepts takes the other end for its own. */
+/* Wine 8 has none: one is a TCP socket of loopback here, and the file at its path holds the port
+   and the process. Who connects knows that one; who accepts takes the other end for its own. */
 enum { PEER_PROCESS = 0x58000100 /* SIO_AF_UNIX_GETPEERPID */, LOCAL = 0x756e6978 };
 
 typedef struct local_name {
@@ -324,7 +324,7 @@ int strict_WSADuplicateSocketW(SOCKET socket, DWORD process, WSAPROTOCOL_INFOW *
     return result;
 }
 
-/* --- calls that end at once -------------------------------------------------------------------- */
+/* --- calls that end at once ------------------------------------------------------------------ */
 
 /* After a reset Wine 8 answers 0 for ever, Windows WSAECONNRESET; poll knows the difference. */
 static int told_apart(SOCKET socket, int count, int size, int flags)
@@ -541,7 +541,7 @@ int strict_ioctlsocket(SOCKET socket, long command, u_long *value)
     return ioctlsocket(socket, command, value);
 }
 
-/* --- operations -------------------------------------------------------------------------------- */
+/* --- operations ------------------------------------------------------------------------------ */
 
 int strict_WSARecv(SOCKET socket, WSABUF *buffers, DWORD count, DWORD *received, DWORD *flags,
                    OVERLAPPED *overlapped, LPWSAOVERLAPPED_COMPLETION_ROUTINE routine)

@@ -1,8 +1,8 @@
 /* strict.h - Wine forgives what Windows does not. These functions stand between the library and
    Winsock, note each call that Windows would refuse or punish (test_end looks at them), and let it
    have the effect that it has there. They also hold packets of the completion port back, end waits
-   early, and tell a reset from an end of the stream, which Wine 8 does not. Nor has it Unix sockets:
-   streams of them are connections of loopback here. */
+   early, and tell a reset from an end of the stream, which Wine 8 does not. Unix sockets, which it
+   does not have, are connections of loopback here. */
 #ifndef TESTS_WINDOWS_STRICT_H
 #define TESTS_WINDOWS_STRICT_H
 

@@ -1,6 +1,6 @@
 /* suite.c - the test programs in one process, one after another under one plan: each meets what
-   those before it left behind. Linked in (windows.mk) is each program once for each backend, so that
-   it begins with fresh variables of its own; the library, strict.c, Winsock, the heap, handles and
+   those before it left behind. Each is linked in once for each backend (windows.mk), so that it
+   begins with fresh variables of its own; the library, strict.c, Winsock, the heap, handles and
    threads are the same for all.
 
        wine build/wine/suite [all|iocp|poll] [test_reading ...]
@@ -41,7 +41,7 @@ static bool ran[PROGRAMS];
 
 /* When a program runs for the first time in the process, Winsock and other DLLs keep some handles
    and memory for good. Later a handle may come late: a thread of Wine's own that is about to end.
-   What is lost with each socket, selector or thread is far more: each program has dozens of them. */
+   What is lost with each socket, selector or thread is far more: a program has dozens of them. */
 enum { FIRST_HANDLES = 4, LATE_HANDLES = 2, FIRST_BYTES = 16384 };
 
 typedef struct facts { /* of the process */
@@ -138,7 +138,7 @@ static struct {
     int status;
 } now;
 
-/* It hung (TAP_SECONDS are each program's), or its stack has overflowed: Wine ends only the thread. */
+/* It hung (TAP_SECONDS are each program's), or a stack overflowed: Wine ends only the thread. */
 static DWORD WINAPI watch(LPVOID nothing)
 {
     DWORD ended;

@@ -37,7 +37,7 @@ static ssize_t short_send(uintptr_t handle, const void *bytes, size_t size, int 
     return count;
 }
 
-/* --- streams ----------------------------------------------------------------------------------- */
+/* --- streams --------------------------------------------------------------------------------- */
 
 /* A path that nobody has. */
 static const char *free_path(void)
@@ -134,7 +134,7 @@ static void a_stream(void)
     is_status(asocket_error(selector), ASOCKET_ENOTSUP, "not datagrams");
 }
 
-/* --- sockets through them ---------------------------------------------------------------------- */
+/* --- sockets through them -------------------------------------------------------------------- */
 
 static bool talks(asocket *socket, int peer)
 {
@@ -497,7 +497,7 @@ static void waits_end(void)
     channel_close(&c);
 }
 
-/* --- two processes ----------------------------------------------------------------------------- */
+/* --- two processes --------------------------------------------------------------------------- */
 
 static void shout(asocket_selector *owner, void *argument)
 {
