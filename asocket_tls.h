@@ -3690,7 +3690,7 @@ static ptrdiff_t asocket__tls_reserve(asocket__tls *tls, char **window, size_t s
 }
 
 // One alert into the channel below. The engine sends none for what it finds itself, and when it has
-// failed it takes no more bytes: this goes past it, to its record layer.
+// failed it takes no more bytes: this goes past it, to its record layer. Nothing follows a last one.
 static int asocket__tls_alert(asocket__tls *tls, uint8_t level, int description)
 {
     uint8_t bytes[2];
@@ -3700,6 +3700,9 @@ static int asocket__tls_alert(asocket__tls *tls, uint8_t level, int description)
 
     if (room < 0)
         return (int)room;
+    if (tls->goodbye) // the other one's, meanwhile
+        return 0;
+    tls->goodbye = level == 2 || !description;
     bytes[0] = level;
     bytes[1] = (uint8_t)description;
     return asocket_commit(tls->out, asocket__tls_seal(tls, ASOCKET__TLS_TYPE_ALERT, window,
@@ -3719,9 +3722,8 @@ static int asocket__tls_told(asocket__tls *tls)
         failure->step = ASOCKET_TLS_STEP_HANDSHAKE;
     if (!tls->told && alert >= 0 && tls->out && !tls->goodbye &&
         asocket_room(tls->out) >= ASOCKET__TLS_SMALL) {
-        failure->alert_sent = alert;
-        tls->goodbye = true;
         (void)asocket__tls_alert(tls, 2, alert);
+        failure->alert_sent = tls->goodbye ? alert : -1;
     }
     tls->sentence = asocket__tls_note(tls->selector, failure, tls->told ? tls->sentence : NULL,
                                       tls->server_name);
@@ -3833,7 +3835,6 @@ static int asocket__tls_answer(asocket__tls *tls)
         asocket_room(tls->out) < ASOCKET__TLS_SMALL)
         return 0;
     tls->refusing = false;
-    tls->goodbye = last;
     tls->answering++;
     status = asocket__tls_alert(tls, 1, last ? 0 : 100);
     tls->answering--;
@@ -4118,12 +4119,11 @@ static ptrdiff_t asocket__tls_read(void *state, asocket *lower, void *buffer, si
     return count;
 }
 
-// Our side is over: close_notify, once.
+// Our side is over: close_notify, once. Without room for it a later call tries again.
 static int asocket__tls_goodbye(asocket__tls *tls)
 {
     if (tls->goodbye || asocket__tls_failed(tls) || tls->handshake)
         return 0;
-    tls->goodbye = true;
     return asocket__tls_alert(tls, 1, 0);
 }
 

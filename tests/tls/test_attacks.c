@@ -421,6 +421,68 @@ static void a_reader_is_not_stuck_with_the_writer(const char *what, int status)
     server_close(s);
 }
 
+/* --- an end that finds no memory ------------------------------------------------------------------ */
+
+static bool starved;
+
+static void *resize_or_starve(void *user, void *old, size_t old_size, size_t new_size)
+{
+    return starved && new_size > old_size ? NULL : test_resize(user, old, old_size, new_size);
+}
+
+static size_t heard_to_the_end;
+
+static void talk_to_the_end(server *s)
+{
+    char bytes[100];
+    size_t count;
+
+    while ((count = server_hear(s, bytes, sizeof bytes)) > 0)
+        heard_to_the_end += count;
+}
+
+/* Blocks that are kept for later are taken by pipes. */
+static void an_end_is_told_when_there_is_memory_again(asocket_selector *outer)
+{
+    asocket_selector_options selector_options;
+    asocket_tls_options options;
+    asocket_read_channel *ins[20];
+    asocket_write_channel *outs[20], *out;
+    asocket *secure;
+    server *s;
+    int i;
+
+    memset(&selector_options, 0, sizeof selector_options);
+    selector_options.allocator = test_allocator(&test_selector_memory);
+    selector_options.allocator.resize = resize_or_starve;
+    selector = asocket_selector_create(&selector_options);
+    s = server_open(selector, "plain");
+    s->talk = talk_to_the_end;
+    options = server_options(s);
+    secure = server_connect(s, &options);
+    out = asocket_open_write_channel(secure, 0);
+    asocket_write_string(out, "all there is");
+    asocket_flush(out);
+    for (i = 0; i < 20; i++)
+        asocket_pipe(selector, ASOCKET__TLS_RECORD + ASOCKET__TLS_OVERHEAD, &ins[i], &outs[i]);
+    starved = true;
+    for (i = 0; i < 20; i++)
+        asocket_write(outs[i], "x", 1);
+    is_status(asocket_finish(out), ASOCKET_ENOMEM, "without memory there is no goodbye");
+    starved = false;
+    is_status(asocket_finish(out), 0, "P3: ... which is said when there is some");
+    for (i = 0; i < 20; i++) {
+        asocket_cancel_read(ins[i]);
+        asocket_finish(outs[i]);
+    }
+    asocket_join_all(selector);
+    ok(s->clean && heard_to_the_end == 12, "P3: ... to the server, too");
+    asocket_close(secure);
+    server_close(s);
+    asocket_selector_destroy(selector);
+    selector = outer;
+}
+
 int main(int argc, char **argv)
 {
     selector = test_selector(argc, argv);
@@ -429,5 +491,6 @@ int main(int argc, char **argv)
     a_reader_is_not_stuck_with_the_writer("request", ASOCKET_ETIMEDOUT);
     a_reader_is_not_stuck_with_the_writer("end", ASOCKET_EOF);
     a_reader_is_not_stuck_with_the_writer("bad record", ASOCKET_ETLS);
+    an_end_is_told_when_there_is_memory_again(selector);
     return test_end(selector);
 }
