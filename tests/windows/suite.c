@@ -42,7 +42,7 @@ static bool ran[PROGRAMS];
 /* When a program runs for the first time in the process, Winsock and other DLLs keep some handles
    and memory for good. Later a handle may come late: a thread of Wine's own that is about to end.
    What is lost with each socket, selector or thread is far more: a program has dozens of them. */
-enum { FIRST_HANDLES = 4, LATE_HANDLES = 2, FIRST_BYTES = 16384 };
+enum { FIRST_HANDLES = 8, LATE_HANDLES = 2, FIRST_BYTES = 16384 };
 
 typedef struct facts { /* of the process */
     int handles, threads;
