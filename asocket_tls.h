@@ -3697,6 +3697,8 @@ static int asocket__tls_alert(asocket__tls *tls, uint8_t level, int description)
     char *window;
     size_t size = sizeof bytes;
     ptrdiff_t room = asocket__tls_reserve(tls, &window, ASOCKET__TLS_SMALL);
+    int64_t former;
+    int status;
 
     if (room < 0)
         return (int)room;
@@ -3705,8 +3707,11 @@ static int asocket__tls_alert(asocket__tls *tls, uint8_t level, int description)
     tls->goodbye = level == 2 || !description;
     bytes[0] = level;
     bytes[1] = (uint8_t)description;
-    return asocket_commit(tls->out, asocket__tls_seal(tls, ASOCKET__TLS_TYPE_ALERT, window,
-                                                      (size_t)room, bytes, &size));
+    former = asocket_set_deadline(tls->selector, 0); // a reader outside of coroutines goes on
+    status = asocket_commit(tls->out, asocket__tls_seal(tls, ASOCKET__TLS_TYPE_ALERT, window,
+                                                        (size_t)room, bytes, &size));
+    asocket_restore_deadline(tls->selector, former);
+    return status;
 }
 
 // Tells a failure: the server, if there is room for it without a wait, and the program. No record is
