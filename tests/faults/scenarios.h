@@ -1516,7 +1516,7 @@ static const struct scenario {
     {"tls-options", play_tls_options, false, false,
      "TLS: the system's roots, client certificates, a session resumed, truncation", NULL,
      PROMPT | DEAR},
-    {"tls-stranger", play_tls_stranger, false, false, "TLS: a server that nobody trusts", NULL,
+    {"tls-stranger", play_tls_stranger, false, false, "TLS: servers that nobody trusts", NULL,
      PROMPT},
 #endif
     {"destroy", play_destroy, true, false, "destroy in the midst of everything", NULL, 0},

@@ -301,26 +301,47 @@ static void play_tls_options(scene *s)
     asocket_tls_identity_release(options.identity);
 }
 
-/* A server that is not to be trusted: whatever fails, nobody takes it for one that is. */
+/* Nobody is connected, and the server is told nothing. */
+static void tls_turned_away(scene *s, const asocket_tls_options *options, asocket_tls_reason reason)
+{
+    asocket_tls_failure failure;
+    asocket *secure;
+
+    s->client = keep(s, asocket_connect(narrow(s), here(), tls_server.port));
+    if (!got(s, "connect", s->client != NULL, MAY_CONNECT))
+        return;
+    secure = keep(s, asocket_tls(s->client, options));
+    right(!secure, "P15: a stranger was verified");
+    tls_refused(s, &failure);
+    failed(s, "tls", secure ? 0 : asocket_error(s->selector), ASOCKET_ETLS, MAY_TLS);
+    right(!s->strict || failure.reason == reason, "P15: for another reason");
+    right(!tls_server.told, "P15: a stranger was told something");
+}
+
+static int tls_refuses(void *user, const asocket_tls_peer *peer)
+{
+    (void)user;
+    (void)peer;
+    return 1;
+}
+
+/* A server that is not to be trusted, and one that a callback refuses: whatever fails, nobody takes
+   it for one that is. */
 static void play_tls_stranger(scene *s)
 {
     asocket_tls_trust *trust = tls_trust_of(s, "root_only");
     asocket_tls_options options = tls_options(trust);
-    asocket_tls_failure failure;
-    asocket *secure;
 
     tls_server_open("unknown_issuer");
-    s->client = keep(s, asocket_connect(narrow(s), here(), tls_server.port));
-    if (got(s, "connect", s->client != NULL, MAY_CONNECT)) {
-        secure = keep(s, asocket_tls(s->client, &options));
-        right(!secure, "P15: a stranger was verified");
-        tls_refused(s, &failure);
-        failed(s, "tls", secure ? 0 : asocket_error(s->selector), ASOCKET_ETLS, MAY_TLS);
-        right(!s->strict || failure.reason == ASOCKET_TLS_UNTRUSTED, "P15: for another reason");
-    }
-    right(!tls_server.answered, "P15: a stranger was told something");
-    asocket_tls_trust_release(trust);
+    if (asocket_tls_trust_count(trust))
+        tls_turned_away(s, &options, ASOCKET_TLS_UNTRUSTED);
     tls_server_close();
+    tls_server_open("root_only");
+    options.verify = tls_refuses;
+    if (asocket_tls_trust_count(trust))
+        tls_turned_away(s, &options, ASOCKET_TLS_VERIFY);
+    tls_server_close();
+    asocket_tls_trust_release(trust);
 }
 
 #endif

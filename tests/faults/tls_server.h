@@ -36,7 +36,7 @@ static struct tls_server {
     size_t line_size, answer_size;
     int64_t said, to_say; /* of the bulk */
     int64_t heard, to_hear;
-    bool answered; /* anything at all was heard */
+    bool told; /* anything at all */
 } tls_server;
 
 /* --- the connection --------------------------------------------------------------------------- */
@@ -93,7 +93,7 @@ static void tls_server_hear(const uint8_t *bytes, size_t size)
 {
     size_t i;
 
-    tls_server.answered = true;
+    tls_server.told = true;
     for (i = 0; i < size; i++) {
         if (tls_server.heard < tls_server.to_hear) {
             if ((char)bytes[i] != bulk_byte(tls_server.heard++))
