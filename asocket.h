@@ -14,45 +14,7 @@ CONTENTS
    this manual      a first program, concepts, promises, limits, switches
    declarations     results, addresses, selector, coroutines, building sockets, sockets, channels,
                     datagrams, names, moving sockets, layers
-   implementation   in rooms, each found by its tag; calls only go down the file
-     >>config       compiler and system macros become our flags
-     >>system       includes, and the seam to the system
-     >>windows      Winsock under POSIX's names
-     >>types        every structure
-     >>memory       the allocator
-     >>list         rings of links
-     >>heap         timers
-     >>error        from errno to a status; what failed, where, why
-     >>address      reading and printing addresses
-     >>ring         byte rings
-     >>clock        monotonic time
-     >>switch       from one stack to another
-     >>ready        who may go on
-     >>epoll >>poll >>kqueue >>iocp   the backends, one contract
-     >>buffer       the memory behind the rings
-     >>socket       calls on descriptors that never wait
-     >>output       sending what a channel holds
-     >>closing      a close that loses nothing
-     >>stack        stacks with guard pages
-     >>coroutine    start, resume, end
-     >>thread       what other threads may touch
-     >>resolver     names to addresses, on threads of its own
-     >>loop         one turn
-     >>wait         parking
-     >>option       socket options
-     >>handle       descriptors that never block
-     >>listening    bind and accept
-     >>connecting   connect to one of several addresses
-     >>host         what a host may be written as
-     >>input        reading
-     >>writing      writing
-     >>copying      from a read channel to a write channel
-     >>layer        sockets on sockets
-     >>file         files to sockets
-     >>moving       to other selectors and processes
-     >>datagram     messages with addresses
-     >>foreign      descriptors that are not ours
-     >>public       argument checks, defaults, one call down
+   implementation   in rooms, listed where it begins
    licence
 
 A FIRST PROGRAM
@@ -130,17 +92,19 @@ CONCEPTS
                buffers only while there is something to keep. Large reads and writes bypass it.
    Flush       What is written waits in the channel until asocket_flush, or, with
                ASOCKET_AUTO_FLUSH, until the coroutine next waits or ends: ten small writes are one
-               packet. Outside of coroutines an auto-flush channel sends with each write: there,
-               open without it and call asocket_flush.
+               packet. Outside of coroutines an auto-flush channel sends with each write: for
+               several in a row, open without it and call asocket_flush.
    Time        Time-outs are milliseconds: of the socket for each wait on it, or as a deadline of
                the coroutine over all its waits. A peer that sends a byte now and then never meets
                the former: give a request a deadline, from when asocket_peek(in, &bytes, 1) has
-               seen its first byte. Only waits end so, and a coroutine that was launched has a
-               deadline of its own, none at first.
+               seen its first byte. It ends waits only: calls that need not wait go on. A coroutine
+               begins without one, whatever its launcher's is.
    Stopping    asocket_stop(selector), from anywhere, ends what main waits in: serve, run, accept,
                with ASOCKET_ECANCELED. asocket_selector_destroy then cancels all coroutines, which
-               may still say goodbye, and lets closed sockets flush. A worker is stopped, its thread
-               joined, and its selector then destroyed by whoever stopped it.
+               may still say goodbye, and lets closed sockets flush, which may take close_timeout.
+               Of several workers each thread best destroys its own selector, so that these times
+               do not add up, behind a mutex held until asocket_stop has returned for all; or
+               whoever stopped them joins the threads and destroys one after another.
    Ownership   What you bind, accept, connect or adopt you close, asocket_serve and
                asocket_launch_socket excepted: they close the socket when its function returns. A
                handle may still be asked and closed after that, see P8. The selector closes what was
@@ -249,9 +213,10 @@ SWITCHES
      ASOCKET_FIBERS           Windows: coroutines are fibers, as they always are with Microsoft's
                               compiler and on ARM; mingw-w64 has assembly for x86 and x64
      ASOCKET_VALGRIND         tell Valgrind about stacks (needs <valgrind/valgrind.h>)
-     ASOCKET_ASSERT(x)        instead of assert(x). A selector used by two threads at a time, and
-                              misuse that no status can answer, is asserted; without asserts such
-                              a call is refused with ASOCKET_EINVAL where that can be
+     ASOCKET_ASSERT(x)        instead of assert(x). Misuse that no status can answer, a handle that
+                              was closed long ago for example, is asserted; with this, DEBUG or
+                              _DEBUG defined, so is a call from another thread, which otherwise
+                              answers ASOCKET_EINVAL and says why
      ASOCKET_MALLOC(size), ASOCKET_REALLOC(block, size), ASOCKET_FREE(block)
                               instead of malloc's family; or at run time, selector options
      ASOCKET_SYS(name)        put before every function of the system that the library calls
@@ -357,7 +322,7 @@ enum {
 ASOCKET_API const char *asocket_strerror(int status);
 
 // The calling coroutine's last failure (outside of coroutines: that of the code outside). Like
-// errno, a success leaves it as it is; 0 before the first one. ASOCKET_EINVAL in a thread that is
+// errno, a success leaves it as it is, but for a datagram that was cut; 0 before the first one. ASOCKET_EINVAL in a thread that is
 // not the selector's, while that one runs the loop, as every call there but asocket_post and _stop.
 ASOCKET_API int asocket_error(const asocket_selector *selector);
 
@@ -455,8 +420,8 @@ typedef struct asocket_allocator {
 
 typedef struct asocket_selector_options { // all zero: the defaults
     int backend;
-    size_t stack_size;       // bytes per coroutine, of address space until used; 0: 64 KiB; least
-                             // 16 KiB. Before it lies a guard of 64 KiB
+    size_t stack_size;       // bytes per coroutine, of address space until used; 0: 64 KiB; at
+                             // least 16 KiB, whatever it says. A guard of 64 KiB lies before it
     size_t channel_capacity; // bytes per direction; 0: 16 KiB; most 1 GiB
     int64_t close_timeout;   // ms a closed socket may linger; 0: 10,000; most a day
     asocket_allocator allocator;
@@ -483,7 +448,8 @@ ASOCKET_API int asocket_selector_open(const asocket_selector_options *options,
                                       asocket_selector **selector);
 
 // Cancels all coroutines and runs them to their end, lets closed sockets flush, closes the rest;
-// all of it within close_timeout; a peer that does not end its side is awaited for a second. Waits.
+// all of it within close_timeout. A peer that has everything but does not end its side is awaited
+// for a second of that. Waits.
 // Not inside a coroutine. NULL is harmless. Handles of the selector are invalid afterwards.
 ASOCKET_API void asocket_selector_destroy(asocket_selector *selector);
 
@@ -509,8 +475,8 @@ ASOCKET_API asocket_handle asocket_selector_handle(const asocket_selector *selec
 
 // Ends the current or the next run, poll or wait outside a coroutine with ASOCKET_ECANCELED; stays
 // until one of them notices. Coroutines are untouched. Any thread, signal handlers; must have
-// returned before the selector is destroyed: a thread that another one stops does not destroy its
-// selector.
+// returned before the selector is destroyed: a thread that another one stops waits for that first,
+// or leaves the selector to the other one.
 ASOCKET_API void asocket_stop(asocket_selector *selector);
 
 // Launches a coroutine there; without coroutines, calls the function from the loop. Any thread; in
@@ -758,7 +724,8 @@ ASOCKET_API ptrdiff_t asocket_read_full(asocket_read_channel *in, void *buffer, 
 
 // A line without its LF or CRLF, NUL-terminated: its length. A last line without terminator is
 // delivered, then ASOCKET_EOF. Longer than size - 1: ASOCKET_EMSGSIZE, nothing consumed while it
-// fits the channel; asocket_discard_until(in, "\n", 1) skips it.
+// fits the channel; asocket_discard_until(in, "\n", 1) skips it. Whether the last line had its
+// terminator: asocket_transferred(in) is then more than the length.
 ASOCKET_API ptrdiff_t asocket_read_line(asocket_read_channel *in, char *line, size_t size);
 
 // The bytes before the delimiter, which is consumed; NUL-terminated. The end without it:
@@ -995,6 +962,48 @@ ASOCKET_API int asocket_peer_credentials(const asocket *socket, asocket_credenti
 #ifdef ASOCKET_IMPLEMENTATION
 #ifndef ASOCKET_IMPLEMENTED
 #define ASOCKET_IMPLEMENTED
+
+/* The implementation is divided into rooms, each found by its tag; calls only go down the file:
+
+     >>config       compiler and system macros become our flags
+     >>system       includes, and the seam to the system
+     >>windows      Winsock under POSIX's names
+     >>types        every structure
+     >>memory       the allocator
+     >>list         rings of links
+     >>heap         timers
+     >>error        from errno to a status; what failed, where, why
+     >>address      reading and printing addresses
+     >>ring         byte rings
+     >>clock        monotonic time
+     >>switch       from one stack to another
+     >>ready        who may go on
+     >>epoll >>poll >>kqueue >>iocp   the backends, one contract
+     >>buffer       the memory behind the rings
+     >>socket       calls on descriptors that never wait
+     >>output       sending what a channel holds
+     >>closing      a close that loses nothing
+     >>stack        stacks with guard pages
+     >>coroutine    start, resume, end
+     >>thread       what other threads may touch
+     >>resolver     names to addresses, on threads of its own
+     >>loop         one turn
+     >>wait         parking
+     >>option       socket options
+     >>handle       descriptors that never block
+     >>listening    bind and accept
+     >>connecting   connect to one of several addresses
+     >>host         what a host may be written as
+     >>input        reading
+     >>writing      writing
+     >>copying      from a read channel to a write channel
+     >>layer        sockets on sockets
+     >>file         files to sockets
+     >>moving       to other selectors and processes
+     >>datagram     messages with addresses
+     >>foreign      descriptors that are not ours
+     >>public       argument checks, defaults, one call down
+*/
 
 // ------------------------------------------------------------------------------------------------
 // >>config
@@ -1247,6 +1256,13 @@ typedef char asocket__epoll_is_packed[sizeof(struct epoll_event) == 12 ? 1 : -1]
 #endif
 #ifndef ASOCKET_WINDOWS
 #define ASOCKET_WINDOWS(name) name // Winsock's and the kernel's own
+#endif
+
+// Whoever debugs stops where another thread comes in; its status is enough for all others.
+#if defined(ASOCKET_ASSERT) || defined(DEBUG) || defined(_DEBUG)
+#define ASOCKET__ASSERT_THREAD(condition) ASOCKET_ASSERT(condition)
+#else
+#define ASOCKET__ASSERT_THREAD(condition) ((void)0)
 #endif
 
 #ifndef ASOCKET_ASSERT
@@ -6915,7 +6931,7 @@ static ASOCKET__NOINLINE bool asocket__here(const asocket_selector *selector)
                             "the selector belongs to the parent process");
         return false;
     }
-    ASOCKET_ASSERT(!asocket__intruding(selector) && "a selector belongs to one thread");
+    ASOCKET__ASSERT_THREAD(!asocket__intruding(selector) && "a selector belongs to one thread");
     if (asocket__intruding(selector))
         return false;
     asocket__own((asocket_selector *)(uintptr_t)selector);
@@ -12219,6 +12235,24 @@ static uint32_t asocket__place_count(const asocket__place *place)
     return place->endpoints[1].family ? 2 : 1;
 }
 
+// A message has room for a short host; of a longer one it shows the beginning.
+static int asocket__port_fail(asocket_selector *selector, const char *operation, const char *host,
+                              int port)
+{
+    char text[48];
+    asocket__writer writer = asocket__writer_on(text, sizeof text - sizeof ":-2147483648");
+
+    asocket__put_text(&writer, host ? host : "");
+    if (writer.length >= writer.size)
+        writer.length = writer.size - 1;
+    writer.size = sizeof text;
+    asocket__put_text(&writer, port < 0 ? ":-" : ":");
+    asocket__put_number(&writer, port < 0 ? 0U - (unsigned)port : (unsigned)port, 10);
+    (void)asocket__put_end(&writer);
+    return asocket__fail_text(selector, ASOCKET_EINVAL, operation, text,
+                              "the port is not within 0 to 65535 (Unix sockets: 0)");
+}
+
 // The host and port that a caller gave: 0, or a status that is noted.
 static ASOCKET__NOINLINE int asocket__host_check(const asocket_builder *builder,
                                                  const char *operation, const char *host, int port,
@@ -12229,8 +12263,7 @@ static ASOCKET__NOINLINE int asocket__host_check(const asocket_builder *builder,
     if (status)
         return status;
     if (port < 0 || port > (builder->protocol & ASOCKET__INTERNET ? 65535 : 0))
-        return asocket__fail_text(builder->selector, ASOCKET_EINVAL, operation, host ? host : "",
-                                  "the port is not within 0 to 65535 (Unix sockets: 0)");
+        return asocket__port_fail(builder->selector, operation, host, port);
     if (!host || !*host)
         return asocket__fail(builder->selector, ASOCKET_EINVAL, operation, "no host");
     status =
@@ -12239,11 +12272,13 @@ static ASOCKET__NOINLINE int asocket__host_check(const asocket_builder *builder,
         return status;
     if (status == ASOCKET_ENOTFOUND)
         status = ASOCKET_EINVAL;
-    return asocket__fail_text(builder->selector, status, operation, host,
-                              status == ASOCKET_EINVAL
-                                  ? "no address, no name, or a path that is empty or too long"
-                              : status == ASOCKET_ENOTSUP ? NULL
-                                                          : "no such interface");
+    return asocket__fail_text(
+        builder->selector, status, operation, host,
+        status == ASOCKET_EINVAL
+            ? "no address (without brackets, the port apart), no name, or a path "
+              "that is empty or too long"
+        : status == ASOCKET_ENOTSUP ? NULL
+                                    : "no such interface");
 }
 
 asocket *asocket_bind(asocket_builder builder, const char *host, int port)

@@ -340,9 +340,9 @@ typedef struct asocket_tls_options {
 
 // --- the call ------------------------------------------------------------------------------------
 
-// Makes a connected stream secure: the handshake, with everything verified (waits), and the new
-// socket, whose channels, time-outs and half of all calls are those of any socket. `socket` belongs
-// to it from here on, also when it fails: then NULL, and `socket` is closed. So
+// Makes a connected stream secure: the handshake, with everything verified (waits), and a new
+// socket, which is used like any other: channels, time-outs, finish, close. `socket` belongs to it
+// from here on, also when it fails: then NULL, and `socket` is closed. So
 // asocket_tls(asocket_connect(...), NULL) is checked once.
 // ASOCKET_ETLS with asocket_tls_error; what a read or a write of the socket answers, as
 // ASOCKET_ETIMEDOUT, ECANCELED, ECONNRESET; ASOCKET_EINVAL, ENOMEM. Unread bytes in the socket's
@@ -4229,7 +4229,7 @@ int asocket_tls_error(const asocket_selector *selector, asocket_tls_failure *fai
     if (shared)
         *failure = shared->last;
     else
-        memset(failure, 0, sizeof *failure);
+        (void)asocket__tls_fresh(failure);
     return 0;
 }
 

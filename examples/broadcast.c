@@ -5,17 +5,17 @@
 #include "../asocket.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static int send_lines(asocket_builder udp, const char *everybody)
 {
     asocket_address address;
-    asocket *socket;
     char line[1400];
 
     if (asocket_address_parse(&address, everybody) < 0)
         return fprintf(stderr, "no address and port: %s\n", everybody), 1;
     udp.broadcast = true; /* without it the system refuses such an address */
-    socket = asocket_bind(udp, "0.0.0.0", 0);
+    asocket *socket = asocket_bind(udp, "0.0.0.0", 0);
     while (socket && fgets(line, sizeof line, stdin))
         if (asocket_send_to(socket, line, strlen(line), &address) < 0)
             return -1;

@@ -4,6 +4,7 @@
 #define ASOCKET_IMPLEMENTATION
 #include "../asocket.h"
 #include <stdio.h>
+#include <string.h>
 
 static ptrdiff_t make_query(unsigned char *at, const char *name) /* of at most 253 characters */
 {
@@ -26,7 +27,6 @@ static void print_addresses(const unsigned char *at, const unsigned char *end)
     while (end - at >= 12) { /* each name is a pointer to an earlier one: 2 bytes; 10 follow */
         const unsigned char *data = at + 12;
         int size = data[-2] << 8 | data[-1];
-
         if (at[3] == 1 && size == 4 && end - data >= 4) /* others are aliases on the way */
             printf("%d.%d.%d.%d\n", data[0], data[1], data[2], data[3]);
         at = size > end - data ? end : data + size;
@@ -39,8 +39,8 @@ int main(int argc, char **argv)
     asocket_builder udp = asocket_udp(selector);
     unsigned char query[300], answer[512] = {0};
     ptrdiff_t size = make_query(query, argc > 2 && strlen(argv[2]) < 254 ? argv[2] : ""), count = 0;
-    asocket_address server;
     asocket *socket = NULL;
+    asocket_address server;
 
     udp.timeout = 1000; /* milliseconds */
     if (argc > 2 && asocket_address_parse(&server, argv[1]) >= 0)

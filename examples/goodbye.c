@@ -41,11 +41,10 @@ static void interrupted(int number)
 int main(int argc, char **argv)
 {
     int port = argc > 1 ? atoi(argv[1]) : 2325, status = -1;
-    asocket *server;
+    asocket *server =
+        asocket_bind(asocket_tcp(running = asocket_selector_create(NULL)), "127.0.0.1", port);
     asocket_address address;
 
-    running = asocket_selector_create(NULL);
-    server = asocket_bind(asocket_tcp(running), "127.0.0.1", port);
     idle = argc > 2 ? atoi(argv[2]) : 60000;
     signal(SIGINT, interrupted);
     if (server && asocket_local_address(server, &address) >= 0) {
@@ -54,6 +53,7 @@ int main(int argc, char **argv)
     }
     if (status != ASOCKET_ECANCELED) /* that is asocket_stop */
         fprintf(stderr, "%s\n", asocket_error_message(running));
+    signal(SIGINT, SIG_DFL);           /* a second one does not wait */
     asocket_selector_destroy(running); /* cancels the coroutines, sends what they still say */
     return status != ASOCKET_ECANCELED;
 }

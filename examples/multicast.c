@@ -6,6 +6,7 @@
 #include "../asocket.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static int send_lines(asocket_builder udp, const asocket_address *group)
 {
@@ -20,13 +21,12 @@ static int send_lines(asocket_builder udp, const asocket_address *group)
 
 static int receive_lines(asocket_builder udp, const asocket_address *group)
 {
-    asocket *socket;
     asocket_address from;
     char line[1400], name[64];
     ptrdiff_t count;
 
     udp.reuse_address = true; /* several programs may listen to a group */
-    socket = asocket_bind(udp, group->ip.family == 4 ? "0.0.0.0" : "::", group->port);
+    asocket *socket = asocket_bind(udp, group->ip.family == 4 ? "0.0.0.0" : "::", group->port);
     if (!socket || asocket_join_group(socket, &group->ip, udp.multicast_interface) < 0)
         return -1;
     fprintf(stderr, "Listening\n");
