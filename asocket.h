@@ -322,8 +322,9 @@ enum {
 ASOCKET_API const char *asocket_strerror(int status);
 
 // The calling coroutine's last failure (outside of coroutines: that of the code outside). Like
-// errno, a success leaves it as it is, but for a datagram that was cut; 0 before the first one. ASOCKET_EINVAL in a thread that is
-// not the selector's, while that one runs the loop, as every call there but asocket_post and _stop.
+// errno, a success leaves it as it is, but for a datagram that was cut; 0 before the first one.
+// ASOCKET_EINVAL in a thread that is not the selector's, while that one runs the loop, as every
+// call there but asocket_post and _stop.
 ASOCKET_API int asocket_error(const asocket_selector *selector);
 
 // What was tried, on what address (of several, the last), and why it failed: "bind 127.0.0.1:80:
@@ -9586,8 +9587,8 @@ static int asocket__out_room(asocket_write_channel *out, uint32_t count)
     }
 }
 
-// After `count` bytes were written: an auto-flush channel sends when its coroutine next waits, and at
-// once where there is none. What cannot be sent yet is safe in the ring. For what a layer has no
+// After `count` bytes were written: an auto-flush channel sends when its coroutine next waits, and
+// at once where there is none. What cannot be sent yet is safe in the ring. For what a layer has no
 // memory nobody would come back: it was not written.
 static int asocket__out_touch(asocket_write_channel *out, uint32_t count)
 {

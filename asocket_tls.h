@@ -3373,8 +3373,9 @@ static void asocket__tls_session_forget(asocket_tls_sessions *sessions, const ui
 
 // ------------------------------------------------------------------------------------------------
 // >>tls_engine
-// A BearSSL client, made ready for the handshake, which is all that it is used for. What it receives
-// it finds in the ring of the socket below: its field ibuf is pointed there, record by record.
+// A BearSSL client, made ready for the handshake, which is all that it is used for. What it
+// receives it finds in the ring of the socket below: its field ibuf is pointed there, record by
+// record.
 
 static void asocket__tls_engine_init(br_ssl_client_context *client)
 {
@@ -3521,8 +3522,8 @@ static size_t asocket__tls_seal(asocket__tls *tls, int type, char *window, size_
 // engine has the say; afterwards this room knows what the server may still say besides data: an
 // alert, and HelloRequest, a wish to renegotiate, which is refused (RFC 5246, 7.4.1.1). One
 // coroutine may be in asocket__tls_read and another one in asocket__tls_write. Two rules keep them
-// apart: what was encrypted is in the channel below before anything waits, and only the writer waits
-// for room there.
+// apart: what was encrypted is in the channel below before anything waits, and only the writer
+// waits for room there.
 
 static const char *asocket__tls_alert_name(int alert)
 {
@@ -3690,7 +3691,8 @@ static ptrdiff_t asocket__tls_reserve(asocket__tls *tls, char **window, size_t s
 }
 
 // One alert into the channel below. The engine sends none for what it finds itself, and when it has
-// failed it takes no more bytes: this goes past it, to its record layer. Nothing follows a last one.
+// failed it takes no more bytes: this goes past it, to its record layer. Nothing follows a last
+// one.
 static int asocket__tls_alert(asocket__tls *tls, uint8_t level, int description)
 {
     uint8_t bytes[2];
@@ -3714,8 +3716,8 @@ static int asocket__tls_alert(asocket__tls *tls, uint8_t level, int description)
     return status;
 }
 
-// Tells a failure: the server, if there is room for it without a wait, and the program. No record is
-// looked at any more.
+// Tells a failure: the server, if there is room for it without a wait, and the program. No record
+// is looked at any more.
 static int asocket__tls_told(asocket__tls *tls)
 {
     asocket_tls_failure *failure = asocket__tls_failing(tls);
