@@ -1742,8 +1742,8 @@ typedef struct asocket__endpoint { // where a socket is, in 24 bytes
 typedef struct asocket__failure { // a coroutine's last failure; the sentence is made when asked for
     int status, system;           // system: errno, 0 if the library itself refused
     const char *operation, *detail;
-    asocket__endpoint endpoint;
-    char text[48]; // what was tried when it is no IP address
+    asocket__endpoint endpoint; // family 0: none, and scope is a number that is no port, or 0
+    char text[48];              // what was tried when it is no IP address
 } asocket__failure;
 
 typedef struct asocket__ring {
@@ -2423,6 +2423,7 @@ static asocket__failure *asocket__note(asocket_selector *selector, int status,
     failure->operation = operation;
     failure->detail = NULL;
     failure->endpoint.family = 0;
+    failure->endpoint.scope = 0;
     failure->text[0] = 0;
     return failure;
 }
@@ -2487,6 +2488,16 @@ static ASOCKET__NOINLINE int asocket__fail_text(asocket_selector *selector, int 
 
     asocket__note_text(failure, text);
     failure->detail = detail;
+    return status;
+}
+
+static int asocket__fail_port(asocket_selector *selector, const char *operation, const char *host,
+                              int port)
+{
+    int status = asocket__fail_text(selector, ASOCKET_EINVAL, operation, host,
+                                    "the port is not within 0 to 65535 (Unix sockets: 0)");
+
+    asocket__self(selector)->failure.endpoint.scope = (uint32_t)port;
     return status;
 }
 
@@ -11211,6 +11222,17 @@ int asocket_error(const asocket_selector *selector)
     return asocket__self(selector)->failure.status;
 }
 
+// The number that is no port.
+static void asocket__put_no_port(asocket__writer *writer, const asocket__failure *failure)
+{
+    uint32_t number = failure->endpoint.scope;
+
+    if (failure->endpoint.family || !number)
+        return;
+    asocket__put_text(writer, number > INT32_MAX ? ":-" : ":");
+    asocket__put_number(writer, number > INT32_MAX ? 0U - number : number, 10);
+}
+
 const char *asocket_error_message(const asocket_selector *selector)
 {
     const asocket__failure *failure;
@@ -11238,6 +11260,7 @@ const char *asocket_error_message(const asocket_selector *selector)
             asocket__put_text(&writer, " of ");
     }
     asocket__put_text(&writer, failure->text);
+    asocket__put_no_port(&writer, failure);
     asocket__put_text(&writer, ": ");
     asocket__put_text(&writer,
                       failure->detail ? failure->detail : asocket_strerror(failure->status));
@@ -12236,24 +12259,6 @@ static uint32_t asocket__place_count(const asocket__place *place)
     return place->endpoints[1].family ? 2 : 1;
 }
 
-// A message has room for a short host; of a longer one it shows the beginning.
-static int asocket__port_fail(asocket_selector *selector, const char *operation, const char *host,
-                              int port)
-{
-    char text[48];
-    asocket__writer writer = asocket__writer_on(text, sizeof text - sizeof ":-2147483648");
-
-    asocket__put_text(&writer, host ? host : "");
-    if (writer.length >= writer.size)
-        writer.length = writer.size - 1;
-    writer.size = sizeof text;
-    asocket__put_text(&writer, port < 0 ? ":-" : ":");
-    asocket__put_number(&writer, port < 0 ? 0U - (unsigned)port : (unsigned)port, 10);
-    (void)asocket__put_end(&writer);
-    return asocket__fail_text(selector, ASOCKET_EINVAL, operation, text,
-                              "the port is not within 0 to 65535 (Unix sockets: 0)");
-}
-
 // The host and port that a caller gave: 0, or a status that is noted.
 static ASOCKET__NOINLINE int asocket__host_check(const asocket_builder *builder,
                                                  const char *operation, const char *host, int port,
@@ -12264,7 +12269,7 @@ static ASOCKET__NOINLINE int asocket__host_check(const asocket_builder *builder,
     if (status)
         return status;
     if (port < 0 || port > (builder->protocol & ASOCKET__INTERNET ? 65535 : 0))
-        return asocket__port_fail(builder->selector, operation, host, port);
+        return asocket__fail_port(builder->selector, operation, host ? host : "", port);
     if (!host || !*host)
         return asocket__fail(builder->selector, ASOCKET_EINVAL, operation, "no host");
     status =

@@ -198,6 +198,7 @@ static void test_bad_hosts(void)
 static void test_bad_ports(void)
 {
     static const int ports[] = {-1, 65536, -65536, 1 << 30};
+    char text[40];
     size_t i;
 
     for (i = 0; i < sizeof ports / sizeof *ports; i++) {
@@ -207,6 +208,8 @@ static void test_bad_ports(void)
         ok(!asocket_bind(asocket_tcp(selector), "127.0.0.1", ports[i]) &&
                asocket_error(selector) == ASOCKET_EINVAL,
            "nor to bind");
+        snprintf(text, sizeof text, "bind 127.0.0.1:%d: the port", ports[i]);
+        ok(strstr(asocket_error_message(selector), text) != NULL, "the message shows it");
     }
     ok(!asocket_connect(asocket_tcp(selector), "127.0.0.1", 0) && asocket_error(selector) < 0,
        "nobody answers at port 0");

@@ -4,7 +4,8 @@
 SYSTEMS = $(PROCESSORS) $(COMPILERS) lwip
 # Their rules stand with those of `make test`, which runs a part of them.
 SHIMS = kqueue kqueue_netbsd darwin
-# The TLS servers of others take longer than `make test` has.
+# What `make test` has no time for: the rest of the sanitizers' tests, and the TLS servers of others.
+SANITIZED = $(foreach c,$(filter asan,$(USABLE)),$(filter-out $(call quick_programs_of,$(c)),$(call programs_of,$(c))))
 SYSTEMS_SCRIPTS = $(wildcard tests/systems/*.t) $(if $(BEARSSL),$(TLS_SCRIPTS))
 
 SYSTEMS_PACKAGES = tcc musl-tools lld qemu-user liblwip-dev \
@@ -25,7 +26,7 @@ test-systems: setup-systems
 		$(MAKE) --no-print-directory test-wine && exit $$systems
 
 run-systems:
-	$(call build_and_run,$(foreach c,$(call usable,$(SYSTEMS) $(SHIMS)),$(call programs_of,$(c))),\
+	$(call build_and_run,$(foreach c,$(call usable,$(SYSTEMS) $(SHIMS)),$(call programs_of,$(c))) $(SANITIZED),\
 		--total=$(BUILD)/systems.total $(call skipped,$(SYSTEMS) $(SHIMS)) \
 		$(SYSTEMS_SCRIPTS:%=--script=%))
 .PHONY: setup-systems test-systems run-systems
