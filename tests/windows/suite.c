@@ -139,18 +139,24 @@ static struct {
     int status;
 } now;
 
-/* It hung (TAP_SECONDS are each program's), or a stack overflowed: Wine ends only the thread. */
+/* It hung (TAP_SECONDS are each program's), or a stack overflowed: Wine ends only the thread. Who
+   hangs may hold locks of the C library's or the loader's: neither is asked. */
 static DWORD WINAPI watch(LPVOID nothing)
 {
+    char text[160];
     DWORD ended;
+    int length;
 
     (void)nothing;
     do
         ended = WaitForSingleObject(now.thread, 500);
     while (ended == WAIT_TIMEOUT && GetTickCount64() - now.begun < TAP_SECONDS * 1000);
-    printf("\nnot ok - %s over %s %s\n", now.program->name, now.program->backend,
-           ended == WAIT_TIMEOUT ? "hung: ended when its time was over" : "lost its thread");
-    ExitProcess(2);
+    length = snprintf(
+        text, sizeof text, "\nnot ok - %s over %s %s\n", now.program->name, now.program->backend,
+        ended == WAIT_TIMEOUT ? "hung: ended when its time was over" : "lost its thread");
+    WriteFile(GetStdHandle(STD_OUTPUT_HANDLE), text, (DWORD)length, &ended, NULL);
+    TerminateProcess(GetCurrentProcess(), 2);
+    return 0;
 }
 
 /* Says where it is; what comes of the exception is not decided here. */

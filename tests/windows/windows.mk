@@ -32,7 +32,7 @@ wine_without := $(filter test_%,$(subst :,,$(WINE_WITHOUT)))
 wine_programs := $(filter-out $(wine_without),$(TESTS)) \
 	$(patsubst tests/windows/test_%.c,windows_%,$(wildcard tests/windows/test_*.c))
 WINE_BEARSSL = $(BUILD)/wine/bearssl/libbearssl.a
-wine_tls = tls_pump tls_handshake tls_hostile tls_chains tls_windows_roots
+wine_tls = tls_pump tls_handshake tls_attacks tls_hostile tls_chains tls_windows_roots
 wine_programs += $(if $(wildcard $(WINE_BEARSSL)),$(wine_tls))
 wine_why_not := $(shell command -v $(WINE) >/dev/null || echo $(WINE) is missing: make setup-wine; \
 	command -v wine >/dev/null || echo wine is missing: make setup-wine)
