@@ -270,13 +270,13 @@ TLS_SCRIPTS = $(wildcard tests/tls/*.t)
 CORE = test_coroutines test_reading test_writing test_pipes test_accept test_arguments
 SLOW = test_waits test_posting test_stacks test_close
 quick_of_clang = $(CORE)
-quick_of_gcc = $(filter-out $(FUZZERS),$(call tests_of,gcc))
+quick_of_gcc = $(filter-out tls_verified tls_stirred $(FUZZERS),$(call tests_of,gcc))
 quick_of_asan = $(filter-out $(SLOW),$(TESTS)) \
 	$(filter tls_pump tls_handshake tls_attacks tls_chains tls_trust $(FUZZERS),$(TLS_TESTS))
 quick_of_tsan = test_coroutines test_selector test_moving test_names $(filter tls_trust,$(TLS_TESTS))
 quick_of_valgrind = test_reading test_arguments
 quick_of_ndebug = test_coroutines test_reading test_writing
-quick_of_kqueue = $(CORE) test_selector test_backends test_kqueue test_connect
+quick_of_kqueue = test_coroutines test_reading test_selector test_backends test_kqueue
 quick_of_kqueue_netbsd = test_selector test_kqueue
 quick_of_darwin = test_backends test_reading test_selector test_unix
 quick_programs_of = $(addprefix $(BUILD)/$(1)/,$(or $(quick_of_$(1)),$(call tests_of,$(1))))
