@@ -270,6 +270,8 @@ TLS_SCRIPTS = $(wildcard tests/tls/*.t)
 CORE = test_coroutines test_reading test_writing test_pipes test_accept test_arguments
 SLOW = test_waits test_posting test_stacks test_close
 quick_of_clang = $(CORE)
+quick_of_gxx = test_arguments exceptions
+quick_of_clangxx = $(quick_of_gxx)
 quick_of_gcc = $(filter-out tls_verified tls_stirred $(FUZZERS),$(call tests_of,gcc))
 quick_of_asan = $(filter-out $(SLOW),$(TESTS)) \
 	$(filter tls_pump tls_handshake tls_attacks tls_chains tls_trust $(FUZZERS),$(TLS_TESTS))
