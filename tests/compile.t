@@ -146,6 +146,51 @@ compiles 'with -flto, where the assembly of both is one text' \
     gcc -O2 -flto $strict -o "$work/whole" "$work/private.c" "$work/private_too.c"
 check 'and they run' "$work/whole"
 
+# --- another thread -------------------------------------------------------------------------------
+
+# It exits with 0 when a call from a second thread, while the loop runs, is told why it is refused.
+cat >"$work/intruder.c" <<'END'
+#include <pthread.h>
+#define ASOCKET_IMPLEMENTATION
+#include "asocket.h"
+static int refused;
+static void *intrude(void *argument)
+{
+    asocket_selector *selector = (asocket_selector *)argument;
+    refused = asocket_sleep(selector, 1) == ASOCKET_EINVAL &&
+              strstr(asocket_error_message(selector), "belongs to one thread") != NULL;
+    return NULL;
+}
+static void start(asocket_selector *selector, void *argument)
+{
+    pthread_t thread;
+    (void)argument;
+    if (!pthread_create(&thread, NULL, intrude, selector))
+        pthread_join(thread, NULL);
+}
+int main(void)
+{
+    asocket_selector *selector = asocket_selector_create(NULL);
+    asocket_launch(selector, start, NULL);
+    asocket_run(selector);
+    asocket_selector_destroy(selector);
+    return !refused;
+}
+END
+compiles 'a program whose threads share a selector compiles' \
+    cc -I. -o "$work/intruder" "$work/intruder.c" -pthread
+check 'the second thread is refused, with a status and a sentence' "$work/intruder"
+for debug in DEBUG _DEBUG; do
+    compiles "it compiles with $debug" cc -I. -D$debug -o "$work/intruder" "$work/intruder.c" -pthread
+    check 'there it is an assertion' sh -c \
+        "ulimit -c 0; '$work/intruder' 2>&1 | grep -q 'a selector belongs to one thread'"
+    check 'which ends the program' sh -c "ulimit -c 0; ! '$work/intruder'"
+done
+compiles 'it compiles with an ASOCKET_ASSERT of its own' \
+    cc -I. '-DASOCKET_ASSERT(condition)=((condition) ? (void)0 : exit(7))' \
+    -o "$work/intruder" "$work/intruder.c" -pthread
+check 'that one is asked' sh -c "'$work/intruder'; test \$? -eq 7"
+
 # --- the programs that people copy ----------------------------------------------------------------
 
 mkdir "$work/examples"

@@ -11,7 +11,7 @@
            return done_testing();
        }
 
-   A program that is still running after 60 seconds is ended. Nothing here is made for threads:
+   A program that is still running after TAP_SECONDS is ended. Nothing here is made for threads:
    only the main thread may speak. With TAP_SUITE it is one of many programs, which run one after
    another in one process, under one plan: tests/windows/suite.c. */
 #ifndef TAP_H

@@ -829,6 +829,7 @@ static bool check_line(source *s, text *t, size_t size)
         return got == ASOCKET_EMSGSIZE;
     }
     t->at = through;
+    check((asocket_transferred(s->in) > got) == ended, "more was consumed when it had its end");
     return check(got == (ptrdiff_t)length && !memcmp(line, t->bytes + begin, length) && !line[got],
                  "the line of %d bytes at %d: %d", (int)length, (int)begin, (int)got);
 }
@@ -891,7 +892,7 @@ static void test_lines(void)
         lines_of(true, 64, bytes, size, 32, split);
     }
     checked("P1: lines end with LF or CRLF in any split; lone CRs, NULs and empty lines are kept; "
-            "the last one needs no end");
+            "the last one needs no end, and what was consumed tells whether it had one");
     for (split = 0; split <= size; split++) {
         lines_of(false, 8, bytes, size, 32, split);
         lines_of(false, 16, bytes, size, 5, split);
