@@ -1,5 +1,6 @@
 /* Sockets that go to another process, and what a forked child may do with those of its parent. */
 #include "test.h"
+#include "passing.h"
 
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -182,50 +183,13 @@ static void no_room_is_told(void)
 }
 #endif
 
-typedef struct reception {
-    asocket *from, *received;
-    int status;
-    bool ended;
-} reception;
-
-static void receive_one(asocket_selector *owner, void *argument)
-{
-    reception *own = (reception *)argument;
-
-    own->received = asocket_receive_socket(own->from);
-    own->status = own->received ? 0 : asocket_error(owner);
-    own->ended = true;
-}
-
 static void waits_end(void)
 {
-    reception own;
-    asocket_job job;
     channel c;
 
     if (!channel_open(&c))
         return;
-    asocket_set_timeout(c.socket, 20);
-    ok(!asocket_receive_socket(c.socket), "P7: no socket comes");
-    is_status(asocket_error(selector), ASOCKET_ETIMEDOUT, "P7: the time-out ends the wait");
-    asocket_set_timeout(c.socket, ASOCKET_NO_WAIT);
-    ok(!asocket_receive_socket(c.socket), "P7: none is there");
-    is_status(asocket_error(selector), ASOCKET_EAGAIN, "P7: without waiting it is EAGAIN");
-    asocket_set_timeout(c.socket, ASOCKET_FOREVER);
-    memset(&own, 0, sizeof own);
-    own.from = c.socket;
-    job = asocket_launch(selector, receive_one, &own);
-    asocket_sleep(selector, 5);
-    ok(!asocket_receive_socket(c.socket), "P12: a second receiver");
-    is_status(asocket_error(selector), ASOCKET_EBUSY, "P12: is told EBUSY");
-    asocket_cancel(selector, job);
-    asocket_join(selector, job);
-    is_status(own.status, ASOCKET_ECANCELED, "P7: a cancel ends the wait");
-    job = asocket_launch(selector, receive_one, &own);
-    asocket_sleep(selector, 5);
-    asocket_close(c.socket);
-    asocket_join(selector, job);
-    is_status(own.status, ASOCKET_ECLOSED, "P8: a close ends the wait");
+    waits_for_a_socket_end(c.socket);
     channel_close(&c);
 }
 

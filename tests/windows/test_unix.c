@@ -7,6 +7,7 @@
 #define SEAM_send , short_send
 static ssize_t short_send(uintptr_t handle, const void *bytes, size_t size, int flags);
 #include "private.h"
+#include "passing.h"
 
 enum { PARCEL = sizeof(((asocket__parcel *)0)->block) };
 static const char mark[] = ASOCKET__PARCEL_MARK;
@@ -354,19 +355,6 @@ static void broken_ones(void)
     test_pair_close(&pair);
 }
 
-typedef struct reception {
-    asocket *from, *received;
-    int status;
-} reception;
-
-static void receive_one(asocket_selector *owner, void *argument)
-{
-    reception *own = (reception *)argument;
-
-    own->received = asocket_receive_socket(own->from);
-    own->status = own->received ? 0 : asocket_error(owner);
-}
-
 static void make_room(asocket_selector *owner, void *argument)
 {
     int i;
@@ -470,30 +458,11 @@ static void a_part_is_the_end(void)
 
 static void waits_end(void)
 {
-    asocket_job job;
-    reception own;
     channel c;
 
     if (!channel_open(&c))
         return;
-    asocket_set_timeout(c.socket, ASOCKET_NO_WAIT);
-    ok(!asocket_receive_socket(c.socket), "P7: none is there");
-    is_status(asocket_error(selector), ASOCKET_EAGAIN, "P7: without waiting it is EAGAIN");
-    asocket_set_timeout(c.socket, ASOCKET_FOREVER);
-    memset(&own, 0, sizeof own);
-    own.from = c.socket;
-    job = asocket_launch(selector, receive_one, &own);
-    asocket_sleep(selector, 5);
-    ok(!asocket_receive_socket(c.socket), "P12: a second receiver");
-    is_status(asocket_error(selector), ASOCKET_EBUSY, "P12: is told EBUSY");
-    asocket_cancel(selector, job);
-    asocket_join(selector, job);
-    is_status(own.status, ASOCKET_ECANCELED, "P7: a cancel ends the wait");
-    job = asocket_launch(selector, receive_one, &own);
-    asocket_sleep(selector, 5);
-    asocket_close(c.socket);
-    asocket_join(selector, job);
-    is_status(own.status, ASOCKET_ECLOSED, "P8: a close ends the wait");
+    waits_for_a_socket_end(c.socket);
     channel_close(&c);
 }
 
