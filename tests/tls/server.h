@@ -331,6 +331,31 @@ static inline void server_serve(asocket_selector *selector, void *argument)
     asocket_close(s->socket);
 }
 
+/* --- its records ------------------------------------------------------------------------------- */
+
+/* Seals a record whose bytes stand in `bytes`, as br_sslrec_out_class.encrypt does. */
+typedef unsigned char *server_sealer(const br_sslrec_out_class **context, int type,
+                                     unsigned version, void *bytes, size_t *size);
+
+static br_sslrec_out_gcm_class server_gcm;
+
+static inline void server_gcm_init(const br_sslrec_out_gcm_class **context,
+                                   const br_block_ctr_class *cipher, const void *key, size_t size,
+                                   br_ghash hash, const void *iv)
+{
+    br_sslrec_out_gcm_vtable.init(context, cipher, key, size, hash, iv);
+    *context = &server_gcm;
+}
+
+/* In `setup`: what the server sends under AES-GCM goes through `seal`. */
+static inline void server_seal(server *s, server_sealer *seal)
+{
+    server_gcm = br_sslrec_out_gcm_vtable;
+    server_gcm.inner.encrypt = seal;
+    server_gcm.init = server_gcm_init;
+    s->context.eng.igcm_out = &server_gcm;
+}
+
 /* --- its certificate --------------------------------------------------------------------------- */
 
 /* One of the chains that make_certificates.pl made, by its name. */

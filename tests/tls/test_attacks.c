@@ -205,7 +205,6 @@ static const script scripts[] = {
 };
 
 static const script *the_script; /* NULL: it was played */
-static br_sslrec_out_gcm_class scripted;
 
 static uint8_t *put(const br_sslrec_out_class **context, uint8_t *to, int type, const void *bytes,
                     size_t size)
@@ -239,19 +238,9 @@ static unsigned char *seal_script(const br_sslrec_out_class **context, int type,
     return begin;
 }
 
-static void init_script(const br_sslrec_out_gcm_class **context, const br_block_ctr_class *cipher,
-                        const void *key, size_t size, br_ghash hash, const void *iv)
-{
-    br_sslrec_out_gcm_vtable.init(context, cipher, key, size, hash, iv);
-    *context = &scripted;
-}
-
 static void setup_script(server *s)
 {
-    scripted = br_sslrec_out_gcm_vtable;
-    scripted.inner.encrypt = seal_script;
-    scripted.init = init_script;
-    s->context.eng.igcm_out = &scripted;
+    server_seal(s, seal_script);
 }
 
 static void a_script(const script *t, bool resumed)

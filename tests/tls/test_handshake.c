@@ -633,9 +633,23 @@ static void identities(void)
     server_close(s);
 }
 
+/* Before anything has failed. */
+static void no_failure_yet(void)
+{
+    asocket_tls_failure failure;
+
+    memset(&failure, 1, sizeof failure);
+    is_status(asocket_tls_error(selector, &failure), ASOCKET_OK, "asked before any failure");
+    is_int(failure.reason, ASOCKET_TLS_OK, "... there is none");
+    is_status(failure.status, ASOCKET_OK, "... nor a status");
+    ok(failure.alert == -1 && failure.alert_sent == -1, "... nor an alert");
+    is_str(failure.sentence, "", "... nor a sentence");
+}
+
 int main(int argc, char **argv)
 {
     selector = test_selector(argc, argv);
+    no_failure_yet();
     names();
     wrong_options();
     suites();

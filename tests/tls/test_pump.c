@@ -769,7 +769,6 @@ static void an_alert_outlasts_the_handshake(void)
 }
 
 /* HelloRequest in the same record as Finished: a record has no place between two states. */
-static br_sslrec_out_gcm_class talkative;
 static bool talked;
 
 static unsigned char *seal_more(const br_sslrec_out_class **context, int type, unsigned version,
@@ -783,20 +782,10 @@ static unsigned char *seal_more(const br_sslrec_out_class **context, int type, u
     return br_sslrec_out_gcm_vtable.inner.encrypt(context, type, version, bytes, size);
 }
 
-static void init_more(const br_sslrec_out_gcm_class **context, const br_block_ctr_class *cipher,
-                      const void *key, size_t size, br_ghash hash, const void *iv)
-{
-    br_sslrec_out_gcm_vtable.init(context, cipher, key, size, hash, iv);
-    *context = &talkative;
-}
-
 static void setup_talkative(server *s)
 {
-    talkative = br_sslrec_out_gcm_vtable;
-    talkative.inner.encrypt = seal_more;
-    talkative.init = init_more;
     talked = false;
-    s->context.eng.igcm_out = &talkative;
+    server_seal(s, seal_more);
 }
 
 static void nothing_is_behind_finished(void)
