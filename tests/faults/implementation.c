@@ -36,6 +36,8 @@ const char *const seam_names[SEAM_COUNT] = {
 seam_row seam_rows[SEAM_ROWS];
 int seam_row_count;
 seam_record *seam_shared;
+const seam_site *seam_also;
+void (*seam_first)(int site);
 void (*seam_stuck)(void);
 long seam_limit = 1000000;
 bool seam_real_time;
@@ -281,6 +283,18 @@ static const seam_row *seam_second(int function, uint64_t bits)
                 return &seam_rows[seam.first[function] + i];
 }
 
+static const seam_row *seam_third(const seam_site *site, uint64_t bits)
+{
+    int i;
+
+    if (site != seam_also || !bits)
+        return NULL;
+    seam_also = NULL;
+    for (i = 0; !(bits >> i & 1); i++) {
+    }
+    return &seam_rows[seam.first[site->function] + i];
+}
+
 /* What this call shall do instead of its work, see seam_row; 0: its work. */
 static int seam_fault(int function, const char *when, size_t size)
 {
@@ -292,7 +306,8 @@ static int seam_fault(int function, const char *when, size_t size)
     if (!seam.counting)
         return 0;
     seam_watch();
-    __atomic_add_fetch(&seam_shared->reached[site->index], 1, __ATOMIC_RELAXED);
+    if (!__atomic_fetch_add(&seam_shared->reached[site->index], 1, __ATOMIC_RELAXED) && seam_first)
+        seam_first(site->index);
     index = __atomic_fetch_add(&seam.calls[function], 1, __ATOMIC_RELAXED);
     bits = seam_fitting(function, when, size);
     if (!seam.row)
@@ -300,6 +315,8 @@ static int seam_fault(int function, const char *when, size_t size)
     if (!seam.row && index < SEAM_CALLS)
         seam_shared->fits[function][index] = bits;
     row = seam_second(function, bits);
+    if (!row)
+        row = seam_third(site, bits);
     if (!row && !seam_chosen(function, index, bits))
         return 0;
     if (!row)

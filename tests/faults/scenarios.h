@@ -738,7 +738,11 @@ static void play_ready(scene *s)
     s->peer_in = asocket_open_read_channel(s->peer);
     if (!went(s, "on_ready", asocket_on_ready(s->peer, ASOCKET_READ, on_bytes, s), on))
         return;
-    (void)wrote(s, s->client_out, "hello\n");
+    /* No timer runs: this wait has no end of its own, and what refuses it must not be asked at once
+       again. */
+    if (wrote(s, s->client_out, "hello\n") &&
+        went(s, "flush", asocket_flush(s->client_out), MAY_WRITE) && !(s->done & 2))
+        (void)went(s, "poll", asocket_poll(s->selector, ASOCKET_FOREVER), 0);
     turns_until(s, 2);
     (void)reads(s, s->peer_in, "hello");
 }

@@ -87,6 +87,10 @@ extern seam_record *seam_shared;
    from there on. NULL: none fails, and which rows would fit each call is recorded. `then`, if not
    0: so many calls after the first that failed, one more fails, whatever it is. */
 void seam_start(const seam_row *row, long index, bool on, int then);
+/* One call more: the next one of this place that a row fits fails. Then it is NULL again. */
+extern const seam_site *seam_also;
+/* Told a place's index when it is reached for the first time, by whatever process. */
+extern void (*seam_first)(int site);
 /* From here on all calls reach the system. */
 void seam_stop(void);
 /* Whether the fault came to happen, and where first; NULL: nowhere. */
