@@ -47,26 +47,34 @@ const char *seam_stage = "";
 
 struct seam_state {
     bool counting;
-    const seam_row *row; /* what fails */
+    const seam_row *row;     /* what fails */
+    const seam_swarm *swarm; /* or this does */
     long index, injected;
     bool on;
     int then, wait;        /* the call after it, 0: none; how many calls until then */
     const seam_site *site; /* where it failed first */
     long calls[SEAM_COUNT], total;
     int first[SEAM_COUNT], rows[SEAM_COUNT]; /* of each function, in seam_rows */
-    int64_t now;                             /* the library's clock, ns */
-    bool clock_used;
+    uint64_t may[SEAM_COUNT][2];             /* its rows of the swarm, as seam_swarm's rates */
+    struct seam_streak {                     /* with what its last calls failed, and how many */
+        const seam_row *row;
+        int length;
+    } streak[SEAM_COUNT];
+    seam_event events[100]; /* the first that failed */
+    int64_t now;            /* the library's clock, ns */
+    bool clock_used, ended;
     long blocks, mapped;
     char problem[300];
 };
 
-static struct seam_state seam = {.now = INT64_C(1000000000000)};
+static struct seam_state seam;
 static __thread seam_site *seam_here; /* who calls */
 
 void seam_begin(void)
 {
     seam.problem[0] = 0;
     seam.clock_used = false;
+    seam.now = INT64_C(1000000000000); /* the same again, whatever ran before */
 }
 
 const char *seam_problem(void)
@@ -90,6 +98,7 @@ void seam_complain(const char *format, ...)
 void seam_start(const seam_row *row, long index, bool on, int then)
 {
     seam.row = row;
+    seam.swarm = NULL;
     seam.index = index;
     seam.on = on;
     seam.then = seam.wait = then;
@@ -100,10 +109,42 @@ void seam_start(const seam_row *row, long index, bool on, int then)
     seam.counting = true;
 }
 
+/* SplitMix64, by Sebastiano Vigna. */
+uint64_t seam_mix(uint64_t number)
+{
+    number += UINT64_C(0x9E3779B97F4A7C15);
+    number = (number ^ number >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
+    number = (number ^ number >> 27) * UINT64_C(0x94D049BB133111EB);
+    return number ^ number >> 31;
+}
+
+void seam_start_swarm(const seam_swarm *swarm)
+{
+    int i;
+
+    memset(seam.may, 0, sizeof seam.may);
+    memset(seam.streak, 0, sizeof seam.streak);
+    for (i = 0; i < seam_row_count; i++) {
+        const seam_row *row = &seam_rows[i];
+        int function = row->function, seen = row->seen != SEAM_UNSEEN;
+
+        if (seam_mix(swarm->seed ^ (uint64_t)(i + 1) << 32) & 3)
+            seam.may[function][seen] |= (uint64_t)1 << (i - seam.first[function]);
+    }
+    seam_start(NULL, 0, false, 0);
+    seam.swarm = swarm;
+}
+
+/* Nothing shall fail. */
+static bool seam_clean(void)
+{
+    return !seam.row && !seam.swarm;
+}
+
 void seam_stop(void)
 {
-    seam.counting = false;
-    if (seam.row)
+    seam.counting = seam.ended = false;
+    if (!seam_clean())
         return;
     memcpy(seam_shared->calls, seam.calls, sizeof seam.calls);
     seam_shared->total = seam.total;
@@ -113,6 +154,19 @@ long seam_injected(const seam_site **site)
 {
     *site = seam.site;
     return seam.injected;
+}
+
+bool seam_ended(void)
+{
+    return seam.ended;
+}
+
+int seam_event_at(long number, seam_event *event)
+{
+    if (number >= seam.injected || number >= (long)(sizeof seam.events / sizeof *seam.events))
+        return -1;
+    *event = seam.events[number];
+    return 0;
 }
 
 /* Every call site leaves a pointer in a section of its own (made by ASOCKET_SYS below). */
@@ -295,6 +349,61 @@ static const seam_row *seam_third(const seam_site *site, uint64_t bits)
     return &seam_rows[seam.first[site->function] + i];
 }
 
+/* The `number`th of those whose bits are set. */
+static const seam_row *seam_pick(int function, uint64_t bits, int number)
+{
+    int i;
+
+    for (i = 0; !(bits >> i & 1) || number--; i++) {
+    }
+    return &seam_rows[seam.first[function] + i];
+}
+
+static const seam_row *seam_swarmed(int function, long index, uint64_t bits)
+{
+    const seam_swarm *swarm = seam.swarm;
+    struct seam_streak *streak = &seam.streak[function];
+    const int *rates = swarm->rates[function];
+    uint64_t chance = seam_mix(seam_mix(swarm->seed + (uint64_t)function) + (uint64_t)index);
+    int share = (int)(chance % 1000);
+    const seam_row *row = NULL;
+
+    bits &= seam.may[function][share < rates[1]];
+    if (streak->row && streak->row->most && streak->length >= streak->row->most)
+        bits &= ~((uint64_t)1 << (streak->row - seam_rows - seam.first[function]));
+    if (bits && share < rates[0] + rates[1] && seam.total > swarm->from)
+        row =
+            seam_pick(function, bits, (int)((chance >> 32) % (unsigned)__builtin_popcountll(bits)));
+    streak->length = row && row == streak->row ? streak->length + 1 : 1;
+    streak->row = row;
+    return row;
+}
+
+/* Which row this call fails with, or NULL. */
+static const seam_row *seam_decide(const seam_site *site, int function, long index, uint64_t bits)
+{
+    const seam_row *row;
+
+    if (seam.swarm)
+        return seam_swarmed(function, index, bits);
+    row = seam_second(function, bits);
+    if (!row)
+        row = seam_third(site, bits);
+    return row ? row : seam_chosen(function, index, bits) ? seam.row : NULL;
+}
+
+static void seam_note(const seam_site *site, const seam_row *row, long index)
+{
+    seam_event event = {row, site, index};
+    long number = __atomic_fetch_add(&seam.injected, 1, __ATOMIC_RELAXED);
+
+    if (!number)
+        seam.site = site;
+    if (number < (long)(sizeof seam.events / sizeof *seam.events))
+        seam.events[number] = event;
+    seam_shared->failed[site->index][row - seam_rows]++;
+}
+
 /* What this call shall do instead of its work, see seam_row; 0: its work. */
 static int seam_fault(int function, const char *when, size_t size)
 {
@@ -310,20 +419,14 @@ static int seam_fault(int function, const char *when, size_t size)
         seam_first(site->index);
     index = __atomic_fetch_add(&seam.calls[function], 1, __ATOMIC_RELAXED);
     bits = seam_fitting(function, when, size);
-    if (!seam.row)
+    if (seam_clean())
         __atomic_add_fetch(&seam_shared->clean[site->index], 1, __ATOMIC_RELAXED);
-    if (!seam.row && index < SEAM_CALLS)
+    if (seam_clean() && index < SEAM_CALLS)
         seam_shared->fits[function][index] = bits;
-    row = seam_second(function, bits);
+    row = seam_decide(site, function, index, bits);
     if (!row)
-        row = seam_third(site, bits);
-    if (!row && !seam_chosen(function, index, bits))
         return 0;
-    if (!row)
-        row = seam.row;
-    if (!seam.injected++)
-        seam.site = site;
-    seam_shared->failed[site->index][row - seam_rows]++;
+    seam_note(site, row, index);
     return row->fault;
 }
 
@@ -519,6 +622,7 @@ static ssize_t seam_end(int fd)
 {
     char rest[4096];
 
+    seam.ended = true;
     (void)shutdown(fd, SHUT_RD);
     while (recv(fd, rest, sizeof rest, MSG_DONTWAIT) > 0) {
     }

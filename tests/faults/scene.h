@@ -251,13 +251,21 @@ static bool wrote(scene *s, asocket_write_channel *out, const char *text)
     return went(s, "write", asocket_write_string(out, text), MAY_WRITE);
 }
 
+/* The whole line, or what there is of it when the stream was ended (P1); never so with TLS (P15). */
+static bool is_line(const scene *s, const char *got, const char *line)
+{
+    bool cut = seam_ended() && !(s->also & MAY(ETLS));
+
+    return cut ? !strncmp(got, line, strlen(got)) : !strcmp(got, line);
+}
+
 static bool reads(scene *s, asocket_read_channel *in, const char *line)
 {
     char buffer[100];
 
     if (!went(s, "read_line", asocket_read_line(in, buffer, sizeof buffer), MAY_READ))
         return false;
-    right(!strcmp(buffer, line), "a line arrived as another one");
+    right(is_line(s, buffer, line), "a line arrived as another one");
     return true;
 }
 

@@ -91,10 +91,31 @@ void seam_start(const seam_row *row, long index, bool on, int then);
 extern const seam_site *seam_also;
 /* Told a place's index when it is reached for the first time, by whatever process. */
 extern void (*seam_first)(int site);
+
+/* A swarm of faults: each call may fail, with any row that fits it. Whether it does follows from the
+   seed, the function, and which call of it it is. */
+typedef struct seam_swarm {
+    uint64_t seed;            /* a quarter of the rows is left out, by the seed */
+    long from;                /* so many calls are left alone first */
+    int rates[SEAM_COUNT][2]; /* of a thousand calls: rows that nobody may notice, and the others */
+} seam_swarm;
+void seam_start_swarm(const seam_swarm *swarm);
+/* A number that looks like chance and follows from another one. */
+uint64_t seam_mix(uint64_t number);
+
 /* From here on all calls reach the system. */
 void seam_stop(void);
 /* Whether the fault came to happen, and where first; NULL: nowhere. */
 long seam_injected(const seam_site **site);
+/* Whether a stream was ended early: its last line may be the beginning of one. */
+bool seam_ended(void);
+/* The first faults that happened: 0 with what and where, or -1 if there were not so many. */
+typedef struct seam_event {
+    const seam_row *row;
+    const seam_site *site;
+    long index; /* of the call */
+} seam_event;
+int seam_event_at(long number, seam_event *event);
 
 /* The first thing that was wrong since seam_begin, or NULL. */
 void seam_begin(void);

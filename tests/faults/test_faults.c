@@ -2,7 +2,7 @@
    with every error that tests/faults.tsv has for it.
 
        TEST_FAULTS=all build/faults/test_faults epoll|poll|kqueue
-                       [--scenario NAME] [--only KEY] [--sites]
+                       [--scenario NAME] [--only KEY] [--seeds FROM:COUNT] [--sites]
 
    A scenario runs once without a fault and its calls are counted. Then for each call k of each
    function, and each row of the table for it, it runs with this call failing once; with all calls
@@ -13,13 +13,16 @@
    says, and the same scenario, without faults, on the same selector, must go well. Those with TLS
    are there where BearSSL is.
 
+   Then swarms: many faults at random in one run, by so many seeds (swarm.h), under the same
+   conditions; --seeds has others, and of a single one it shows what failed where.
+
    A failure is reported with its key, scenario:function:k:row:mode; --only runs just that, in this
-   process. What failed beside others runs once more, and that counts: some runs wait for peers.
-   Without TEST_FAULTS=all it is a sample of the runs, others for each scenario. --sites shows how
-   often each call site failed. Scenarios run in processes of their own, so that a crash or a hang
-   is one failure. */
+   process; or, of a swarm, with the command that repeats it. What failed beside others runs once
+   more, and that counts: some runs wait for peers. Without TEST_FAULTS=all it is a sample of the
+   runs, others for each scenario. --sites shows how often each call site failed. Scenarios run in
+   processes of their own, so that a crash or a hang is one failure. */
 #define TAP_SECONDS 580
-#include "scenarios.h"
+#include "swarm.h"
 #include "../tap.h"
 
 #include <dirent.h>
@@ -27,15 +30,17 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
-enum { MODE_CLEAN, MODE_ONCE, MODE_ON, MODE_THEN, MODES = MODE_THEN + 3 };
+enum { MODE_CLEAN, MODE_ONCE, MODE_ON, MODE_THEN, MODES = MODE_THEN + 3, MODE_SWARM = MODES };
 static const char *const mode_names[MODES] = {"clean", "once", "on", "then1", "then2", "then3"};
 
 typedef struct run {
     const seam_row *row;
     int index, mode;
+    uint64_t seed; /* of a swarm */
 } run;
 
 enum { WORKERS = 6, RUNS = 200000, FAILURES = 20, QUICK = 37, RUN_SECONDS = 20 };
+enum { SEEDS = 400, SEEDS_QUICK = 40 };
 
 static struct shared { /* between the processes; first what seam.h wants */
     seam_record record;
@@ -43,20 +48,23 @@ static struct shared { /* between the processes; first what seam.h wants */
     int runs, missed, failures;
     run failed[FAILURES];
     char text[FAILURES][500];
-    struct witness { /* the first run that reached a place */
+    long totals[SCENARIO_COUNT]; /* calls without a fault */
+    struct witness {             /* the first run that reached a place */
         int scenario;
         run by;
     } witness[SEAM_SITES];
 } * shared;
 
 static int backend;
-static const char *backend_name;
+static const char *backend_name, *program;
 static bool quick;
 static run runs[RUNS];
 static int run_count;
 static const struct scenario *scenario;
 static int worker;            /* which one this process is */
 static const seam_site *also; /* what fails besides, wherever it is reached; or NULL */
+static swarm drawn;           /* what the run is, if it is a swarm */
+static int drawn_only = -1;   /* the scenario that all of them are of */
 
 /* --- one run ---------------------------------------------------------------------------------- */
 
@@ -144,20 +152,37 @@ static bool may_time_out(const run *r)
             row->seen == SEAM_SEEN_ONCE_NOT || row->fault == EAGAIN || row->fault == ENOTCONN);
 }
 
-/* The scenario with a fault, and once more without. */
-static void scene_twice(scene *s, const run *r)
+static void scene_faulty(scene *s, const run *r)
 {
     int seen = r->row ? r->row->seen : SEAM_UNSEEN;
 
-    if (!scenario->own)
-        s->selector = scene_selector(s);
-    seam_also = also;
     seam_start(r->row, r->index, r->mode == MODE_ON,
                r->mode < MODE_THEN ? 0 : r->mode - MODE_THEN + 1);
     scene_play(s,
                !also && ((seen == SEAM_UNSEEN && r->mode < MODE_THEN) ||
                          (seen == SEAM_SEEN_ONCE_NOT && r->mode == MODE_ONCE)),
                !may_time_out(r));
+}
+
+static void scene_swarm(scene *s)
+{
+    int i;
+
+    seam_start_swarm(&drawn.plan);
+    for (i = 0; i < drawn.plays; i++)
+        scene_play(s, drawn.strict, false);
+}
+
+/* The scenario with faults, and once more without. */
+static void scene_twice(scene *s, const run *r)
+{
+    if (!scenario->own)
+        s->selector = scene_selector(s);
+    seam_also = also;
+    if (r->mode == MODE_SWARM)
+        scene_swarm(s);
+    else
+        scene_faulty(s, r);
     seam_stop();
     seam_stage = "afterwards: ";
     scene_settle(s);
@@ -166,12 +191,23 @@ static void scene_twice(scene *s, const run *r)
     asocket_selector_destroy(s->selector);
 }
 
+/* What the run is of; more calls than the limit are too many. */
+static void run_prepare(const run *r)
+{
+    if (r->mode != MODE_SWARM)
+        return;
+    swarm_of(r->seed, drawn_only, &drawn);
+    scenario = &scenarios[drawn.scenario];
+    seam_limit = shared->totals[drawn.scenario] * 30 * drawn.plays + 20000;
+}
+
 static void run_here(const run *r)
 {
     int descriptors = open_descriptors(), left, turns;
     long blocks = seam_blocks(), mapped = seam_mapped();
     scene s;
 
+    run_prepare(r);
     memset(&s, 0, sizeof s);
     s.backend = backend;
     seam_begin();
@@ -195,7 +231,11 @@ static void run_here(const run *r)
 
 static void run_key(const run *r, char *key, size_t size)
 {
-    if (r->row)
+    if (r->mode == MODE_SWARM)
+        snprintf(key, size, "--seeds %llu:1%s%s: %s", (unsigned long long)r->seed,
+                 drawn_only < 0 ? "" : " --scenario ", drawn_only < 0 ? "" : scenario->name,
+                 scenario->name);
+    else if (r->row)
         snprintf(key, size, "%s:%s:%d:%s:%s", scenario->name, seam_names[r->row->function],
                  r->index, r->row->result, mode_names[r->mode]);
     else
@@ -219,12 +259,14 @@ static void report(const run *r, const char *problem)
     char key[100];
 
     (void)seam_injected(&site);
+    run_prepare(r);
     run_key(r, key, sizeof key);
     if (at >= FAILURES)
         return;
     shared->failed[at] = *r;
-    snprintf(shared->text[at], sizeof shared->text[at], "%s %s (%s): %s", backend_name, key,
-             site_text(site), problem);
+    snprintf(shared->text[at], sizeof shared->text[at], "%s%s%s %s (%s): %s",
+             r->mode == MODE_SWARM ? program : "", r->mode == MODE_SWARM ? " " : "", backend_name,
+             key, site_text(site), problem);
 }
 
 static void report_stuck(void)
@@ -241,7 +283,7 @@ static void run_and_report(const run *r)
     run_here(r);
     (void)alarm(0);
     (void)__atomic_fetch_add(&shared->runs, 1, __ATOMIC_RELAXED);
-    if (r->row && !seam_injected(&site))
+    if ((r->row || r->seed) && !seam_injected(&site))
         (void)__atomic_fetch_add(&shared->missed, 1, __ATOMIC_RELAXED);
     if (seam_problem())
         report(r, seam_problem());
@@ -316,7 +358,7 @@ static void add_runs(int function, int index, int mode)
     for (first = 0; seam_rows[first].function != function; first++) {
     }
     for (i = 0; fits >> i; i++) {
-        run r = {&seam_rows[first + i], index, mode};
+        run r = {&seam_rows[first + i], index, mode, 0};
 
         if (!(fits >> i & 1) || run_count == RUNS || (mode == MODE_ON && r.row->most == 1))
             continue;
@@ -342,7 +384,7 @@ static void list_runs(int mode)
 
     run_count = 0;
     if (mode == MODE_CLEAN) {
-        run clean = {NULL, 0, MODE_CLEAN};
+        run clean = {NULL, 0, MODE_CLEAN, 0};
 
         runs[run_count++] = clean;
         return;
@@ -407,6 +449,7 @@ static void try_scenario(void)
 
     seam_limit = 1000000;
     try_mode(MODE_CLEAN);
+    shared->totals[scenario - scenarios] = shared->record.total;
     for (function = 0; function < SEAM_COUNT; function++)
         if (shared->record.calls[function] > SEAM_CALLS)
             diag("%s: only %d of %ld calls of %s are tried", scenario->name, SEAM_CALLS,
@@ -429,8 +472,22 @@ static const seam_row *row_named(const char *function, const char *result)
     return NULL;
 }
 
+/* What failed in this process, in order. */
+static void show_events(void)
+{
+    seam_event event;
+    int i;
+
+    if (drawn.plays)
+        printf("# %s\n", drawn.text);
+    for (i = 0; drawn.plays && !seam_event_at(i, &event); i++)
+        printf("# %s:%ld:%s at %s\n", seam_names[event.row->function], event.index,
+               event.row->result, site_text(event.site));
+}
+
 static void stuck_here(void)
 {
+    show_events();
     printf("not ok - %s\n", seam_problem());
     exit(9);
 }
@@ -438,7 +495,7 @@ static void stuck_here(void)
 static int run_only(char *key)
 {
     char *part[5] = {NULL, NULL, NULL, NULL, NULL}, *save = NULL, *at;
-    run r = {NULL, 0, MODE_CLEAN};
+    run r = {NULL, 0, MODE_CLEAN, 0};
     const seam_site *site;
     int count = 0, i;
 
@@ -463,6 +520,77 @@ static int run_only(char *key)
     printf("# failed %ld times,", seam_injected(&site));
     printf(" first at %s\n", site_text(site));
     ok(!seam_problem(), "%s", seam_problem() ? seam_problem() : "it went well");
+    return done_testing();
+}
+
+/* --- swarms ----------------------------------------------------------------------------------- */
+
+/* How many calls a scenario makes by itself, if that is not known. */
+static void seeds_measure(int number)
+{
+    if (shared->totals[number])
+        return;
+    scenario = &scenarios[number];
+    seam_limit = 1000000;
+    list_runs(MODE_CLEAN);
+    run_all();
+    shared->totals[number] = shared->record.total;
+}
+
+static void seeds_list(uint64_t from, int count)
+{
+    int i;
+
+    for (i = 0; i < count; i++) {
+        swarm_of(from + (uint64_t)i, drawn_only, &drawn);
+        seeds_measure(drawn.scenario);
+    }
+    for (run_count = 0; run_count < count; run_count++) {
+        run r = {NULL, 0, MODE_SWARM, from + (uint64_t)run_count};
+
+        runs[run_count] = r;
+    }
+}
+
+static void try_seeds(uint64_t from, int count)
+{
+    shared->failures = 0;
+    seeds_list(from, count);
+    shared->runs = shared->missed = 0;
+    run_all();
+    run_again();
+    ok(!shared->failures, "swarms over %s, seeds %llu to %llu: %d runs, %d of them failed",
+       backend_name, (unsigned long long)from, (unsigned long long)from + (unsigned)count - 1,
+       shared->runs, shared->failures);
+    printf("# nothing failed in %d of them\n", shared->missed);
+    show_failures();
+}
+
+/* One in this process, with all that happens. */
+static int try_seed(uint64_t seed)
+{
+    run r = {NULL, 0, MODE_SWARM, seed};
+
+    seeds_list(seed, 1);
+    seam_stuck = stuck_here;
+    run_here(&r);
+    show_events();
+    ok(!seam_problem(), "%s", seam_problem() ? seam_problem() : "it went well");
+    return done_testing();
+}
+
+static int run_seeds(const char *range)
+{
+    unsigned long long from = 0;
+    int count = 0;
+
+    if (sscanf(range, "%llu:%d", &from, &count) != 2 || !from || count < 1 || count > RUNS) {
+        fprintf(stderr, "--seeds FROM:COUNT, from 1 on, at most %d\n", RUNS);
+        return 2;
+    }
+    if (count == 1)
+        return try_seed(from);
+    try_seeds(from, count);
     return done_testing();
 }
 
@@ -550,6 +678,8 @@ static void set_up(void)
 {
     const char *wrong = seam_read("tests/faults.tsv");
 
+    if (!wrong)
+        wrong = swarm_wrong();
     shared = (struct shared *)mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE,
                                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED || wrong) {
@@ -582,14 +712,21 @@ static void choose_backend(const char *name)
 int main(int argc, char **argv)
 {
     const char *name = option(argc, argv, "--scenario"), *all = getenv("TEST_FAULTS");
+    const char *seeds = option(argc, argv, "--seeds");
     char *only = (char *)(uintptr_t)option(argc, argv, "--only");
     int i;
 
+    program = argv[0];
     choose_backend(argc > 1 ? argv[1] : "epoll");
     quick = !all || strcmp(all, "all") != 0;
     set_up();
     if (only)
         return run_only(only);
+    for (i = 0; seeds && name && i < SCENARIO_COUNT; i++)
+        if (!strcmp(name, scenarios[i].name))
+            drawn_only = i;
+    if (seeds)
+        return run_seeds(seeds);
     for (i = 0; i < SCENARIO_COUNT; i++) {
         scenario = &scenarios[i];
         if (!name || !strcmp(name, scenario->name))
@@ -599,5 +736,7 @@ int main(int argc, char **argv)
         try_witnesses();
     if (!name)
         show_coverage(option(argc, argv, "--sites") != NULL);
+    if (!name)
+        try_seeds(1, quick ? SEEDS_QUICK : SEEDS);
     return done_testing();
 }
