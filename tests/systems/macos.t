@@ -12,7 +12,7 @@ of_tests='-Wall -Wextra -Werror -Wno-deprecated-declarations
 
 # program OPTION... - links it, and looks at what it is.
 program() {
-    "$zig" cc -target "$target" -std=c99 -O1 -o "$work/program" "$@" || return 1
+    "$zig" cc -target "$target" -std=c99 -o "$work/program" "$@" || return 1
     file "$work/program" | grep -q "Mach-O 64-bit $kind executable" || { file "$work/program"; return 1; }
     rm "$work/program"
 }

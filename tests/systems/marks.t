@@ -23,7 +23,7 @@ for cc in gcc clang i686-linux-gnu-gcc aarch64-linux-gnu-gcc arm-linux-gnueabihf
         continue
     fi
     # shellcheck disable=SC2086
-    $cc -std=c99 -O1 -I. -o "$work/program" "$work/all.c" -pthread
+    $cc -std=c99 -I. -o "$work/program" "$work/all.c" -pthread
     look "$cc: the stack is not executable" 'GNU_STACK.* RW ' readelf -lW "$work/program"
 done
 
