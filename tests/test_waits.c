@@ -340,7 +340,7 @@ typedef struct trial {
     int way;
     bool inside;
     asocket_job job; /* that waits */
-    int64_t begun; /* before whoever ends the wait does */
+    int64_t begun;   /* before whoever ends the wait does */
     int64_t answer, took, again;
     bool goodbye; /* a write that need not park still worked */
 } trial;
