@@ -4021,7 +4021,8 @@ static int asocket__tls_send_flight(asocket__tls *tls)
     return asocket_commit(tls->out, size);
 }
 
-// A send that failed because the server has hung up: its reason may have come before that.
+// A send that failed because the server has hung up: its reason may have come before that. So may
+// data: after the handshake it is the write that has failed, and no more.
 static int asocket__tls_last_words(asocket__tls *tls, int status)
 {
     int64_t former;
@@ -4034,7 +4035,9 @@ static int asocket__tls_last_words(asocket__tls *tls, int status)
         tls->listening = false;
         asocket_restore_deadline(tls->selector, former);
     }
-    return asocket__tls_failed(tls) ? asocket__tls_failed(tls) : asocket__tls_cut(tls, status);
+    if (asocket__tls_failed(tls))
+        return asocket__tls_failed(tls);
+    return tls->handshake ? asocket__tls_cut(tls, status) : status;
 }
 
 // A server that goes on and on is never waited for, and only waits look at the time.
@@ -4093,14 +4096,13 @@ static ptrdiff_t asocket__tls_some(asocket__tls *tls, void *buffer, size_t size)
         return asocket__tls_told(tls);
     }
     while (!tls->size) {
-        int status = asocket__tls_answer(tls);
+        int status;
 
+        (void)asocket__tls_answer(tls); // whatever becomes of it, what the server says goes on
         if (tls->ended)
-            return ASOCKET_EOF; // whatever became of our answer
+            return ASOCKET_EOF;
         if (asocket__tls_failed(tls))
             return asocket__tls_told(tls);
-        if (status)
-            return asocket__tls_cut(tls, status);
         status = asocket__tls_receive(tls);
         if (status)
             return status;

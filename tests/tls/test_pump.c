@@ -1042,6 +1042,53 @@ static void a_record_is_taken_once(const char *word)
     server_close(s);
 }
 
+/* --- a server that hangs up behind what it says --------------------------------------------------- */
+
+static const char *parting; /* the bytes of an alert, or nothing */
+
+static void talk_and_hang_up(server *s)
+{
+    (void)server_say(s, "first\n", 6);
+    (void)server_say(s, "second\n", 7);
+    (void)server_say(s, "third\n", 6);
+    if (parting)
+        server_record(s, 21, parting, 2);
+    (void)asocket_flush(s->out);
+    s->over = true;
+    asocket_abort(s->socket);
+}
+
+static void what_was_said_outlasts_a_failed_write(size_t size, const char *alert, int status)
+{
+    static char bytes[100000]; /* more than a record: the second finds that the first did not go */
+    server *s = server_open(selector, "plain");
+    asocket_tls_options options = server_options(s);
+    asocket *secure;
+    asocket_read_channel *in;
+    asocket_write_channel *out;
+    int i;
+
+    parting = alert;
+    s->talk = talk_and_hang_up;
+    secure = server_connect(s, &options);
+    in = asocket_open_read_channel(secure);
+    out = asocket_open_write_channel(secure, 0);
+    asocket_join_all(selector);
+    for (i = 0; i < 1000 && asocket_write(out, bytes, size) > 0 && !asocket_flush(out); i++)
+        asocket_sleep(selector, 1);
+    is_status(asocket_write(out, bytes, size), ASOCKET_ECONNRESET, "P7: who writes is told");
+    ok(hear(in, "first") && hear(in, "second") && hear(in, "third"),
+       "P3: ... and reads all that the server said before it hung up");
+    i = (int)asocket_read(in, bytes, 1);
+    if (alert)
+        is_status(i, status, "... and how it ended");
+    else
+        ok(i == ASOCKET_ETLS || i == ASOCKET_ECONNRESET, "P15: ... which is no end (%d)", i);
+    asocket_close(secure);
+    asocket_join_all(selector);
+    server_close(s);
+}
+
 /* --- TLS taken off again -------------------------------------------------------------------------- */
 
 static void talk_then_plain(server *s)
@@ -1176,6 +1223,10 @@ int main(int argc, char **argv)
     one_reader_at_a_time(asocket_abort);
     a_record_is_taken_once("last\n");
     a_record_is_taken_once("");
+    what_was_said_outlasts_a_failed_write(1, NULL, 0);
+    what_was_said_outlasts_a_failed_write(100000, NULL, 0);
+    what_was_said_outlasts_a_failed_write(100000, "\1\0", ASOCKET_EOF);
+    what_was_said_outlasts_a_failed_write(100000, "\2\120", ASOCKET_ETLS);
     tls_can_be_taken_off();
     a_record_that_was_not_read_goes_with_it();
     a_record_that_somebody_took_is_not_read();
