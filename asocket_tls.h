@@ -3472,9 +3472,7 @@ static void asocket__tls_keep_ciphers(asocket__tls *tls)
 // What is wrong with the header of a record, by BearSSL's number; 0: nothing.
 static int asocket__tls_check_header(const asocket__tls *tls, const uint8_t *header, size_t length)
 {
-    if (header[1] != BR_TLS12 >> 8)
-        return BR_ERR_UNSUPPORTED_VERSION;
-    if (header[2] != (BR_TLS12 & 0xFF))
+    if (header[1] != BR_TLS12 >> 8 || header[2] != (BR_TLS12 & 0xFF))
         return BR_ERR_BAD_VERSION;
     if (tls->u.opening.in->check_length(&tls->u.opening.in, length))
         return 0;
@@ -3623,8 +3621,11 @@ static int asocket__tls_explain_error(asocket__tls *tls, int error)
     case BR_ERR_BAD_LENGTH:
     case BR_ERR_UNKNOWN_TYPE:
     case BR_ERR_UNEXPECTED: break;
-    case BR_ERR_UNSUPPORTED_VERSION:
-    case BR_ERR_BAD_VERSION: reason = ASOCKET_TLS_OLD_VERSION; break;
+    case BR_ERR_UNSUPPORTED_VERSION: reason = ASOCKET_TLS_OLD_VERSION; break;
+    case BR_ERR_BAD_VERSION:
+        return asocket__tls_fail(failure, reason,
+                                 "the server broke the TLS protocol: a record has another version "
+                                 "than was agreed on");
     case BR_ERR_TOO_LARGE: reason = ASOCKET_TLS_RECORD_SIZE; break;
     case BR_ERR_BAD_MAC: reason = ASOCKET_TLS_INTEGRITY; break;
     case BR_ERR_NO_RANDOM: reason = ASOCKET_TLS_NO_RANDOM; break;
@@ -3672,6 +3673,8 @@ static int asocket__tls_alert_of(asocket_tls_reason reason, int error)
     }
     if (error == BR_ERR_UNEXPECTED || error == BR_ERR_BAD_CCS)
         return 10;
+    if (error == BR_ERR_BAD_VERSION)
+        return 70;
     return error >= BR_ERR_BAD_CIPHER_SUITE && error <= BR_ERR_INVALID_ALGORITHM ? 47 : 50;
 }
 

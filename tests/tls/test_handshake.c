@@ -369,6 +369,8 @@ static void odd_servers(void)
     raw(close_notify, sizeof close_notify, ASOCKET_TLS_EOF_IN_HANDSHAKE, "before the handshake",
         "P15: close_notify in the handshake is no success");
     raw(hello, sizeof hello, ASOCKET_TLS_OLD_VERSION, "TLS 1.1", "a server with TLS 1.1");
+    hello[10] = 3;
+    raw(hello, sizeof hello, ASOCKET_TLS_PROTOCOL, "another version", "1.2 in a record of 1.1");
     raw(empty, sizeof empty, ASOCKET_TLS_FLOOD, "without data", "empty records");
     raw(warnings, sizeof warnings, ASOCKET_TLS_FLOOD, "without data", "warnings");
     alert(70, ASOCKET_TLS_NEEDS_TLS13, "requires TLS 1.3; BearSSL ends at 1.2");

@@ -716,6 +716,8 @@ static void a_header_is_refused(const char *header, asocket_tls_reason reason, i
     asocket_tls_socket_error(secure, &failure);
     is_int(failure.reason, reason, "... %s", failure.sentence);
     is_int(failure.step, ASOCKET_TLS_STEP_DATA, "... among the data");
+    ok((alert == 70) == (strstr(failure.sentence, "version") != NULL),
+       "... which says what it is about");
     is_int(failure.alert_sent, alert, "... by an alert");
     asocket_close(secure);
     asocket_join_all(selector);
@@ -728,9 +730,9 @@ static void headers_are_looked_at(void)
     static const uint16_t gcm = BR_TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256;
     static const uint16_t chacha = BR_TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256;
 
-    a_header_is_refused("\27\3\2\0\100", ASOCKET_TLS_OLD_VERSION, 70, gcm);
-    a_header_is_refused("\27\3\4\0\100", ASOCKET_TLS_OLD_VERSION, 70, gcm);
-    a_header_is_refused("\27\2\3\0\100", ASOCKET_TLS_OLD_VERSION, 70, chacha);
+    a_header_is_refused("\27\3\2\0\100", ASOCKET_TLS_PROTOCOL, 70, gcm);
+    a_header_is_refused("\27\3\4\0\100", ASOCKET_TLS_PROTOCOL, 70, gcm);
+    a_header_is_refused("\27\2\3\0\100", ASOCKET_TLS_PROTOCOL, 70, chacha);
     a_header_is_refused("\27\3\3\0\0", ASOCKET_TLS_PROTOCOL, 50, gcm); /* no room for the tag */
     a_header_is_refused("\27\3\3\0\27", ASOCKET_TLS_PROTOCOL, 50, gcm);
     a_header_is_refused("\25\3\3\0\17", ASOCKET_TLS_PROTOCOL, 50, chacha);
