@@ -272,13 +272,15 @@ ASOCKET_API void asocket_tls_identity_release(asocket_tls_identity *identity); /
 
 // Past sessions, to be resumed by their ID (RFC 5246, 7.4.1.2): a handshake without certificates,
 // ten to thirty times cheaper. One is used again only for the same name, port, trust, pins, clock,
-// callback and identity that it was verified with, which are not asked again, and for a day at
-// most. One selector's, or one thread's.
+// callback and identity that it was verified with, which are not asked again, for a day at most and
+// until one of its connections ends by a fatal alert (RFC 5246, 7.2.2). One selector's, or one
+// thread's.
 typedef struct asocket_tls_sessions asocket_tls_sessions;
 
 // Room for `capacity` of them (0: 64); the oldest go first. NULL: out of memory.
 ASOCKET_API asocket_tls_sessions *asocket_tls_sessions_create(size_t capacity);
-// Wipes and frees; no connection that was made with it may be in its handshake.
+// Wipes them all. No connection that was made with it may be in its handshake; its memory goes with
+// the last one that is open.
 ASOCKET_API void asocket_tls_sessions_destroy(asocket_tls_sessions *sessions);
 
 // --- options -------------------------------------------------------------------------------------
@@ -541,7 +543,6 @@ typedef struct asocket__tls_handshake { // what only the handshake needs
     asocket__tls_check check;
     asocket__tls_validator validator;
     asocket__tls_auth auth;
-    uint8_t session_key[32];
     uint8_t offered[48]; // the master secret of the session that was offered
     bool offering;
     uint8_t header[ASOCKET__TLS_SMALL]; // the engine's input buffer while it has no record
@@ -589,7 +590,9 @@ typedef struct asocket__tls {
     char *server_name, *alpn;
     uint8_t *leaf;
     size_t leaf_size;
-    const char *sentence; // the failure's, where asocket_error_message finds it
+    const char *sentence;           // the failure's, where asocket_error_message finds it
+    asocket_tls_sessions *sessions; // NULL: none is kept
+    uint8_t session_key[32];        // of ours among them
     uint8_t pin[32];
 } asocket__tls;
 
@@ -3243,6 +3246,7 @@ typedef struct asocket__tls_session {
 
 struct asocket_tls_sessions {
     size_t capacity;
+    size_t references; // the program's, and of each connection one
     uint64_t clock;
     asocket__tls_session entries[1];
 };
@@ -3260,6 +3264,7 @@ asocket_tls_sessions *asocket_tls_sessions_create(size_t capacity)
         return NULL;
     memset(sessions, 0, size);
     sessions->capacity = count;
+    sessions->references = 1;
     return sessions;
 }
 
@@ -3270,13 +3275,19 @@ static void asocket__tls_session_drop(asocket__tls_session *session)
     asocket__tls_wipe(session, sizeof *session);
 }
 
+static void asocket__tls_sessions_release(asocket_tls_sessions *sessions)
+{
+    if (sessions && !--sessions->references)
+        ASOCKET_FREE(sessions);
+}
+
 void asocket_tls_sessions_destroy(asocket_tls_sessions *sessions)
 {
     size_t i;
 
     for (i = 0; sessions && i < sessions->capacity; i++)
         asocket__tls_session_drop(&sessions->entries[i]);
-    ASOCKET_FREE(sessions);
+    asocket__tls_sessions_release(sessions);
 }
 
 static void asocket__tls_hash_text(br_sha256_context *hash, const char *text)
@@ -3433,13 +3444,13 @@ static int asocket__tls_engine_start(asocket__tls *tls, const asocket_tls_option
     asocket__tls_engine_buffers(tls, options->record_size);
     if (asocket__tls_seed(engine, options, failure))
         return failure->status;
-    session = asocket__tls_session_find(options->sessions, handshake->session_key);
+    session = asocket__tls_session_find(tls->sessions, tls->session_key);
     if (session) {
         br_ssl_engine_set_session_parameters(engine, &session->parameters);
         memcpy(tls->pin, session->pin, sizeof tls->pin);
         memcpy(handshake->offered, session->parameters.master_secret, sizeof handshake->offered);
         handshake->offering = true;
-        session->used = ++options->sessions->clock;
+        session->used = ++tls->sessions->clock;
     }
     if (!options->sni && (!sni || asocket__tls_name_is_address(sni)))
         sni = NULL;
@@ -3735,6 +3746,8 @@ static int asocket__tls_told(asocket__tls *tls)
         (void)asocket__tls_alert(tls, 2, alert);
         failure->alert_sent = tls->goodbye ? alert : -1;
     }
+    if (tls->sessions && !tls->told && (alert >= 0 || failure->alert >= 0))
+        asocket__tls_session_forget(tls->sessions, tls->session_key); // RFC 5246, 7.2.2
     tls->sentence = asocket__tls_note(tls->selector, failure, tls->told ? tls->sentence : NULL,
                                       tls->server_name);
     tls->told = true;
@@ -4197,6 +4210,7 @@ static void asocket__tls_free(asocket__tls *tls)
     ASOCKET_FREE(tls->server_name);
     ASOCKET_FREE(tls->alpn);
     ASOCKET_FREE(tls->leaf);
+    asocket__tls_sessions_release(tls->sessions);
     asocket__tls_wipe(tls, sizeof *tls);
     ASOCKET_FREE(tls);
 }
@@ -4409,8 +4423,9 @@ static int asocket__tls_prepare(asocket__tls *tls, asocket *socket,
     if (options->sessions) {
         if (asocket_remote_address(socket, &address))
             address.port = 0;
-        asocket__tls_session_key(&tls->handshake->check, options, address.port,
-                                 tls->handshake->session_key);
+        asocket__tls_session_key(&tls->handshake->check, options, address.port, tls->session_key);
+        tls->sessions = options->sessions;
+        tls->sessions->references++;
     }
     return asocket__tls_engine_start(tls, options);
 }
@@ -4461,13 +4476,13 @@ static int asocket__tls_complete(asocket__tls *tls, const asocket_tls_options *o
         memcpy(tls->pin, handshake->validator.pin, sizeof tls->pin);
         tls->leaf = asocket__tls_validator_leaf(&handshake->validator, &tls->leaf_size);
     }
-    if (options->sessions && !tls->resumed && engine->session.session_id_len) {
+    if (tls->sessions && !tls->resumed && engine->session.session_id_len) {
         memset(&session, 0, sizeof session);
         session.parameters = engine->session;
         memcpy(session.pin, tls->pin, sizeof session.pin);
         session.trust = handshake->check.trust;
         session.identity = options->identity;
-        asocket__tls_session_keep(options->sessions, handshake->session_key, &session);
+        asocket__tls_session_keep(tls->sessions, tls->session_key, &session);
         asocket__tls_wipe(&session, sizeof session);
     }
     tls->suite = engine->session.cipher_suite;
@@ -4495,8 +4510,8 @@ static int asocket__tls_agree(asocket__tls *tls, asocket *lower, const asocket_t
         status = asocket__tls_complete(tls, options);
     if (limit != ASOCKET_FOREVER)
         asocket_restore_deadline(tls->selector, former);
-    if (status && options->sessions)
-        asocket__tls_session_forget(options->sessions, tls->handshake->session_key);
+    if (status && tls->sessions)
+        asocket__tls_session_forget(tls->sessions, tls->session_key);
     return status;
 }
 

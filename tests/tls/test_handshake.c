@@ -589,6 +589,55 @@ static void sessions_serve_nobody_who_asks_for_more(void)
     server_close(s);
 }
 
+/* A connection that fails takes its session with it (RFC 5246, 7.2.2), one that is cut does not. */
+static void talk_fatal(server *s)
+{
+    server_record(s, 21, "\2\120", 2);
+    (void)asocket_flush(s->out);
+    server_stall(s);
+}
+
+static void talk_forged(server *s)
+{
+    server_wire(s, "\27\3\3\0\30........................", 29);
+    (void)asocket_flush(s->out);
+    server_stall(s);
+}
+
+static void talk_cut(server *s)
+{
+    s->over = true;
+}
+
+static void a_session_ends_with(void (*talk)(server *s), bool over, const char *what)
+{
+    server *s = server_open(selector, "plain");
+    asocket_tls_options options = server_options(s);
+    asocket *secure;
+    char byte;
+
+    options.sessions = asocket_tls_sessions_create(0);
+    s->sessions = true;
+    ok(!resumes(s, &options) && resumes(s, &options), "a session is resumed");
+    s->talk = talk;
+    secure = server_connect(s, &options);
+    is_status(asocket_read(asocket_open_read_channel(secure), &byte, 1), ASOCKET_ETLS,
+              "... then comes %s", what);
+    asocket_close(secure);
+    asocket_join_all(selector);
+    s->talk = NULL;
+    ok(resumes(s, &options) == !over, "... which ends %s", over ? "it, too" : "the stream alone");
+    ok(resumes(s, &options), "... the one after that is resumed");
+    s->talk = talk;
+    secure = server_connect(s, &options);
+    asocket_tls_sessions_destroy(options.sessions);
+    is_status(asocket_read(asocket_open_read_channel(secure), &byte, 1), ASOCKET_ETLS,
+              "... and there may be no sessions any more then");
+    asocket_close(secure);
+    asocket_join_all(selector);
+    server_close(s);
+}
+
 /* --- client certificates ------------------------------------------------------------------------ */
 
 static asocket_tls_identity *identity_of(const char *name, asocket_tls_failure *failure)
@@ -664,6 +713,9 @@ int main(int argc, char **argv)
     an_upgrade();
     sessions();
     sessions_serve_nobody_who_asks_for_more();
+    a_session_ends_with(talk_fatal, true, "a fatal alert");
+    a_session_ends_with(talk_forged, true, "a forged record");
+    a_session_ends_with(talk_cut, false, "an end without close_notify");
     identities();
     return test_end(selector);
 }
