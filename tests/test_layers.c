@@ -1413,8 +1413,8 @@ static void a_goodbye_is_bounded(int argc, char **argv, bool for_good)
     m->lingering = true;
     m->waiting_for_good = for_good;
     asocket_set_timeout(c.a.socket, ASOCKET_FOREVER);
-    asocket_close(c.a.socket);
     start = test_clock();
+    asocket_close(c.a.socket);
     if (!for_good) {
         is_status(asocket_await_closed(c.a.socket), ASOCKET_OK,
                   "P2: close_timeout bounds a goodbye that never ends");
