@@ -647,15 +647,28 @@ ssize_t fault_recv(int fd, void *buffer, size_t size, int flags)
     return result;
 }
 
+/* If not, the next report of readiness waits for the peer's acknowledgement, which takes its time. */
+static bool seam_writable(int fd)
+{
+    struct pollfd handle = {fd, POLLOUT, 0};
+
+    return poll(&handle, 1, 0) > 0;
+}
+
 ssize_t fault_send(int fd, const void *bytes, size_t size, int flags)
 {
     int fault = seam_fault(SEAM_send, "", size);
     ssize_t result = -1;
 
-    if (!fault)
+    if (!fault || ((fault == EAGAIN || fault == SEAM_SHORT) && !seam_writable(fd)))
         return send(fd, bytes, size, flags);
     if (fault == SEAM_SHORT)
         result = send(fd, bytes, seam_less(size), flags);
+    if (result > 0 && !seam_writable(fd)) {
+        ssize_t rest = send(fd, (const char *)bytes + result, size - (size_t)result, flags);
+
+        return rest > 0 ? result + rest : result;
+    }
     if (fault == EAGAIN || result > 0)
         seam_nudge(fd);
     if (fault > 0)
@@ -738,6 +751,8 @@ ssize_t fault_sendfile(int fd, int file, off_t *from, size_t size)
     int fault = seam_fault(SEAM_sendfile, "", size);
     ssize_t result;
 
+    if ((fault == EAGAIN || fault == SEAM_SHORT) && !seam_writable(fd))
+        return sendfile(fd, file, from, size);
     if (fault > 0)
         return seam_later(fd, fault);
     result = sendfile(fd, file, from, fault == SEAM_SHORT && size > 5000 ? 5000 : size);

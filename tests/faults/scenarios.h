@@ -177,9 +177,13 @@ static void part_sleep_until_cancelled(scene *s)
 
 static void part_parent(scene *s)
 {
-    (void)go(s, part_sleep_until_cancelled);
+    bool sleeper = go(s, part_sleep_until_cancelled) != 0;
+
     (void)go(s, part_accept_until_cancelled);
-    failed(s, "join_all", asocket_join_all(s->selector), ASOCKET_ECANCELED, MAY_WAIT);
+    if (sleeper)
+        failed(s, "join_all", asocket_join_all(s->selector), ASOCKET_ECANCELED, MAY_WAIT);
+    else
+        (void)join_all(s); /* nobody, or one whose accept has failed */
     s->done++;
 }
 
@@ -264,6 +268,8 @@ static void part_read_until_reset(scene *s)
 /* A reset, seen by one who waits, and by one who writes. */
 static void play_abort(scene *s)
 {
+    ptrdiff_t written;
+
     if (!paired(s, tcp(s)))
         return;
     (void)go(s, part_read_until_reset);
@@ -271,8 +277,10 @@ static void play_abort(scene *s)
     (void)went(s, "write", asocket_write_string(s->peer_out, "unread"), MAY_WRITE);
     (void)went(s, "abort", asocket_abort(s->client), 0);
     (void)join_all(s);
-    failed(s, "write", asocket_write_string(s->peer_out, "too late"), ASOCKET_ECONNRESET,
-           MAY_WRITE);
+    written = asocket_write_string(s->peer_out, "too late");
+    if (written >= 0) /* in a coroutine it is only kept */
+        written = asocket_flush(s->peer_out);
+    failed(s, "write", written, ASOCKET_ECONNRESET, MAY_WRITE);
     (void)went(s, "abort", asocket_abort(s->peer), 0);
     (void)went(s, "await_closed", asocket_await_closed(s->peer), MAY_WAIT);
 }
@@ -776,6 +784,7 @@ static void play_adopt(scene *s)
     if (!s->server || !s->client || !accepted(s))
         return;
     s->client_in = asocket_open_read_channel(s->client);
+    s->also = MAY(EBUSY); /* somebody waits for the same descriptor: epoll has it */
     if (wrote(s, s->peer_out, "hello\n"))
         (void)reads(s, s->client_in, "hello");
 }
@@ -1462,8 +1471,12 @@ static void play_file(scene *s)
 }
 
 enum {
-    PROMPT = 1, /* one after the other: no part waits for another one that gave up */
-    DEAR = 2    /* takes long: fewer runs of it */
+    PROMPT = 1,  /* one after the other: no part waits for another one that gave up */
+    DEAR = 2,    /* takes long: fewer runs of it */
+    SOCIAL = 4,  /* can be played in a coroutine, beside others; */
+    PATHS = 8,   /*   but not beside others with the same paths, */
+    SERVER = 16, /*   or the same server */
+    ALONE = PATHS | SERVER
 };
 
 static const struct scenario {
@@ -1476,52 +1489,58 @@ static const struct scenario {
 } scenarios[] = {
     {"create", play_create, true, false, "a selector comes and goes", NULL, 0},
     {"echo", play_echo, false, false, "listen, connect, accept, echo outside coroutines", NULL,
-     PROMPT},
+     PROMPT | SOCIAL},
     {"coroutines", play_coroutines, false, false, "server and client as coroutines", NULL, 0},
-    {"serve", play_serve, false, false, "serving three clients", NULL, 0},
-    {"half-close", play_half_close, false, false, "half-close", NULL, 0},
-    {"cancel", play_cancel, false, false, "cancel in every wait", NULL, 0},
-    {"deadline", play_deadline, false, false, "time-outs and deadlines", NULL, 0},
-    {"close", play_close_pending, false, false, "close with bytes to send", NULL, 0},
-    {"abort", play_abort, false, false, "abort", NULL, 0},
-    {"large", play_large, false, false, "a large write for a slow reader", NULL, 0},
-    {"small", play_small, false, false, "small writes for a slow reader", NULL, 0},
-    {"copy", play_copy, false, false, "copy from connection to connection", NULL, 0},
-    {"pipe", play_pipe, false, false, "pipes between coroutines", NULL, 0},
-    {"printf", play_printf, false, false, "lines longer than the channel", NULL, 0},
-    {"frames", play_frames, false, false, "numbers and delimiters in pieces", NULL, 0},
+    {"serve", play_serve, false, false, "serving three clients", NULL, SOCIAL},
+    {"half-close", play_half_close, false, false, "half-close", NULL, SOCIAL},
+    {"cancel", play_cancel, false, false, "cancel in every wait", NULL, SOCIAL},
+    {"deadline", play_deadline, false, false, "time-outs and deadlines", NULL, SOCIAL},
+    {"close", play_close_pending, false, false, "close with bytes to send", NULL, SOCIAL},
+    {"abort", play_abort, false, false, "abort", NULL, SOCIAL},
+    {"large", play_large, false, false, "a large write for a slow reader", NULL, SOCIAL},
+    {"small", play_small, false, false, "small writes for a slow reader", NULL, SOCIAL},
+    {"copy", play_copy, false, false, "copy from connection to connection", NULL, SOCIAL},
+    {"pipe", play_pipe, false, false, "pipes between coroutines", NULL, SOCIAL},
+    {"printf", play_printf, false, false, "lines longer than the channel", NULL, SOCIAL},
+    {"frames", play_frames, false, false, "numbers and delimiters in pieces", NULL, SOCIAL},
     {"post", play_post, false, false, "posts of the same thread, and stop", posts_after, 0},
     {"thread", play_thread, false, true, "posts of another thread", posts_after, 0},
-    {"any", play_any, false, false, "connect_any, the first address refuses", NULL, PROMPT},
+    {"any", play_any, false, false, "connect_any, the first address refuses", NULL,
+     PROMPT | SOCIAL},
     {"refused", play_refused, false, false, "connects that are refused, bound, not waited for",
-     NULL, PROMPT},
-    {"handle", play_handle, false, false, "waiting for descriptors of others", NULL, 0},
-    {"many", play_many, false, false, "80 coroutines", NULL, 0},
+     NULL, PROMPT | SOCIAL},
+    {"handle", play_handle, false, false, "waiting for descriptors of others", NULL, SOCIAL},
+    {"many", play_many, false, false, "80 coroutines", NULL, SOCIAL},
     {"ready", play_ready, false, false, "callbacks from on_ready", NULL, PROMPT},
-    {"adopt", play_adopt, false, false, "adopted descriptors", NULL, PROMPT},
-    {"options", play_options, false, false, "options, dual stack, zones", NULL, PROMPT},
-    {"launch", play_launch, false, false, "a socket that is a coroutine's, by address", NULL, 0},
+    {"adopt", play_adopt, false, false, "adopted descriptors", NULL, PROMPT | SOCIAL},
+    {"options", play_options, false, false, "options, dual stack, zones", NULL, PROMPT | SOCIAL},
+    {"launch", play_launch, false, false, "a socket that is a coroutine's, by address", NULL,
+     SOCIAL},
     {"attach", play_attach, true, false, "attached to a selector", NULL, 0},
-    {"udp", play_udp, false, false, "UDP", NULL, PROMPT},
-    {"udp-many", play_udp_many, false, false, "UDP, many at a time", NULL, PROMPT},
-    {"udp-flow", play_udp_flow, false, false, "a flow of UDP, joined by the kernel", NULL, 0},
-    {"unix", play_unix, false, false, "Unix streams, a path left by a dead server", NULL, PROMPT},
-    {"unix-datagram", play_unix_datagram, false, false, "Unix datagrams", NULL, PROMPT},
+    {"udp", play_udp, false, false, "UDP", NULL, PROMPT | SOCIAL},
+    {"udp-many", play_udp_many, false, false, "UDP, many at a time", NULL, PROMPT | SOCIAL},
+    {"udp-flow", play_udp_flow, false, false, "a flow of UDP, joined by the kernel", NULL, SOCIAL},
+    {"unix", play_unix, false, false, "Unix streams, a path left by a dead server", NULL,
+     PROMPT | SOCIAL | PATHS},
+    {"unix-datagram", play_unix_datagram, false, false, "Unix datagrams", NULL,
+     PROMPT | SOCIAL | PATHS},
     {"resolve", play_resolve, false, true, "names that are looked up", NULL, 0},
     {"move", play_move, false, false, "sockets to another selector", NULL, 0},
-    {"pass", play_pass, false, false, "sockets through a Unix socket", NULL, PROMPT},
+    {"pass", play_pass, false, false, "sockets through a Unix socket", NULL,
+     PROMPT | SOCIAL | PATHS},
     {"fork", play_fork, false, false, "a forked child", NULL, PROMPT},
-    {"layer", play_layer, false, false, "layers, detached and closed", NULL, PROMPT},
-    {"file", play_file, false, false, "files to connections and pipes", NULL, 0},
+    {"layer", play_layer, false, false, "layers, detached and closed", NULL, PROMPT | SOCIAL},
+    {"file", play_file, false, false, "files to connections and pipes", NULL, SOCIAL},
 #ifdef TEST_TLS
-    {"tls", play_tls, false, false, "TLS: lines, a lot both ways, half-close", NULL, PROMPT | DEAR},
+    {"tls", play_tls, false, false, "TLS: lines, a lot both ways, half-close", NULL,
+     PROMPT | DEAR | SOCIAL | SERVER},
     {"tls-trust", play_tls_trust, false, false, "TLS: trust from memory, files and folders", NULL,
-     PROMPT},
+     PROMPT | SOCIAL | SERVER},
     {"tls-options", play_tls_options, false, false,
      "TLS: the system's roots, client certificates, a session resumed, truncation", NULL,
-     PROMPT | DEAR},
+     PROMPT | DEAR | SOCIAL | SERVER},
     {"tls-stranger", play_tls_stranger, false, false, "TLS: servers that nobody trusts", NULL,
-     PROMPT},
+     PROMPT | SOCIAL | SERVER},
 #endif
     {"destroy", play_destroy, true, false, "destroy in the midst of everything", NULL, 0},
 };

@@ -1,7 +1,7 @@
 /* swarm.h - many faults at random in one run, all of which follow from a number, its seed.
 
-   Of a seed are drawn: a scenario, how often it is played, how many calls are left alone first, and
-   for each group of functions two rates, most of them zero: how many of a thousand calls fail
+   Of a seed are drawn: a scenario, and others beside it, each in a coroutine; how often they are
+   played; how many calls are left alone first; and for each group of functions two rates, most of them zero: how many of a thousand calls fail
    with what nobody may notice (interrupted, short, not yet), and with what a caller may be told. A
    third of the seeds have only the former: there everything must succeed all the same. That some
    groups are left out is what lets a run come far enough to meet the others. */
@@ -10,11 +10,15 @@
 
 #include "scenarios.h"
 
+enum { SWARM_CROWD = 4 };
+
 typedef struct swarm {
     seam_swarm plan;
-    int scenario, plays;
+    const struct scenario *scenarios[SWARM_CROWD];
+    int count, plays;
     bool strict; /* there is nothing that anybody may notice */
     char text[400];
+    int names; /* how much of it are the names of the scenarios */
 } swarm;
 
 static const char *const swarm_groups[] = {
@@ -86,24 +90,58 @@ static void swarm_draw_rates(swarm *w, uint64_t *state)
         memcpy(w->plan.rates[i], rates[swarm_group_of(i)], sizeof rates[0]);
 }
 
-/* What a seed stands for; `only` is a scenario, or -1. */
-static void swarm_of(uint64_t seed, int only, swarm *w)
+static const struct scenario *swarm_draw_scenario(uint64_t *state)
+{
+    const struct scenario *drawn;
+
+    do
+        drawn = &scenarios[swarm_draw(state, SCENARIO_COUNT)];
+    while (drawn->traits & DEAR && swarm_draw(state, 3));
+    return drawn;
+}
+
+/* Others that can be played at the same time. */
+static void swarm_draw_company(swarm *w, uint64_t *state)
+{
+    int taken = w->scenarios[0]->traits, tries, i;
+
+    for (tries = swarm_draw(state, 6); tries > 0 && w->count < SWARM_CROWD; tries--) {
+        const struct scenario *other = swarm_draw_scenario(state);
+
+        for (i = 0; i < w->count && w->scenarios[i] != other; i++) {
+        }
+        if (i < w->count || !(taken & other->traits & SOCIAL) || taken & other->traits & ALONE)
+            continue;
+        w->scenarios[w->count++] = other;
+        taken |= other->traits;
+    }
+}
+
+/* What a seed stands for; `only`, if not NULL, is the scenario. */
+static void swarm_of(uint64_t seed, const struct scenario *only, swarm *w)
 {
     uint64_t state = seam_mix(seed);
+    size_t length = 0;
+    int i;
 
     memset(w, 0, sizeof *w);
     w->plan.seed = seed;
-    do
-        w->scenario = swarm_draw(&state, SCENARIO_COUNT);
-    while (scenarios[w->scenario].traits & DEAR && swarm_draw(&state, 3));
-    if (only >= 0)
-        w->scenario = only;
+    w->scenarios[0] = swarm_draw_scenario(&state);
+    if (only)
+        w->scenarios[0] = only;
+    w->count = 1;
+    if (swarm_draw(&state, 2))
+        swarm_draw_company(w, &state);
     w->plays = 1 + swarm_draw(&state, 1 + swarm_draw(&state, 6));
     w->strict = !swarm_draw(&state, 3);
     if (swarm_draw(&state, 2))
         w->plan.from = swarm_draw(&state, 1 << swarm_draw(&state, 9));
-    snprintf(w->text, sizeof w->text, "%s, %d times, from call %ld on", scenarios[w->scenario].name,
-             w->plays, w->plan.from);
+    for (i = 0; i < w->count; i++)
+        length += (size_t)snprintf(w->text + length, sizeof w->text - length, "%s%s", i ? "+" : "",
+                                   w->scenarios[i]->name);
+    w->names = (int)length;
+    (void)snprintf(w->text + length, sizeof w->text - length, ", %d times, from call %ld on",
+                   w->plays, w->plan.from);
     swarm_draw_rates(w, &state);
 }
 

@@ -61,10 +61,10 @@ static bool quick;
 static run runs[RUNS];
 static int run_count;
 static const struct scenario *scenario;
-static int worker;            /* which one this process is */
-static const seam_site *also; /* what fails besides, wherever it is reached; or NULL */
-static swarm drawn;           /* what the run is, if it is a swarm */
-static int drawn_only = -1;   /* the scenario that all of them are of */
+static int worker;                        /* which one this process is */
+static const seam_site *also;             /* what fails besides, wherever it is reached; or NULL */
+static swarm drawn;                       /* what the run is, if it is a swarm */
+static const struct scenario *drawn_only; /* what all of them are of, or NULL */
 
 /* --- one run ---------------------------------------------------------------------------------- */
 
@@ -81,6 +81,13 @@ static int open_descriptors(void)
     return count;
 }
 
+/* Waits until what was launched has ended, however long that takes. */
+static void scene_join(scene *s)
+{
+    asocket_restore_deadline(s->selector, ASOCKET_NEVER);
+    (void)asocket_join_all(s->selector);
+}
+
 /* Closes what a scenario kept, and waits until its coroutines have ended. */
 static void scene_end(scene *s)
 {
@@ -90,8 +97,7 @@ static void scene_end(scene *s)
     if (!s->selector)
         return;
     (void)asocket_cancel_all(s->selector);
-    asocket_restore_deadline(s->selector, ASOCKET_NEVER);
-    (void)asocket_join_all(s->selector);
+    scene_join(s);
 }
 
 static bool settled(asocket_selector *selector, asocket_statistics *statistics)
@@ -164,13 +170,54 @@ static void scene_faulty(scene *s, const run *r)
                !may_time_out(r));
 }
 
+static struct member { /* one of those that are played side by side */
+    const struct scenario *scenario;
+    scene scene;
+} crowd[SWARM_CROWD];
+
+static void member_main(asocket_selector *selector, void *argument)
+{
+    struct member *member = (struct member *)argument;
+
+    (void)asocket_set_deadline(selector, SCENE_TIME);
+    member->scenario->play(&member->scene);
+    scene_end(&member->scene);
+}
+
+static void crowd_play(scene *s, bool strict)
+{
+    asocket_selector *selector = s->selector;
+    int i;
+
+    memset(s, 0, sizeof *s);
+    memset(crowd, 0, sizeof crowd);
+    s->selector = selector;
+    s->strict = strict;
+    for (i = 0; i < drawn.count; i++) {
+        crowd[i].scenario = drawn.scenarios[i];
+        crowd[i].scene.selector = selector;
+        crowd[i].scene.backend = backend;
+        crowd[i].scene.strict = strict;
+        (void)got(s, "launch", asocket_launch(selector, member_main, &crowd[i]) != 0, MAY_LAUNCH);
+    }
+    scene_join(s);
+}
+
+static void swarm_play(scene *s, bool strict)
+{
+    if (drawn.count > 1)
+        crowd_play(s, strict);
+    else
+        scene_play(s, strict, false);
+}
+
 static void scene_swarm(scene *s)
 {
     int i;
 
     seam_start_swarm(&drawn.plan);
     for (i = 0; i < drawn.plays; i++)
-        scene_play(s, drawn.strict, false);
+        swarm_play(s, drawn.strict);
 }
 
 /* The scenario with faults, and once more without. */
@@ -186,7 +233,10 @@ static void scene_twice(scene *s, const run *r)
     seam_stop();
     seam_stage = "afterwards: ";
     scene_settle(s);
-    scene_play(s, true, true);
+    if (r->mode == MODE_SWARM)
+        swarm_play(s, true);
+    else
+        scene_play(s, true, true);
     scene_settle(s);
     asocket_selector_destroy(s->selector);
 }
@@ -194,11 +244,15 @@ static void scene_twice(scene *s, const run *r)
 /* What the run is of; more calls than the limit are too many. */
 static void run_prepare(const run *r)
 {
+    int i;
+
     if (r->mode != MODE_SWARM)
         return;
     swarm_of(r->seed, drawn_only, &drawn);
-    scenario = &scenarios[drawn.scenario];
-    seam_limit = shared->totals[drawn.scenario] * 30 * drawn.plays + 20000;
+    scenario = drawn.scenarios[0];
+    for (seam_limit = i = 0; i < drawn.count; i++)
+        seam_limit += shared->totals[drawn.scenarios[i] - scenarios];
+    seam_limit = seam_limit * 30 * drawn.plays + 20000;
 }
 
 static void run_here(const run *r)
@@ -232,9 +286,9 @@ static void run_here(const run *r)
 static void run_key(const run *r, char *key, size_t size)
 {
     if (r->mode == MODE_SWARM)
-        snprintf(key, size, "--seeds %llu:1%s%s: %s", (unsigned long long)r->seed,
-                 drawn_only < 0 ? "" : " --scenario ", drawn_only < 0 ? "" : scenario->name,
-                 scenario->name);
+        snprintf(key, size, "--seeds %llu:1%s%s: %.*s", (unsigned long long)r->seed,
+                 drawn_only ? " --scenario " : "", drawn_only ? scenario->name : "", drawn.names,
+                 drawn.text);
     else if (r->row)
         snprintf(key, size, "%s:%s:%d:%s:%s", scenario->name, seam_names[r->row->function],
                  r->index, r->row->result, mode_names[r->mode]);
@@ -256,7 +310,7 @@ static void report(const run *r, const char *problem)
 {
     const seam_site *site;
     int at = __atomic_fetch_add(&shared->failures, 1, __ATOMIC_RELAXED);
-    char key[100];
+    char key[200];
 
     (void)seam_injected(&site);
     run_prepare(r);
@@ -526,24 +580,25 @@ static int run_only(char *key)
 /* --- swarms ----------------------------------------------------------------------------------- */
 
 /* How many calls a scenario makes by itself, if that is not known. */
-static void seeds_measure(int number)
+static void seeds_measure(const struct scenario *of)
 {
-    if (shared->totals[number])
+    if (shared->totals[of - scenarios])
         return;
-    scenario = &scenarios[number];
+    scenario = of;
     seam_limit = 1000000;
     list_runs(MODE_CLEAN);
     run_all();
-    shared->totals[number] = shared->record.total;
+    shared->totals[of - scenarios] = shared->record.total;
 }
 
 static void seeds_list(uint64_t from, int count)
 {
-    int i;
+    int i, k;
 
     for (i = 0; i < count; i++) {
         swarm_of(from + (uint64_t)i, drawn_only, &drawn);
-        seeds_measure(drawn.scenario);
+        for (k = 0; k < drawn.count; k++)
+            seeds_measure(drawn.scenarios[k]);
     }
     for (run_count = 0; run_count < count; run_count++) {
         run r = {NULL, 0, MODE_SWARM, from + (uint64_t)run_count};
@@ -620,7 +675,7 @@ static void try_witness(const seam_site *site)
 {
     enum { TIMES = 2 * WORKERS };
     const struct witness *w = &shared->witness[site->index];
-    char key[100];
+    char key[200];
 
     scenario = &scenarios[w->scenario];
     run_key(&w->by, key, sizeof key);
@@ -724,7 +779,7 @@ int main(int argc, char **argv)
         return run_only(only);
     for (i = 0; seeds && name && i < SCENARIO_COUNT; i++)
         if (!strcmp(name, scenarios[i].name))
-            drawn_only = i;
+            drawn_only = &scenarios[i];
     if (seeds)
         return run_seeds(seeds);
     for (i = 0; i < SCENARIO_COUNT; i++) {
