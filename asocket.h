@@ -4166,6 +4166,8 @@ static int asocket__epoll_arm(asocket_selector *selector, asocket *socket, int d
         return 0;
     error = asocket__epoll_control(selector, socket,
                                    socket->registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, wanted);
+    if (error == EEXIST) // closed under this number, kept by a duplicate, and now it is back
+        error = asocket__epoll_control(selector, socket, EPOLL_CTL_MOD, wanted);
     if (error == EPERM && socket->kind == ASOCKET__FOREIGN) { // a plain file is always ready
         asocket__socket_signal(socket, directions);
         return 0;

@@ -1066,6 +1066,43 @@ static void test_duplicated_descriptor(void)
     line_close(&l);
 }
 
+static void send_a_byte(asocket_selector *owner, void *argument)
+{
+    const line *l = (const line *)argument;
+
+    asocket_sleep(owner, 5); /* somebody waits for it by then */
+    test_peer_send(l->pair.peer, "x", 1);
+}
+
+/* The same connection under the same number again: with epoll it is registered already, and for the
+   handle that was closed. */
+static void test_number_comes_back(void)
+{
+    int number, copy;
+    asocket_read_channel *in;
+    asocket *back;
+    line l;
+
+    if (!line_open(&l))
+        return;
+    asocket_set_timeout(l.pair.socket, 1);
+    asocket_read(l.in, scratch, 1); /* nothing is there: now it is watched */
+    number = asocket_native_handle(l.pair.socket);
+    copy = dup(number);
+    asocket_abort(l.pair.socket);
+    is_int(dup2(copy, number), number, "a connection gets its number back");
+    close(copy);
+    back = asocket_adopt(asocket_tcp(selector), number);
+    in = asocket_open_read_channel(back);
+    is_status(asocket_set_timeout(back, 20), ASOCKET_OK, "and is adopted");
+    is_status(asocket_read(in, scratch, 1), ASOCKET_ETIMEDOUT, "P10: it can be waited for");
+    asocket_set_timeout(back, 5000);
+    asocket_post(selector, send_a_byte, &l);
+    is_int(asocket_read(in, scratch, 1), 1, "P10: and is heard of");
+    asocket_close(back);
+    line_close(&l);
+}
+
 static void test_stolen_before_the_call(void)
 {
     int64_t answer;
@@ -1142,6 +1179,7 @@ int main(int argc, char **argv)
     test_stolen_descriptor(13);
     test_stolen_before_the_call();
     test_duplicated_descriptor();
+    test_number_comes_back();
     line_close(&bystander);
     return test_end(selector);
 }
