@@ -1280,6 +1280,7 @@ typedef char asocket__epoll_is_packed[sizeof(struct epoll_event) == 12 ? 1 : -1]
 // glibc hides these unless _GNU_SOURCE came before the program's first include.
 #if ASOCKET__LINUX && defined(__GLIBC__) && !defined(__USE_GNU)
 extern int accept4(int, struct sockaddr *__restrict, socklen_t *__restrict, int);
+extern int pipe2(int *, int);
 extern int ppoll(struct pollfd *, nfds_t, const struct timespec *, const sigset_t *);
 struct mmsghdr {
     struct msghdr msg_hdr;
@@ -4385,16 +4386,6 @@ static ssize_t asocket__wake_write(const asocket_selector *selector)
 
 #else
 
-static int asocket__poll_nonblocking(int handle)
-{
-    int flags = ASOCKET_SYS(fcntl)(handle, F_GETFL);
-
-    if (flags < 0 || ASOCKET_SYS(fcntl)(handle, F_SETFL, flags | O_NONBLOCK) < 0 ||
-        ASOCKET_SYS(fcntl)(handle, F_SETFD, FD_CLOEXEC) < 0)
-        return asocket__status_of(errno);
-    return 0;
-}
-
 // A pipe that ends a wait when it is written to.
 static void asocket__poll_close_pipe(asocket_selector *selector)
 {
@@ -4403,6 +4394,32 @@ static void asocket__poll_close_pipe(asocket_selector *selector)
     if (selector->poll.wake_out >= 0)
         (void)ASOCKET_SYS(close)(selector->poll.wake_out);
     selector->poll.wake_in = selector->poll.wake_out = -1;
+}
+
+#if ASOCKET__LINUX || ASOCKET__BSD
+
+static int asocket__poll_open_pipe(asocket_selector *selector)
+{
+    int ends[2];
+
+    selector->poll.wake_in = selector->poll.wake_out = -1;
+    if (ASOCKET_SYS(pipe2)(ends, O_NONBLOCK | O_CLOEXEC))
+        return asocket__status_of(errno);
+    selector->poll.wake_in = ends[0];
+    selector->poll.wake_out = ends[1];
+    return 0;
+}
+
+#else
+
+static int asocket__poll_prepare(int handle)
+{
+    int flags = ASOCKET_SYS(fcntl)(handle, F_GETFL);
+
+    if (flags < 0 || ASOCKET_SYS(fcntl)(handle, F_SETFL, flags | O_NONBLOCK) < 0 ||
+        ASOCKET_SYS(fcntl)(handle, F_SETFD, FD_CLOEXEC) < 0)
+        return asocket__status_of(errno);
+    return 0;
 }
 
 static int asocket__poll_open_pipe(asocket_selector *selector)
@@ -4414,13 +4431,15 @@ static int asocket__poll_open_pipe(asocket_selector *selector)
         return asocket__status_of(errno);
     selector->poll.wake_in = ends[0];
     selector->poll.wake_out = ends[1];
-    status = asocket__poll_nonblocking(ends[0]);
+    status = asocket__poll_prepare(ends[0]);
     if (!status)
-        status = asocket__poll_nonblocking(ends[1]);
+        status = asocket__poll_prepare(ends[1]);
     if (status)
         asocket__poll_close_pipe(selector);
     return status;
 }
+
+#endif
 
 static ssize_t asocket__wake_read(const asocket_selector *selector, char *bytes, size_t size)
 {

@@ -336,6 +336,36 @@ static void closed_is_forgotten(void)
     test_pair_close(&young);
 }
 
+/* Nobody has seen the handle: the next socket may be at the same place in memory at once. */
+static void nor_who_is_in_its_place(void)
+{
+    asocket *former, *next;
+    int copy, peer;
+    test_pair pair;
+
+    if (!quiet_pair(&pair))
+        return;
+    arm(pair.socket, ASOCKET_READ);
+    former = pair.socket;
+    copy = dup(asocket_native_handle(former));
+    asocket__close_unseen(former);
+    peer = test_peer_connect(pair.port);
+    next = asocket_accept(pair.server);
+    ok(next == former, "a socket in the place of another one");
+    look(0);
+    next->ready = 0;
+    arm(next, ASOCKET_READ);
+    test_peer_send(pair.peer, "x", 1);
+    ok(stays_quiet(next), "P10: is not told what the other's duplicate receives");
+    test_peer_send(peer, "y", 1);
+    ok(becomes_ready(next, ASOCKET_READ) && read_all(next) == 1, "but what it receives");
+    close(copy);
+    close(pair.peer);
+    pair.peer = peer;
+    pair.socket = next;
+    test_pair_close(&pair);
+}
+
 /* --- one among others ------------------------------------------------------------------------- */
 
 static void one_bad_descriptor(void)
@@ -622,6 +652,7 @@ int main(int argc, char **argv)
     somebody_connects();
     removed_is_forgotten();
     closed_is_forgotten();
+    nor_who_is_in_its_place();
     one_bad_descriptor();
     a_crowd();
     descriptors_of_others();

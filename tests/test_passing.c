@@ -206,6 +206,26 @@ static void the_end_is_told(void)
     channel_close(&c);
 }
 
+/* A SIGPIPE would end this program. */
+static void nobody_receives(void)
+{
+    test_pair pair;
+    channel c;
+
+    if (!channel_open(&c) || !test_pair_open(selector, &pair))
+        return;
+    close(c.peer);
+    c.peer = -1;
+    is_status(asocket_send_socket(c.socket, pair.socket), ASOCKET_ECONNRESET,
+              "P6: a socket for nobody is an error, and no signal");
+    test_peer_send(pair.peer, "x", 1);
+    is_int(asocket_read_byte(asocket_open_read_channel(pair.socket)), 'x', "which stays ours");
+    asocket_close(pair.socket);
+    is_int(test_peer_end(selector, pair.peer), 0, "to the end");
+    channel_close(&c);
+    test_pair_close(&pair);
+}
+
 static void count_turns(asocket_selector *owner, void *argument)
 {
     while (asocket_yield(owner) == ASOCKET_OK && *(int *)argument >= 0)
@@ -334,6 +354,7 @@ static void test_receiving(void)
     no_room_is_told();
     waits_end();
     the_end_is_told();
+    nobody_receives();
     a_flood_is_fair();
     wrong_sockets();
 }

@@ -455,7 +455,7 @@ int fault_shutdown(int fd, int how);
 int fault_close(int fd);
 ssize_t fault_recv(int fd, void *buffer, size_t size, int flags);
 ssize_t fault_send(int fd, const void *bytes, size_t size, int flags);
-int fault_pipe(int ends[2]);
+int fault_pipe2(int ends[2], int flags);
 int fault_fcntl(int fd, int command, ...);
 ssize_t fault_read(int fd, void *buffer, size_t size);
 ssize_t fault_write(int fd, const void *bytes, size_t size);
@@ -785,9 +785,9 @@ int fault_unlink(const char *path)
     return seam_fails(SEAM_unlink, "") ? -1 : unlink(path);
 }
 
-int fault_pipe(int ends[2])
+int fault_pipe2(int ends[2], int flags)
 {
-    return seam_fails(SEAM_pipe, "") ? -1 : pipe(ends);
+    return seam_fails(SEAM_pipe2, "") ? -1 : pipe2(ends, flags);
 }
 
 int fault_fcntl(int fd, int command, ...)

@@ -19,6 +19,8 @@ test_passing: Unix sockets carry bytes only there; see windows_unix
 test_accept_errors: it stands in for accept4, which is Linux's
 test_close_errors: it stands in for epoll
 test_kqueue: there is no kqueue
+test_inherited: it stands in for Linux' calls
+test_clock: it stands in for clock_gettime
 test_flows: joining and cutting datagrams is Linux's
 test_stacks: its overflows need fork; see windows_ports
 $(if $(wildcard $(WINE_BEARSSL)),tls_trust: the system's roots are files there,TLS: BearSSL for Windows is missing: make setup-wine)
