@@ -498,6 +498,46 @@ static void test_hanging_of_several(void)
     hole_fill(&h);
 }
 
+/* Those who filled it leave: who asks again gets in. */
+static void open_hole(asocket_selector *owner, void *argument)
+{
+    hole *h = (hole *)argument;
+    int i, peer;
+
+    asocket_sleep(owner, 300);
+    for (i = 1; i < 3; i++) {
+        close(h->crowd[i]);
+        h->crowd[i] = -1;
+    }
+    fcntl(h->listener, F_SETFL, O_NONBLOCK);
+    while ((peer = accept(h->listener, NULL, NULL)) >= 0)
+        close(peer);
+}
+
+/* The first hangs, then the second does: the first one's answer still counts. */
+static void test_late_of_several(void)
+{
+    asocket_builder builder = asocket_tcp(selector);
+    asocket_address addresses[2], peer;
+    asocket *socket;
+    hole slow, never;
+
+    if (!hole_dig(&slow) || !hole_dig(&never))
+        return;
+    addresses[0] = local_port(slow.port);
+    addresses[1] = local_port(never.port);
+    builder.connect_timeout = 20000;
+    asocket_launch(selector, open_hole, &slow);
+    socket = asocket_connect_any(builder, addresses, 2);
+    ok(socket && asocket_remote_address(socket, &peer) == ASOCKET_OK && peer.port == slow.port,
+       "an address that is slow to answer may still win when the next one hangs");
+    asocket_join_all(selector);
+    asocket_abort(socket);
+    is_int(open_sockets(), 0, "nothing stays open");
+    hole_fill(&slow);
+    hole_fill(&never);
+}
+
 /* The first hangs, the second refuses at once: the third need not wait for its turn. */
 static void test_mixed_of_several(void)
 {
@@ -1179,6 +1219,7 @@ int main(int argc, char **argv)
     test_first_of_several();
     test_refused_of_several();
     test_hanging_of_several();
+    test_late_of_several();
     test_mixed_of_several();
     test_impossible_of_several();
     test_cancelled_race();
