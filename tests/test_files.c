@@ -6,6 +6,7 @@ static asocket_selector *selector;
 /* --- the system, watched: this is found before the C library's --------------------------------- */
 
 #ifdef __linux__
+#include <signal.h>
 #include <sys/sendfile.h>
 #include <sys/syscall.h>
 
@@ -409,7 +410,33 @@ static void a_part_and_a_signal(void)
     close(fd);
     test_pair_close(&l.pair);
 }
+
+/* One that the program has held back for itself stays. */
+static void a_signal_of_the_program(void)
+{
+    struct timespec none = {0, 0};
+    sigset_t broken, former;
+    int fd = file_make(3000);
+    link_up l;
+
+    if (!link_open(&l, 0))
+        return;
+    sigemptyset(&broken);
+    sigaddset(&broken, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &broken, &former);
+    raise(SIGPIPE);
+    broken_pipes = 1;
+    is_int(asocket_write_file(l.out, fd, 0, ASOCKET_FOREVER), 3000, "a file is sent");
+    is_int(sigtimedwait(&broken, NULL, &none), SIGPIPE, "P6: the program's own SIGPIPE is kept");
+    pthread_sigmask(SIG_SETMASK, &former, NULL);
+    close(fd);
+    test_pair_close(&l.pair);
+}
 #else
+static void a_signal_of_the_program(void)
+{
+}
+
 static void a_part_and_a_signal(void)
 {
     skip(1, "the kernel sends no files here");
@@ -527,6 +554,7 @@ int main(int argc, char **argv)
     a_cancel_ends_it();
     a_reset_is_a_status();
     a_part_and_a_signal();
+    a_signal_of_the_program();
     through_a_pipe();
     through_a_layer(0);
     through_a_layer(ASOCKET_AUTO_FLUSH);
