@@ -33,6 +33,7 @@
 #define SOCK_CLOEXEC  0x10000000
 #define SOCK_NONBLOCK 0x20000000
 int accept4(int listener, struct sockaddr *address, socklen_t *size, int flags);
+int pipe2(int ends[2], int flags);
 
 #ifdef AS_FREEBSD
 #define __FreeBSD__      14
