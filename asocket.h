@@ -9582,7 +9582,7 @@ static int asocket__layer_flush(asocket *layer, int flags)
     }
     layer->pins--;
     layer->out.task = inside;
-    return layer->out.status ? layer->out.status : status;
+    return layer->out.status && !layer->out.finished ? layer->out.status : status;
 }
 
 // Until the kernel has all that the ring held; a pipe's reader sees it at once.

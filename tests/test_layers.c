@@ -60,6 +60,7 @@ typedef struct mask {
     int failing_read, failing_write; /* answered instead of doing it */
     bool breaking;                   /* ends the channel below with what was taken */
     bool ending;                     /* read answers 0 */
+    bool finishing;                  /* ends the stream below itself */
     bool lingering;                  /* close waits for the peer, whatever that takes */
     bool waiting_for_good;           /* ... and then for nothing at all */
     int inside;                      /* calls of read and write that have not returned */
@@ -94,8 +95,12 @@ static ptrdiff_t mask_write(void *state, asocket *lower, const void *bytes, size
     char piece[PIECE];
     int status;
 
-    if (m->failing_write || !size)
+    if (m->failing_write || (!size && !m->finishing))
         return m->failing_write;
+    if (!size) {
+        bottom_open(&m->lower, lower);
+        return asocket_finish(m->lower.out);
+    }
     size = size < PIECE ? size : PIECE;
     m->inside++;
     status = bottom_ready(&m->lower, lower);
@@ -1052,6 +1057,30 @@ static void a_transport_opens_the_channels_of_a_layer_below(void)
     asocket_await_closed(top);
 }
 
+/* Which the library does, too, when all transports were told of the end. */
+static void transports_end_the_stream_below(void)
+{
+    mask *inner, *outer;
+    asocket *top;
+    asocket_write_channel *out;
+    test_pair pair;
+
+    if (!test_pair_open(selector, &pair))
+        return;
+    inner = mask_new(1);
+    outer = mask_new(2);
+    inner->finishing = outer->finishing = true;
+    top = asocket_layer(asocket_layer(pair.socket, &masking, inner), &masking, outer);
+    out = asocket_open_write_channel(top, 0);
+    asocket_write_string(out, "abc");
+    is_status(asocket_finish(out), ASOCKET_OK, "P3: transports may end the stream below");
+    is_status(asocket_finish(out), ASOCKET_OK, "... twice is harmless");
+    ok(test_peer_expect(selector, pair.peer, "ba`"), "... what was written before arrives");
+    is_int(test_peer_end(selector, pair.peer), 0, "... then the end");
+    test_pair_close(&pair);
+    asocket_await_closed(top);
+}
+
 /* --- on and off -------------------------------------------------------------------------------- */
 
 typedef struct talk { /* plain lines, a layer, plain lines again, on the same channels */
@@ -1565,6 +1594,7 @@ int main(int argc, char **argv)
     a_write_that_cannot_leave_says_so();
     layers_stand_on_layers();
     a_transport_opens_the_channels_of_a_layer_below();
+    transports_end_the_stream_below();
     unread_bytes_keep_a_layer_on();
     a_close_during_detach_ends_the_transport_once(asocket_close);
     a_close_during_detach_ends_the_transport_once(asocket_abort);
