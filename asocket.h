@@ -9123,8 +9123,10 @@ static int asocket__in_enter(asocket_read_channel *in, const char *operation)
     if (!in || !ASOCKET__HERE(in->selector))
         return ASOCKET_EINVAL;
     ASOCKET_ASSERT(!in->socket || in->socket->state != ASOCKET__FREE);
-    if (ASOCKET__UNLIKELY(in->status))
+    if (ASOCKET__UNLIKELY(in->status)) {
+        in->transferred = in->task ? in->transferred : 0;
         return asocket__in_fail(in, in->status, operation);
+    }
     if (ASOCKET__UNLIKELY(in->task != NULL))
         return asocket__fail(in->selector, ASOCKET_EBUSY, operation,
                              "another coroutine is reading");
@@ -9508,8 +9510,10 @@ static int asocket__out_enter(asocket_write_channel *out, const char *operation)
 {
     if (!out || !ASOCKET__HERE(out->selector))
         return ASOCKET_EINVAL;
-    if (ASOCKET__UNLIKELY(out->status))
+    if (ASOCKET__UNLIKELY(out->status)) {
+        out->written = out->task ? out->written : 0;
         return asocket__out_fail(out, out->status, operation);
+    }
     if (ASOCKET__UNLIKELY(out->task != NULL))
         return asocket__fail(out->selector, ASOCKET_EBUSY, operation,
                              "another coroutine is writing");

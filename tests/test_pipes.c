@@ -310,12 +310,28 @@ static void test_cancel_read(void)
     ok(run_until(selector, &w.done) && w.result == ASOCKET_ECANCELED,
        "P7: a writer that waits is told");
     is_status(asocket_write(p.out, "x", 1), ASOCKET_ECANCELED, "a later write too");
+    is_int(asocket_written(p.out), 0, "... which put in nothing");
     is_status(asocket_reserve(p.out, &space, 1), ASOCKET_ECANCELED, "and a reservation");
     is_status(asocket_flush(p.out), ASOCKET_ECANCELED, "and a flush");
     is_int(buffers_now(), before, "P5: the bytes that nobody will read are gone");
     is_status(asocket_cancel_read(p.in), ASOCKET_OK, "again is harmless");
     asocket_cancel_write(p.out, ASOCKET_EIO);
     asocket_finish(p.out);
+}
+
+static void test_refused_counts(void)
+{
+    pipe_ends p = pipe_of(16);
+    char bytes[4];
+
+    asocket_write(p.out, "abcd", 4);
+    asocket_flush(p.out);
+    is_int(asocket_read(p.in, bytes, 3), 3, "three bytes are read");
+    asocket_cancel_read(p.in);
+    is_int(asocket_transferred(p.in), 3, "... which a cancel does not change");
+    is_status(asocket_read(p.in, bytes, 3), ASOCKET_ECANCELED, "P7: a read after it is refused");
+    is_int(asocket_transferred(p.in), 0, "... and has taken nothing");
+    pipe_done(&p);
 }
 
 static void test_second_writer(void)
@@ -840,6 +856,7 @@ int main(int argc, char **argv)
     test_cancel_write(ASOCKET_ECANCELED);
     test_cancel_write_wakes();
     test_cancel_read();
+    test_refused_counts();
     test_second_writer();
     test_freeing();
     test_one_end_done();

@@ -12,8 +12,14 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1
 #endif
+#ifndef FUZZ_WITHOUT_TLS
 #define ASOCKET_TLS_IMPLEMENTATION
 #include "../../asocket_tls.h"
+#endif
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
