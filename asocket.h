@@ -12562,10 +12562,10 @@ asocket *asocket_adopt(asocket_builder builder, asocket_handle handle)
                             builder.channel_capacity ? (uint32_t)builder.channel_capacity
                                                      : builder.selector->channel_capacity);
     memset(&peer, 0, sizeof peer);
-    if (kind != ASOCKET__LISTENER && !ASOCKET_SYS(getpeername)(handle, &peer.any, &size))
-        (void)asocket__socket_keep_remote(socket, &peer, size);
     (void)asocket__local_learn(socket);
-    if (!asocket__joined_adopt(socket))
+    if ((kind == ASOCKET__LISTENER || ASOCKET_SYS(getpeername)(handle, &peer.any, &size) ||
+         !asocket__socket_keep_remote(socket, &peer, size)) &&
+        !asocket__joined_adopt(socket))
         return socket;
     asocket__socket_leave(socket);
     (void)asocket__fail(builder.selector, ASOCKET_ENOMEM, "adopt", NULL);

@@ -1054,6 +1054,44 @@ static void test_adopt_datagrams(void)
     asocket_close(left);
 }
 
+static bool starving;
+
+static void *resize_or_not(void *user, void *block, size_t old_size, size_t new_size)
+{
+    (void)user;
+    (void)old_size;
+    if (new_size)
+        return starving ? NULL : realloc(block, new_size);
+    free(block);
+    return NULL;
+}
+
+/* The name of who it is connected to needs some; an adopted one without would send to nobody. */
+static void test_adopt_without_memory(int backend)
+{
+    asocket_selector *former = selector;
+    asocket_selector_options options;
+    asocket *left;
+    int ends[2];
+
+    memset(&options, 0, sizeof options);
+    options.backend = backend;
+    options.allocator.resize = resize_or_not;
+    selector = asocket_selector_create(&options);
+    asocket_close(made(asocket_bind(asocket_udp(selector), "127.0.0.1", 0))); /* room for sockets */
+    socketpair(AF_UNIX, SOCK_DGRAM, 0, ends);
+    starving = true;
+    left = asocket_adopt(datagram_builder(0), ends[0]);
+    ok(refused(left, ASOCKET_ENOMEM), "without memory nothing is adopted");
+    starving = false;
+    left = made(asocket_adopt(datagram_builder(0), ends[0]));
+    is_int(asocket_send_to(left, "there", 5, NULL), 5, "... and the caller has kept it");
+    asocket_close(left);
+    close(ends[1]);
+    asocket_selector_destroy(selector);
+    selector = former;
+}
+
 static void test_adopt_listener(void)
 {
     const char *path = path_of("adopted");
@@ -1344,6 +1382,7 @@ static void test_more_than_streams(int backend)
     test_full_backlog();
     test_adopt_stream();
     test_adopt_datagrams();
+    test_adopt_without_memory(backend);
     test_datagrams();
     test_abstract_datagrams();
     test_datagram_targets();
