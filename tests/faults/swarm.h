@@ -23,7 +23,7 @@ typedef struct swarm {
 
 static const char *const swarm_groups[] = {
     "memory: malloc realloc mmap munmap mprotect madvise ",
-    "opening: socket accept4 epoll_create1 eventfd kqueue pipe fcntl ",
+    "opening: socket accept4 epoll_create1 eventfd kqueue pipe2 fcntl ",
     "connecting: bind listen connect if_nametoindex ",
     "options: getsockopt setsockopt getsockname getpeername sysconf ",
     "receiving: recv recvmsg recvmmsg read ",
