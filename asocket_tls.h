@@ -113,7 +113,8 @@ LIMITS
    - Names: the certificate's subjectAltName only (RFC 9525), DNS names as DNS names and addresses
      as addresses. A wildcard is a whole leftmost label.
    - Revocation is not checked (neither CRLs nor OCSP). Chains with name constraints are refused.
-   - Sessions are resumed by their ID; there are no tickets.
+   - Sessions are resumed by their ID; there are no tickets. No extended master secret (RFC 7627),
+     on which a few servers insist.
    - A handshake needs 32 KiB of stack, and about 12 KiB of memory beside the chain.
    - TLS sockets stay with their selector (asocket_hand_over, asocket_send_socket: before
      asocket_tls).
@@ -214,7 +215,8 @@ typedef struct asocket_tls_failure {
 // has the same sentence, with the host, for each coroutine.
 ASOCKET_API int asocket_tls_error(const asocket_selector *selector, asocket_tls_failure *failure);
 
-// The failure that ended a TLS socket; ASOCKET_EINVAL: it is not one.
+// The failure that ended a TLS socket; ASOCKET_EINVAL: it is not one. A write that fails because the
+// connection broke has not ended it yet: what has come can still be read.
 ASOCKET_API int asocket_tls_socket_error(const asocket *secure, asocket_tls_failure *failure);
 
 // --- trust ---------------------------------------------------------------------------------------
@@ -292,7 +294,7 @@ typedef struct asocket_tls_certificate {
 
 // What a verify callback sees. All of it is valid during the call only.
 typedef struct asocket_tls_peer {
-    const char *server_name; // what was verified; NULL with pin_only and no name
+    const char *server_name; // to be verified, but not with pin_only; NULL: none was given
     size_t count;            // of the chain as it was sent, the leaf first
     const asocket_tls_certificate *chain;
     uint8_t pin[32];    // SHA-256 of the leaf's SubjectPublicKeyInfo
@@ -2034,7 +2036,7 @@ static void asocket__tls_print_oid(char *text, size_t size, asocket__tls_span oi
 static void asocket__tls_print_date(char text[40], int64_t seconds)
 {
     int64_t days = seconds / 86400 - (seconds % 86400 < 0), rest = seconds - days * 86400;
-    int64_t year = 1970 + (days < 0 ? days / 365 - 1 : days / 366), month = 1;
+    int64_t year = 1968 + days * 400 / 146097, month = 1; // this one, or a little before
 
     while (asocket__tls_days(year + 1, 1, 1) <= days)
         year++;
@@ -3103,7 +3105,7 @@ asocket_tls_identity *asocket_tls_identity_create(const void *chain, size_t chai
                                                   asocket_tls_failure *failure)
 {
     asocket_tls_identity *identity = (asocket_tls_identity *)ASOCKET_MALLOC(sizeof *identity);
-    const char *wrong = "";
+    const char *wrong = chain && key ? "" : "nothing is given";
     asocket_tls_failure unheard;
 
     failure = asocket__tls_fresh(failure ? failure : &unheard);
@@ -3114,7 +3116,7 @@ asocket_tls_identity *asocket_tls_identity_create(const void *chain, size_t chai
         identity->bytes = (uint8_t *)ASOCKET_MALLOC(chain_size + 1);
         identity->key_bytes = (uint8_t *)ASOCKET_MALLOC(key_size + 1);
     }
-    if (identity && identity->bytes && identity->key_bytes)
+    if (!*wrong && identity && identity->bytes && identity->key_bytes)
         wrong = asocket__tls_identity_read(identity, (const uint8_t *)chain, chain_size,
                                            (const uint8_t *)key);
     if (!wrong)

@@ -681,6 +681,10 @@ static void identities(void)
        "no file");
     is_int(failure.reason, ASOCKET_TLS_FILE, "... is told: %s", failure.sentence);
     ok(!asocket_tls_identity_create("", 0, "", 0, NULL), "nothing at all");
+    ok(!asocket_tls_identity_create(NULL, 1, "", 0, &failure) &&
+           !asocket_tls_identity_create("", 0, NULL, 1, &failure),
+       "... not even a text");
+    is_int(failure.reason, ASOCKET_TLS_BAD_FILE, "... %s", failure.sentence);
     server_close(s);
 }
 

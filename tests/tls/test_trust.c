@@ -670,8 +670,9 @@ static void test_printed_dates(void)
 {
     static const int64_t moments[] = {0,          -1,         -86400,       951782399,
                                       951782400,  1781524800, 253402300799, -2208988800,
-                                      4107542399, 4107542400};
+                                      4107542399, 4107542400, 1781524800000};
     char date[40], expected[40];
+    int64_t start;
     size_t i;
 
     for (i = 0; i < sizeof moments / sizeof *moments; i++) {
@@ -683,6 +684,9 @@ static void test_printed_dates(void)
         asocket__tls_print_date(date, moments[i]);
         is_str(date, expected, "P15: %lld seconds in words", (long long)moments[i]);
     }
+    start = test_clock();
+    asocket__tls_print_date(date, INT64_MAX);
+    ok(test_took(start, 0, 100), "P11: a clock that is absurd is told as soon");
 }
 
 /* --- a chain through the validator, for what follows ------------------------------------------ */
