@@ -80,7 +80,7 @@ PROMISES
    Of the others, said for TLS:
    P2  close sends close_notify behind what was written, and does not wait for the server's.
    P3  finish sends close_notify; what the server still sends can be read. Many servers end their
-       side at once (RFC 5246, 7.2.1).
+       side at once (RFC 5246, 7.2.1). A write that fails takes away nothing of what has come.
    P5  An idle connection owns no buffer: it has its keys, 0.8 KiB, and the server's certificate.
        Records are decrypted in the ring where they were received and encrypted in the one from
        which they leave: a busy direction has 16,413 bytes, whatever the channel's capacity is.

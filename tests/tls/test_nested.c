@@ -1,0 +1,109 @@
+/* test_nested.c - TLS inside of TLS, as through an HTTPS proxy: the inner handshake, lines, more than
+   a record, half-close and the end. Both servers are BearSSL's, in coroutines. */
+#include "private_tls.h"
+#include "server.h"
+
+static asocket_selector *selector;
+static server *behind;
+
+/* Whether a byte comes within a millisecond; *over: none comes any more. */
+static bool comes(asocket_read_channel *in, asocket *socket, bool *over)
+{
+    const char *bytes;
+    ptrdiff_t count;
+
+    asocket_set_timeout(socket, 1);
+    count = asocket_peek(in, &bytes, 1);
+    asocket_set_timeout(socket, 10000);
+    *over = *over || (count < 0 && count != ASOCKET_ETIMEDOUT);
+    return count > 0;
+}
+
+/* What the proxy does once its own handshake is over: it passes on what it hears and does not
+   understand. */
+static void talk_relay(server *s)
+{
+    static char bytes[16384];
+    asocket *there = asocket_connect(asocket_tcp(selector), "127.0.0.1", behind->port);
+    asocket_read_channel *in = asocket_open_read_channel(there);
+    asocket_write_channel *out = asocket_open_write_channel(there, 0);
+    bool finished = false, over = false;
+
+    while (!over) {
+        if (!finished && comes(s->in, s->socket, &finished)) {
+            size_t count = server_hear(s, bytes, sizeof bytes);
+
+            asocket_write(out, bytes, count);
+            finished = !count || asocket_flush(out) < 0;
+            if (finished)
+                asocket_finish(out);
+        }
+        if (comes(in, there, &over)) {
+            ptrdiff_t count = asocket_read(in, bytes, sizeof bytes);
+
+            server_record(s, 23, bytes, (size_t)count);
+            (void)asocket_flush(s->out);
+        }
+    }
+    asocket_close(there);
+}
+
+static void client(asocket_selector *its, void *argument)
+{
+    static char sent[60000], received[60000];
+    server *s = (server *)argument;
+    asocket_tls_options options = server_options(s), inner = server_options(behind);
+    asocket *secure;
+    asocket_read_channel *in;
+    asocket_write_channel *out;
+    asocket_tls_details details;
+    size_t i;
+
+    (void)its;
+    for (i = 0; i < sizeof sent; i++)
+        sent[i] = (char)(i * 7 + i / 255);
+    secure = asocket_tls(asocket_connect(asocket_tcp(selector), "127.0.0.1", s->port), &options);
+    secure = asocket_tls(secure, &inner);
+    ok(secure != NULL, "TLS inside of TLS: %s", asocket_error_message(selector));
+    asocket_set_timeout(secure, 20000);
+    in = asocket_open_read_channel(secure);
+    out = asocket_open_write_channel(secure, ASOCKET_AUTO_FLUSH);
+    ok(asocket_tls_info(secure, &details) == 0 &&
+           details.certificate.size == behind->own.chain[0].data_len,
+       "... is that of the server behind");
+    asocket_write_string(out, "a line\n");
+    is_int(asocket_read_line(in, received, sizeof received), 6, "a line there and back");
+    is_int(asocket_write(out, sent, sizeof sent), sizeof sent, "more than a record there");
+    is_int(asocket_read_full(in, received, sizeof received), sizeof sent, "... and back");
+    ok(!memcmp(sent, received, sizeof sent), "... as it was");
+    is_status(asocket_finish(out), 0, "P3: both are finished");
+    is_status(asocket_read(in, received, 1), ASOCKET_EOF, "P1: ... and the end is the inner one's");
+    asocket_close(secure);
+}
+
+static void through_a_proxy(bool inside)
+{
+    server *s = server_open(selector, "plain");
+
+    behind = server_open(selector, "key_rsa");
+    s->talk = talk_relay;
+    asocket_launch(selector, server_serve, s);
+    asocket_launch(selector, server_serve, behind);
+    if (inside)
+        asocket_launch(selector, client, s);
+    else
+        client(selector, s);
+    asocket_join_all(selector);
+    ok(s->clean && !s->error, "the proxy got close_notify");
+    ok(behind->clean && !behind->error, "the server behind got its own");
+    server_close(s);
+    server_close(behind);
+}
+
+int main(int argc, char **argv)
+{
+    selector = test_selector(argc, argv);
+    through_a_proxy(false);
+    through_a_proxy(true);
+    return test_end(selector);
+}
