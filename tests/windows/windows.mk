@@ -21,6 +21,8 @@ test_close_errors: it stands in for epoll
 test_kqueue: there is no kqueue
 test_inherited: it stands in for Linux' calls
 test_clock: it stands in for clock_gettime
+test_races: so does it
+test_guards: there is no mprotect
 test_flows: joining and cutting datagrams is Linux's
 test_stacks: its overflows need fork; see windows_ports
 $(if $(wildcard $(WINE_BEARSSL)),tls_trust: the system's roots are files there,TLS: BearSSL for Windows is missing: make setup-wine)
