@@ -617,7 +617,7 @@ ASOCKET_API asocket *asocket_connect_any(asocket_builder builder, const asocket_
                                          size_t count);
 
 // Takes over a descriptor of the builder's kind, which becomes non-blocking and close-on-exec.
-// On failure the caller keeps it. ASOCKET_EBUSY: it is the selector's already.
+// On failure the caller keeps it. ASOCKET_EBUSY: it is the selector's already, or waited for.
 ASOCKET_API asocket *asocket_adopt(asocket_builder builder, asocket_handle handle);
 
 // --- sockets -------------------------------------------------------------------------------------
@@ -12543,8 +12543,10 @@ asocket *asocket_adopt(asocket_builder builder, asocket_handle handle)
                             "the descriptor is no socket of the builder's kind");
         return NULL;
     }
-    if (asocket__foreign_is_ours(builder.selector, handle)) {
-        (void)asocket__fail(builder.selector, ASOCKET_EBUSY, "adopt", "a socket of the library");
+    if (asocket__foreign_is_ours(builder.selector, handle) ||
+        asocket__foreign_find(builder.selector, handle)) {
+        (void)asocket__fail(builder.selector, ASOCKET_EBUSY, "adopt",
+                            "a socket of the library, or waited for");
         return NULL;
     }
     socket = asocket__socket_new(builder.selector);

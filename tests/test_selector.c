@@ -1092,6 +1092,33 @@ static void two_wait_for_one(void)
     close(ends[1]);
 }
 
+/* Taken over meanwhile it would have two who wait for its events. */
+static void adopt_what_is_waited_for(void)
+{
+    waiter own;
+    asocket *socket;
+    int ends[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) < 0)
+        return;
+    own = waiter_on(ends[0], ASOCKET_READ);
+    asocket_launch(selector, wait_for_handle, &own);
+    settle(selector);
+    socket = asocket_adopt(asocket_unix(selector), ends[0]);
+    is_status(socket ? 0 : asocket_error(selector), ASOCKET_EBUSY,
+              "P13: a descriptor that a coroutine waits for is not adopted");
+    ok(write(ends[1], "x", 1) == 1, "something comes");
+    settle(selector);
+    ok(own.ended && own.status == ASOCKET_READ, "P10: who waited is told of it");
+    asocket_cancel_all(selector);
+    asocket_run(selector);
+    if (!socket)
+        socket = asocket_adopt(asocket_unix(selector), ends[0]);
+    ok(socket != NULL, "when nobody waits for it, it is");
+    asocket_abort(socket);
+    close(ends[1]);
+}
+
 /* The number of a descriptor that was waited for comes back as another one. */
 static void numbers_come_back(void)
 {
@@ -1512,6 +1539,7 @@ static void test_handles(void)
     wait_for_files();
     wait_for_our_own();
     two_wait_for_one();
+    adopt_what_is_waited_for();
     numbers_come_back();
     wait_with_two_selectors();
 }

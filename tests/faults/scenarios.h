@@ -784,7 +784,7 @@ static void play_adopt(scene *s)
     if (!s->server || !s->client || !accepted(s))
         return;
     s->client_in = asocket_open_read_channel(s->client);
-    s->also = MAY(EBUSY); /* somebody waits for the same descriptor: epoll has it */
+    s->also = MAY(EBUSY); /* epoll has it already, by whoever added it */
     if (wrote(s, s->peer_out, "hello\n"))
         (void)reads(s, s->client_in, "hello");
 }
