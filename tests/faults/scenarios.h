@@ -274,7 +274,8 @@ static void play_abort(scene *s)
         return;
     (void)go(s, part_read_until_reset);
     (void)nap(s, 1);
-    (void)went(s, "write", asocket_write_string(s->peer_out, "unread"), MAY_WRITE);
+    if (wrote(s, s->peer_out, "unread")) /* so that it is a reset even if the system refuses to */
+        (void)went(s, "flush", asocket_flush(s->peer_out), MAY_WRITE);
     (void)went(s, "abort", asocket_abort(s->client), 0);
     (void)join_all(s);
     written = asocket_write_string(s->peer_out, "too late");
