@@ -78,8 +78,10 @@ CONCEPTS
    Coroutine   A function with a stack of its own (64 KiB of address space, one page of memory
                until it needs more; large arrays belong on the heap, or see stack_size in the
                selector's options) that runs until it waits. Only one runs at a time and none is
-               interrupted: between two waits nothing changes behind your back, no locks. It is a
-               child of the coroutine that launched it; a cancel reaches children.
+               interrupted: but for calls that may wait, which may also give way (P11), nothing
+               changes behind your back, no locks. It is a child of the coroutine that launched it;
+               a cancel reaches children. Who lets them use its own variables returns after
+               asocket_join_all, which waits for them also when all are cancelled.
    Waiting     Calls that may wait park the coroutine and let others run. Outside of coroutines
                they run the selector's loop on the caller's own stack until the wait is over: a
                main function needs no loop of its own.
@@ -103,8 +105,9 @@ CONCEPTS
                with ASOCKET_ECANCELED. asocket_selector_destroy then cancels all coroutines, which
                may still say goodbye, and lets closed sockets flush, which may take close_timeout.
                Of several workers each thread best destroys its own selector, so that these times
-               do not add up, behind a mutex held until asocket_stop has returned for all; or
-               whoever stopped them joins the threads and destroys one after another.
+               do not add up, behind a mutex held until asocket_stop has returned for all. Where
+               they post or hand over to one another, whoever stopped them joins the threads and
+               destroys one after another: asocket_hand_over and asocket_share are refused then.
    Ownership   What you bind, accept, connect or adopt you close, asocket_serve and
                asocket_launch_socket excepted: they close the socket when its function returns. A
                handle may still be asked and closed after that, see P8. The selector closes what was
@@ -190,7 +193,8 @@ LIMITS
      holds.
    - After a fork, calls of the child that would wait answer ASOCKET_EINVAL;
      asocket_selector_destroy there closes descriptors and frees memory, and disturbs nothing of the
-     parent's (Linux 4.14).
+     parent's (Linux 4.14). Where the loop lies beneath its caller, as in a coroutine, it closes
+     descriptors only.
    - A byte channel on a datagram socket cuts datagrams at its capacity; asocket_read answers 0 for
      an empty one.
 
@@ -480,8 +484,8 @@ ASOCKET_API asocket_handle asocket_selector_handle(const asocket_selector *selec
 // or leaves the selector to the other one.
 ASOCKET_API void asocket_stop(asocket_selector *selector);
 
-// Launches a coroutine there; without coroutines, calls the function from the loop. Any thread; in
-// the order of each caller; each exactly once, also while the selector is destroyed (cancelled
+// Launches a coroutine there; without coroutines, calls the function from the loop. Any thread, no
+// signal handler; in the order of each caller; each exactly once, also while the selector is destroyed (cancelled
 // then). Must not race with the end of asocket_selector_destroy. ASOCKET_ENOMEM.
 ASOCKET_API int asocket_post(asocket_selector *selector, asocket_function *function,
                              void *argument);
@@ -508,11 +512,13 @@ ASOCKET_API asocket_job asocket_launch_socket(asocket_selector *selector,
 ASOCKET_API asocket_job asocket_current(const asocket_selector *selector);
 
 // Waits until a coroutine has ended, cancelled or not: 0, at once if it has; oneself:
-// ASOCKET_EINVAL.
+// ASOCKET_EINVAL. In a cancelled caller ASOCKET_ECANCELED: at once, or, of a child, which is
+// cancelled, too, when it has ended.
 ASOCKET_API int asocket_join(asocket_selector *selector, asocket_job job);
 
-// Waits until all that the caller launched has ended, and what those left behind. In a cancelled
-// coroutine, as any wait: ASOCKET_ECANCELED at once while some are left; they end by themselves.
+// Waits until all that the caller launched has ended, and what those left behind: children may use
+// what lies on its stack until then. In a cancelled caller, too, whose children are cancelled with
+// it; it is told ASOCKET_ECANCELED if it had any. Only a deadline, or outside a stop, ends it before.
 ASOCKET_API int asocket_join_all(asocket_selector *selector);
 
 // Cancels a coroutine and its children: every call of theirs that would park answers
@@ -537,7 +543,7 @@ ASOCKET_API int asocket_yield(asocket_selector *selector);
 
 // All waits of the caller, together, end in `ms` milliseconds from now with ASOCKET_ETIMEDOUT;
 // never later than the deadline in force. 0: every wait from now on. Calls that need not wait go on
-// as before: a loop that sends again after ASOCKET_ETIMEDOUT counts its tries, or asks
+// as before, and may give way as before (P11): a loop that sends again after ASOCKET_ETIMEDOUT counts its tries, or asks
 // asocket_sleep(selector, 0), which then answers that too. Returns the former deadline,
 // absolute and opaque: hand it to restore. ASOCKET_FOREVER changes nothing. To give several
 // coroutines a time together: set it, launch them, asocket_join_all; if that timed out,
@@ -701,7 +707,8 @@ ASOCKET_API int asocket_on_ready(asocket *socket, int events, asocket_function *
 // wait ends so, ECONNRESET, ECONNREFUSED, EUNREACHABLE, ETIMEDOUT (the kernel's own), ENOMEM,
 // EINVAL.
 // Requests up to the channel's capacity are all or nothing: after such an end nothing was consumed
-// or written. A larger one that fails has moved some bytes: asocket_transferred says how many.
+// or written. A larger one that fails has moved some bytes: asocket_transferred says how many of
+// them were read (into the caller's buffer, where a line goes on), asocket_written how many written.
 
 enum { ASOCKET_AUTO_FLUSH = 1 };
 
@@ -748,7 +755,8 @@ ASOCKET_API int asocket_read_u64le(asocket_read_channel *in, uint64_t *value);
 
 // The whole window of buffered bytes in one piece, at least `minimum` of them: its size. Valid
 // until the next call on the channel, and may be changed in place by whoever casts the const away.
-// Minimum 0: does not wait; above the capacity: ASOCKET_EMSGSIZE.
+// Minimum 0: does not wait; above the capacity: ASOCKET_EMSGSIZE. The end before that: ASOCKET_EOF,
+// the bytes stay.
 ASOCKET_API ptrdiff_t asocket_peek(asocket_read_channel *in, const char **bytes, size_t minimum);
 
 // Drops bytes that are buffered; more than there are: ASOCKET_EINVAL. Does not wait.
@@ -879,7 +887,8 @@ ASOCKET_API int asocket_resolve(asocket_selector *selector, const char *host, in
 // goes, with the bytes already read; function(other, socket) runs there in a coroutine with a new
 // handle, which is closed when it returns; the old handle is closed. On failure all is unchanged.
 // The other selector must not be destroyed meanwhile; without memory there, it arrives when there
-// is some. ASOCKET_EBUSY: somebody is inside a call.
+// is some. ASOCKET_EBUSY: somebody is inside a call. ASOCKET_ECANCELED: this selector is being
+// destroyed; the other one may be gone.
 ASOCKET_API int asocket_hand_over(asocket *socket, asocket_selector *other,
                                   asocket_function *function);
 
@@ -888,6 +897,7 @@ ASOCKET_API int asocket_share(asocket *server, asocket_selector *other, asocket_
 
 // Sends a socket through a Unix socket to another process (SCM_RIGHTS, with one byte; Windows: see
 // LIMITS); the sender keeps its own, and closes it. What its channels hold stays here. May wait.
+// Best on a Unix socket that has no channels, whose reader would take the byte and lose the socket.
 ASOCKET_API int asocket_send_socket(asocket *unix_socket, asocket *socket);
 
 // The next socket that comes through a Unix socket; NULL: ASOCKET_EOF, or as any wait ends. A
@@ -941,8 +951,8 @@ ASOCKET_API int asocket_fail(asocket_selector *selector, int status, const char 
                              const char *text, const char *detail);
 
 // Keeps something as long as the selector, to be found by its key, any address. release(value) is
-// called when the selector is destroyed, after all coroutines and sockets. ASOCKET_ENOMEM, EBUSY:
-// the key is taken.
+// called when the selector is destroyed, after all coroutines and sockets. ASOCKET_ENOMEM, EINVAL
+// (no key, value or release), EBUSY: the key is taken.
 ASOCKET_API int asocket_attach(asocket_selector *selector, const void *key, void *value,
                                void (*release)(void *value));
 ASOCKET_API void *asocket_attached(const asocket_selector *selector, const void *key); // or NULL
@@ -11902,6 +11912,7 @@ static void asocket__close_at_last(asocket *socket)
 }
 
 // In a forked child: descriptors are closed, nothing else is touched that the parent still uses.
+// Memory stays where the caller stands on it: on a coroutine's stack, or on a loop that goes on.
 static void asocket__selector_orphan(asocket_selector *selector)
 {
     uint32_t i;
@@ -11914,7 +11925,10 @@ static void asocket__selector_orphan(asocket_selector *selector)
         asocket__notices_free(socket);
         if (socket->kind != ASOCKET__FOREIGN && socket->handle != ASOCKET__NO_HANDLE)
             (void)ASOCKET_SYS(close)(socket->handle);
+        socket->handle = ASOCKET__NO_HANDLE;
     }
+    if (selector->turning || selector->self != selector->outside)
+        return;
     asocket__lookups_forget(selector);
     asocket__selector_free(selector);
 }
@@ -12085,10 +12099,34 @@ asocket_job asocket_current(const asocket_selector *selector)
                : 0;
 }
 
+// Waits for children, a wake-up at a time: for one (its joiners), or for all (NULL). A cancel of the
+// caller has reached them, too: they end soon, and until then may use what lies on its stack. The
+// deadline still counts.
+static int asocket__join_wait(asocket_selector *selector, asocket__link *joiners)
+{
+    asocket__task *self = asocket__self(selector);
+    uint8_t cancelled = self->cancelled;
+    int status;
+
+    self->cancelled = 0;
+    status = asocket__wait_in(selector, joiners, ASOCKET_FOREVER);
+    if (self->cancelled) // meanwhile
+        status = 0;
+    self->cancelled |= cancelled;
+    return status;
+}
+
+static int asocket__join_end(asocket_selector *selector, const char *operation, int status)
+{
+    if (!status && asocket__self(selector)->cancelled)
+        status = ASOCKET_ECANCELED;
+    return status ? asocket__fail(selector, status, operation, NULL) : ASOCKET_OK;
+}
+
 int asocket_join(asocket_selector *selector, asocket_job job)
 {
     asocket__task *task;
-    int status;
+    int status = 0;
 
     if (!selector || !asocket__here(selector))
         return ASOCKET_EINVAL;
@@ -12097,8 +12135,12 @@ int asocket_join(asocket_selector *selector, asocket_job job)
         return ASOCKET_OK;
     if (task == selector->self)
         return asocket__fail(selector, ASOCKET_EINVAL, "join", "a coroutine cannot join itself");
-    status = asocket__wait_in(selector, &task->joiners, ASOCKET_FOREVER);
-    return status ? asocket__fail(selector, status, "join", NULL) : ASOCKET_OK;
+    if (task->parent != asocket__self(selector))
+        status = asocket__wait_in(selector, &task->joiners, ASOCKET_FOREVER);
+    else
+        while (!status && asocket__task_of(selector, job))
+            status = asocket__join_wait(selector, &task->joiners);
+    return asocket__join_end(selector, "join", status);
 }
 
 int asocket_join_all(asocket_selector *selector)
@@ -12109,11 +12151,13 @@ int asocket_join_all(asocket_selector *selector)
     if (!selector || !asocket__here(selector))
         return ASOCKET_EINVAL;
     self = asocket__self(selector);
+    if (asocket__list_empty(&self->children))
+        return ASOCKET_OK;
     self->joining = 1;
     while (!status && !asocket__list_empty(&self->children))
-        status = asocket__wait_in(selector, NULL, ASOCKET_FOREVER);
+        status = asocket__join_wait(selector, NULL);
     self->joining = 0;
-    return status ? asocket__fail(selector, status, "join_all", NULL) : ASOCKET_OK;
+    return asocket__join_end(selector, "join_all", status);
 }
 
 int asocket_cancel(asocket_selector *selector, asocket_job job)
@@ -13911,6 +13955,9 @@ static int asocket__move_check(asocket *socket, int kinds, asocket_selector *oth
     if (!other || !function)
         return asocket__fail(socket->selector, ASOCKET_EINVAL, operation,
                              "no selector, or no function");
+    if (socket->selector->destroying)
+        return asocket__fail(socket->selector, ASOCKET_ECANCELED, operation,
+                             "the selector is being destroyed");
     if (socket->in.task || socket->out.task || socket->upper)
         return asocket__fail(socket->selector, ASOCKET_EBUSY, operation,
                              "another coroutine is inside a call on it");
@@ -13963,6 +14010,9 @@ int asocket_share(asocket *server, asocket_selector *other, asocket_function *fu
     if (!other || !function)
         return asocket__fail(server->selector, ASOCKET_EINVAL, "share",
                              "no selector, or no function");
+    if (server->selector->destroying)
+        return asocket__fail(server->selector, ASOCKET_ECANCELED, "share",
+                             "the selector is being destroyed");
     if (server->upper)
         return asocket__fail(server->selector, ASOCKET_EBUSY, "share", "a layer stands on it");
     move = asocket__move_make(server, other, function, 0);

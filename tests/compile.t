@@ -201,7 +201,7 @@ awk '/^A FIRST PROGRAM/ { wanted = 1 } wanted && /#define ASOCKET_IMPL/ { inside
     asocket.h >"$work/examples/manual.c"
 check 'the program of the README compiles as it stands' sh -c \
     "grep -q asocket_serve '$work/examples/readme.c' &&
-    cc -Wall -Wextra -Werror -o '$work/readme' '$work/examples/readme.c' -pthread"
+    cc -Wall -Wextra -Werror -I'$work' -o '$work/readme' '$work/examples/readme.c' -pthread"
 check 'the first program of the manual compiles as it stands' sh -c \
     "grep -q asocket_serve '$work/examples/manual.c' &&
     cc -Wall -Wextra -Werror -I. -o '$work/manual' '$work/examples/manual.c' -pthread"

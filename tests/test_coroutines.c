@@ -490,7 +490,7 @@ static void launch_when_cancelled(asocket_selector *owner, void *argument)
     own->status = asocket_sleep(owner, ASOCKET_FOREVER);
     own->job = asocket_launch(owner, wait_twice, own + 1);
     own->later = asocket_join_all(owner);
-    own->ended = true;
+    own->ended = own[1].ended;
 }
 
 static void children_of_the_cancelled(void)
@@ -506,7 +506,75 @@ static void children_of_the_cancelled(void)
     ok(bodies[0].job != 0, "a cancelled coroutine can launch");
     ok(bodies[1].ended, "P7: its child runs");
     is_status(bodies[1].status, ASOCKET_ECANCELED, "P7: and is cancelled from its beginning");
-    is_status(bodies[0].later, ASOCKET_ECANCELED, "P7: join_all of a cancelled one does not wait");
+    is_status(bodies[0].later, ASOCKET_ECANCELED, "P7: join_all of a cancelled one says so");
+    ok(bodies[0].ended, "P7: when no child can use its stack any more");
+}
+
+/* A parent whose children use what lies on its stack, and who is cancelled. */
+typedef struct household {
+    bool all; /* join_all, or join of each */
+    bool gone, used_after;
+    int64_t deadline; /* ms, 0: none */
+    int status;
+} household;
+
+static void use_the_household(asocket_selector *owner, void *argument)
+{
+    household *home = *(household **)argument;
+    int i;
+
+    asocket_sleep(owner, ASOCKET_FOREVER);
+    for (i = 0; i < 3; i++) { /* a goodbye that takes its time */
+        asocket_yield(owner);
+        home->used_after |= home->gone;
+    }
+}
+
+static void keep_house(asocket_selector *owner, void *argument)
+{
+    household *home = (household *)argument, *on_stack = home;
+    asocket_job jobs[3];
+    int i;
+
+    for (i = 0; i < 2; i++)
+        jobs[i] = asocket_launch(owner, use_the_household, &on_stack);
+    if (home->deadline)
+        asocket_set_deadline(owner, home->deadline);
+    home->status = home->all ? asocket_join_all(owner) : asocket_join(owner, jobs[0]);
+    jobs[2] = asocket_launch(owner, use_the_household, &on_stack);
+    for (i = 1; i < 3 && !home->all; i++)
+        home->status = asocket_join(owner, jobs[i]);
+    if (home->all && !home->deadline)
+        home->status = asocket_join_all(owner);
+    home->gone = true;
+}
+
+static void a_cancelled_parent_waits_for_its_children(bool all)
+{
+    household home = {all, false, false, 0, 0};
+    asocket_job job = asocket_launch(selector, keep_house, &home);
+
+    settle();
+    asocket_cancel(selector, job);
+    asocket_cancel(selector, job);
+    asocket_run(selector);
+    is_status(home.status, ASOCKET_ECANCELED, "P7: %s of a cancelled parent says so",
+              all ? "join_all" : "join");
+    ok(home.gone && !home.used_after, "P7: when its children have ended");
+}
+
+static void only_a_deadline_ends_that(void)
+{
+    household home = {true, false, false, 20, 0};
+    int64_t start = test_clock();
+
+    asocket_launch(selector, keep_house, &home);
+    while (!home.gone && asocket_poll(selector, 1000) >= 0) {
+    }
+    is_status(home.status, ASOCKET_ETIMEDOUT, "P7: a deadline ends join_all");
+    ok(test_took(start, 20, 50), "P7: in time");
+    asocket_cancel_all(selector);
+    asocket_run(selector);
 }
 
 static void cancel_children(asocket_selector *owner, void *argument)
@@ -2182,6 +2250,9 @@ static void test_cancelling(void)
     cancel_oneself();
     cancel_reaches_down();
     children_of_the_cancelled();
+    a_cancelled_parent_waits_for_its_children(true);
+    a_cancelled_parent_waits_for_its_children(false);
+    only_a_deadline_ends_that();
     cancel_all_inside();
     cancel_all_outside();
     orphans_go_to_the_grandparent();

@@ -655,6 +655,47 @@ static void out_of_time(void)
     is_int(test_open_descriptors(), before, "and no descriptor is left");
 }
 
+/* Workers that hand over to one another end one after another: what the last one still has does not
+   go to those that are gone. */
+typedef struct relay {
+    asocket_selector *first;
+    int served, moved, shared;
+} relay;
+
+static relay relayed;
+
+static void hand_on(asocket_selector *owner, void *argument)
+{
+    (void)owner;
+    relayed.served++;
+    asocket_sleep(owner, ASOCKET_FOREVER);
+    relayed.shared = asocket_share((asocket *)argument, relayed.first, hand_on);
+    relayed.moved = asocket_hand_over((asocket *)argument, relayed.first, hand_on);
+}
+
+static void one_after_another(void)
+{
+    asocket_allocator own;
+    asocket_selector *second;
+    test_pair pair;
+
+    memset(&own, 0, sizeof own);
+    memset(&relayed, 0, sizeof relayed);
+    relayed.first = selector_with(own);
+    second = selector_with(own);
+    if (!test_pair_open(relayed.first, &pair))
+        return;
+    is_status(asocket_hand_over(pair.socket, second, hand_on), ASOCKET_OK, "one goes to a second");
+    asocket_selector_destroy(relayed.first);
+    asocket_poll(second, 0);
+    asocket_selector_destroy(second);
+    is_int(relayed.served, 1, "which serves it");
+    is_status(relayed.moved, ASOCKET_ECANCELED, "P6: it cannot go back when that one ends, too");
+    is_status(relayed.shared, ASOCKET_ECANCELED, "P6: nor be shared then");
+    is_int(test_peer_end(selector, pair.peer), 0, "but is closed");
+    close(pair.peer);
+}
+
 static void read_one(asocket_selector *owner, void *argument)
 {
     char text[16];
@@ -797,6 +838,7 @@ static void test_failures(void)
     without_memory_there();
     without_memory_on_arrival();
     out_of_time();
+    one_after_another();
     somebody_is_inside();
     somebody_comes_inside();
     wrong_arguments();

@@ -559,14 +559,52 @@ static void a_child_disturbs_nobody(void)
     test_pair_close(&open);
 }
 
+/* In a child that was forked where the loop lies beneath: what the parent had open ends with it. */
+static void fork_here(asocket_selector *owner, void *argument)
+{
+    int *result = (int *)argument, before = test_open_descriptors(), status = 0;
+    pid_t child = fork();
+
+    if (!child) {
+        asocket_selector_destroy(owner);
+        asocket_selector_destroy(owner);
+        _exit(test_open_descriptors() == before - 3 ? 0 : 1);
+    }
+    waitpid(child, &status, 0);
+    *result = WIFEXITED(status) ? WEXITSTATUS(status) : 100 + WTERMSIG(status);
+}
+
+static void a_child_of_a_coroutine(void)
+{
+    asocket_selector *owner = another_selector();
+    int in_coroutine = -1, in_callback = -1, turns;
+    test_pair pair;
+
+    if (!test_pair_open(owner, &pair))
+        return;
+    asocket_bind(asocket_udp(owner), "127.0.0.1", 0);
+    asocket_launch(owner, fork_here, &in_coroutine);
+    asocket_poll(owner, 0);
+    is_int(in_coroutine, 0, "a child of a coroutine closes what its parent has open");
+    asocket_on_ready(pair.socket, ASOCKET_READ, fork_here, &in_callback);
+    test_peer_send(pair.peer, "x", 1);
+    for (turns = 0; turns < 10 && in_callback < 0; turns++)
+        asocket_poll(owner, 1000);
+    is_int(in_callback, 0, "so does one of what on_ready calls");
+    is_status(asocket_sleep(owner, 1), ASOCKET_OK, "P10: their parent goes on");
+    asocket_selector_destroy(owner);
+    close(pair.peer);
+}
+
 static void test_processes(void)
 {
     if (test_emulated()) {
-        skip(10, "an emulator does not wipe pages on a fork");
+        skip(13, "an emulator does not wipe pages on a fork");
         return;
     }
     another_process_answers();
     a_child_disturbs_nobody();
+    a_child_of_a_coroutine();
 }
 
 /* ---------------------------------------------------------------------------------------------- */
