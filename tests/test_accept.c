@@ -4,6 +4,12 @@
 
 #include <poll.h>
 #include <sys/resource.h>
+#ifdef __linux__
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+#endif
 
 static asocket_selector *selector;
 
@@ -221,6 +227,71 @@ static void test_dual_stack(void)
         asocket_close(server);
     }
 }
+
+#ifdef __linux__
+enum { NOT_HERE = 77 };
+
+/* A network of our own in which IPv6 sockets take IPv6 only, as on some systems. */
+static bool enter_another_system(void)
+{
+    int lookup, fd;
+    struct ifreq loopback;
+    bool good;
+
+    if (unshare(CLONE_NEWNET) && unshare(CLONE_NEWUSER | CLONE_NEWNET))
+        return false;
+    lookup = socket(AF_INET, SOCK_DGRAM, 0);
+    memset(&loopback, 0, sizeof loopback);
+    strcpy(loopback.ifr_name, "lo");
+    loopback.ifr_flags = IFF_UP | IFF_RUNNING;
+    fd = open("/proc/sys/net/ipv6/bindv6only", O_WRONLY);
+    good = !ioctl(lookup, SIOCSIFFLAGS, &loopback) && fd >= 0 && write(fd, "1", 1) == 1;
+    close(fd);
+    close(lookup);
+    return good;
+}
+
+static int dual_stack_there(int backend)
+{
+    asocket_selector_options options;
+    asocket_address address;
+    asocket *server;
+
+    asocket_selector_destroy(selector); /* the parent's */
+    if (!enter_another_system())
+        return NOT_HERE;
+    memset(&options, 0, sizeof options);
+    options.backend = backend;
+    selector = asocket_selector_create(&options);
+    server = asocket_bind(asocket_tcp(selector), NULL, 0);
+    if (!server || asocket_local_address(server, &address) < 0)
+        return 1;
+    return test_peer_connect_to("127.0.0.1", address.port) >= 0 && asocket_accept(server) ? 0 : 2;
+}
+
+static void test_dual_stack_elsewhere(int backend)
+{
+    int status = -1;
+    pid_t child;
+
+    if (test_skips(test_emulated(), 1, "an emulator does not wipe pages on a fork"))
+        return;
+    child = fork();
+    if (!child)
+        _exit(dual_stack_there(backend));
+    waitpid(child, &status, 0);
+    if (test_skips(WIFEXITED(status) && WEXITSTATUS(status) == NOT_HERE, 1,
+                   "a network of one's own is not allowed here"))
+        return;
+    is_int(status, 0, "P13: no host takes IPv4, whatever the system's default is");
+}
+#else
+static void test_dual_stack_elsewhere(int backend)
+{
+    (void)backend;
+    skip(1, "it has no other default");
+}
+#endif
 
 /* --- what is inherited ------------------------------------------------------------------------ */
 
@@ -867,6 +938,7 @@ int main(int argc, char **argv)
     if (ipv6_works()) {
         test_ipv6();
         test_dual_stack();
+        test_dual_stack_elsewhere(test_backend(argc, argv));
         test_inherited_dual_stack();
     } else {
         skip(1, "there is no IPv6 here");

@@ -149,11 +149,14 @@ static void what_is_there_already(void)
 static void armed_twice(void)
 {
     test_pair pair;
+    uint64_t calls;
 
     if (!quiet_pair(&pair))
         return;
     arm(pair.socket, ASOCKET_READ);
+    calls = selector->statistics.system_calls;
     arm(pair.socket, ASOCKET_READ);
+    ok(selector->statistics.system_calls == calls, "to arm it again costs no system call");
     test_peer_send(pair.peer, "x", 1);
     ok(becomes_ready(pair.socket, ASOCKET_READ), "armed twice is armed");
     pair.socket->ready = 0;
