@@ -154,6 +154,33 @@ static void no_socket_is_refused(void)
     test_pair_close(&pair);
 }
 
+/* As accept skips it. */
+static void broken_ones_are_skipped(void)
+{
+    test_pair broken, whole;
+    asocket *received;
+    channel c;
+    int handle;
+
+    if (!channel_open(&c) || !test_pair_open(selector, &broken) ||
+        !test_pair_open(selector, &whole))
+        return;
+    handle = asocket_native_handle(broken.socket);
+    send_handles(c.peer, &handle, 1);
+    test_peer_reset(broken.peer);
+    broken.peer = -1;
+    handle = asocket_native_handle(whole.socket);
+    send_handles(c.peer, &handle, 1);
+    received = asocket_receive_socket(c.socket);
+    ok(received != NULL, "P9: a connection that broke on its way is skipped");
+    asocket_write_string(asocket_open_write_channel(received, ASOCKET_AUTO_FLUSH), "hello\n");
+    ok(test_peer_expect(selector, whole.peer, "hello\n"), "what comes is the next one");
+    asocket_close(received);
+    channel_close(&c);
+    test_pair_close(&broken);
+    test_pair_close(&whole);
+}
+
 #ifdef ASOCKET_VALGRIND
 static void no_room_is_told(void)
 {
@@ -351,6 +378,7 @@ static void test_receiving(void)
     messages_without_are_skipped();
     extra_ones_are_closed();
     no_socket_is_refused();
+    broken_ones_are_skipped();
     no_room_is_told();
     waits_end();
     the_end_is_told();
