@@ -3815,6 +3815,9 @@ static int asocket__tls_cut(asocket__tls *tls, int status)
     if (reason == ASOCKET_TLS_EOF_IN_HANDSHAKE && !tls->records && asocket_available(tls->in) <= 0)
         (void)asocket__tls_fail(asocket__tls_failing(tls), reason,
                                 "the peer closed without a word of TLS: is this a TLS port?");
+    else if (status == ASOCKET_ETLS)
+        (void)asocket__tls_fail(asocket__tls_failing(tls), reason, "the TLS below failed: %s",
+                                asocket_error_message(tls->selector));
     else if (reason == ASOCKET_TLS_IO && !shaking)
         (void)asocket__tls_fail(asocket__tls_failing(tls), reason, "the connection broke");
     else

@@ -113,10 +113,68 @@ static void through_a_proxy(bool inside)
     server_close(behind);
 }
 
+/* The outer TLS fails: its reason is that of the inner one. */
+static void talk_failing(server *s)
+{
+    char byte;
+
+    if (behind) /* ... which is over its handshake */
+        talk_relay(s);
+    else
+        (void)server_hear(s, &byte, 1);
+    server_record(s, 21, "\2\120", 2);
+    (void)asocket_flush(s->out);
+    server_stall(s);
+}
+
+static void talk_a_line(server *s)
+{
+    (void)server_say(s, "a line\n", 7);
+    s->over = true;
+}
+
+static void the_proxy_fails(bool later)
+{
+    server *s = server_open(selector, "plain");
+    asocket_tls_options options = server_options(s);
+    asocket_tls_failure failure;
+    asocket *secure;
+    asocket_read_channel *in;
+    char line[10];
+
+    behind = later ? server_open(selector, "plain") : NULL;
+    s->talk = talk_failing;
+    asocket_launch(selector, server_serve, s);
+    secure = asocket_tls(asocket_connect(asocket_tcp(selector), "127.0.0.1", s->port), &options);
+    ok(secure != NULL, "the outer one: %s", asocket_error_message(selector));
+    if (later) {
+        behind->talk = talk_a_line;
+        options.trust = behind->trust;
+        asocket_launch(selector, server_serve, behind);
+    }
+    secure = asocket_tls(secure, &options);
+    ok((secure != NULL) == later, "the inner one: %s", asocket_error_message(selector));
+    if (later) {
+        in = asocket_open_read_channel(secure);
+        is_int(asocket_read_line(in, line, sizeof line), 6, "a line");
+        is_status(asocket_read(in, line, 1), ASOCKET_ETLS, "P15: an alert of the proxy's");
+    }
+    asocket_tls_error(selector, &failure);
+    is_int(failure.reason, ASOCKET_TLS_IO, "... is no end");
+    ok(strstr(failure.sentence, "internal_error") != NULL, "... but: %s", failure.sentence);
+    asocket_close(secure);
+    asocket_join_all(selector);
+    server_close(s);
+    if (later)
+        server_close(behind);
+}
+
 int main(int argc, char **argv)
 {
     selector = test_selector(argc, argv);
     through_a_proxy(false);
     through_a_proxy(true);
+    the_proxy_fails(false);
+    the_proxy_fails(true);
     return test_end(selector);
 }
