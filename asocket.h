@@ -1176,6 +1176,13 @@ ASOCKET_API int asocket_peer_credentials(const asocket *socket, asocket_credenti
 #define ASOCKET__PREFETCH(p) ((void)(p))
 #endif
 
+// Where compilers expect an inlined copy to be smaller than a call, and it is not.
+#if defined(__OPTIMIZE_SIZE__)
+#define ASOCKET__SMALL ASOCKET__NOINLINE
+#else
+#define ASOCKET__SMALL
+#endif
+
 // ------------------------------------------------------------------------------------------------
 // >>system
 // Includes, and the seam: every name taken from the system that can fail, block or tell the time is
@@ -2122,12 +2129,12 @@ static ASOCKET__NOINLINE void asocket__dispose(const asocket_allocator *a, void 
         ASOCKET_FREE(block);
 }
 
-static void *asocket__allocate(asocket_selector *selector, size_t size)
+static ASOCKET__SMALL void *asocket__allocate(asocket_selector *selector, size_t size)
 {
     return asocket__obtain(&selector->allocator, size);
 }
 
-static void asocket__release(asocket_selector *selector, void *block, size_t size)
+static ASOCKET__SMALL void asocket__release(asocket_selector *selector, void *block, size_t size)
 {
     asocket__dispose(&selector->allocator, block, size);
 }
@@ -2215,7 +2222,7 @@ static bool asocket__alive(const asocket_selector *selector)
 // >>list
 // Rings of links: what is in one list at most is taken out without knowing which.
 
-static void asocket__list_init(asocket__link *list)
+static ASOCKET__SMALL void asocket__list_init(asocket__link *list)
 {
     list->next = list->previous = list;
 }
@@ -2225,7 +2232,7 @@ static bool asocket__list_empty(const asocket__link *list)
     return list->next == list;
 }
 
-static void asocket__list_append(asocket__link *list, asocket__link *link)
+static ASOCKET__SMALL void asocket__list_append(asocket__link *list, asocket__link *link)
 {
     link->next = list;
     link->previous = list->previous;
@@ -2356,7 +2363,7 @@ static int64_t asocket__heap_next(asocket__heap *heap)
 // System errors become statuses in one place; failures are noted in 100 bytes and told on request.
 
 // Two names of what is one error on most systems: one of them.
-static int asocket__errno_of(int error)
+static ASOCKET__SMALL int asocket__errno_of(int error)
 {
     if (error == EWOULDBLOCK)
         return EAGAIN;
@@ -8461,7 +8468,8 @@ static bool asocket__handle_is_open(asocket_handle handle)
 
 #endif
 
-static void asocket__socket_inherit(asocket *socket, int64_t timeout, uint32_t capacity)
+static ASOCKET__SMALL void asocket__socket_inherit(asocket *socket, int64_t timeout,
+                                                   uint32_t capacity)
 {
     socket->timeout = timeout;
     socket->capacity = socket->in.capacity = socket->out.capacity = capacity;
@@ -11210,7 +11218,7 @@ static void asocket__foreign_close(asocket *foreign)
     asocket__close_unseen(foreign);
 }
 
-static void asocket__foreign_claim(asocket *foreign, int events, asocket__task *task)
+static ASOCKET__SMALL void asocket__foreign_claim(asocket *foreign, int events, asocket__task *task)
 {
     if (events & ASOCKET_READ)
         foreign->waiter[ASOCKET__READER] = task;
