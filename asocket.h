@@ -7871,6 +7871,19 @@ static inline bool asocket__wait_plain(const asocket_selector *selector, const a
            timeout != ASOCKET_NO_WAIT && asocket__owned(selector) && asocket__alive(selector);
 }
 
+// Why a layer's transport need not begin to wait for what is below: its reader was left by a close,
+// or the direction given up, by somebody who found it at work.
+static int asocket__layer_left(const asocket *layer, const asocket__task *task)
+{
+    for (; layer; layer = layer->upper) {
+        if (layer->in.task == task && (layer->in.status || layer->in.ended))
+            return layer->in.status ? layer->in.status : ASOCKET_ECANCELED;
+        if (layer->out.task == task && layer->out.status == ASOCKET_ECANCELED)
+            return ASOCKET_ECANCELED; // after a close it goes on: what was written arrives
+    }
+    return 0;
+}
+
 // Waits, within the socket's time-out, until a call in one direction may succeed. Few functions lie
 // between a call that waits and the switch in here: a thousand coroutines that wait are a thousand
 // stacks whose ends must come into the cache again.
@@ -7890,6 +7903,8 @@ static ASOCKET__NOINLINE int asocket__wait_socket(asocket *socket, int side)
         status = asocket__wait_begin(selector, socket->timeout, &until);
     else if (task->dirty)
         asocket__push_dirty(task);
+    if (ASOCKET__UNLIKELY(socket->upper != NULL) && !status)
+        status = asocket__layer_left(socket->upper, task);
     if (ASOCKET__UNLIKELY(status)) {
         if (status != ASOCKET_EINVAL)
             status = asocket__wait_not(socket, side, status);

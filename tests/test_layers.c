@@ -61,6 +61,7 @@ typedef struct mask {
     bool breaking;                   /* ends the channel below with what was taken */
     bool ending;                     /* read answers 0 */
     bool finishing;                  /* ends the stream below itself */
+    bool yielding;                   /* others run before it reads */
     bool lingering;                  /* close waits for the peer, whatever that takes */
     bool waiting_for_good;           /* ... and then for nothing at all */
     int inside;                      /* calls of read and write that have not returned */
@@ -83,6 +84,8 @@ static ptrdiff_t mask_read(void *state, asocket *lower, void *buffer, size_t siz
     if (m->failing_read || m->ending)
         return m->failing_read;
     m->inside++;
+    if (m->yielding)
+        asocket_yield(asocket_selector_of(lower));
     count = asocket_read(m->lower.in, buffer, size < PIECE ? size : PIECE);
     m->inside--;
     mask_bytes(m, (char *)buffer, count);
@@ -1081,6 +1084,54 @@ static void transports_end_the_stream_below(void)
     asocket_await_closed(top);
 }
 
+typedef struct reading {
+    asocket_read_channel *in;
+    ptrdiff_t result;
+} reading;
+
+static void read_one(asocket_selector *s, void *argument)
+{
+    reading *r = (reading *)argument;
+    char byte;
+
+    (void)s;
+    r->result = asocket_read(r->in, &byte, 1);
+}
+
+/* Who closes a layer, or gives its direction up, while the transport is between two waits cannot
+   end one: it must not begin another. */
+static void a_transport_at_work_does_not_wait_any_more(int how, int expected)
+{
+    mask *m = mask_new(1);
+    test_pair pair;
+    asocket *layer;
+    reading r;
+    int i;
+
+    if (!test_pair_open(selector, &pair))
+        return;
+    m->yielding = true;
+    layer = asocket_layer(pair.socket, &masking, m);
+    r.in = asocket_open_read_channel(layer);
+    r.result = 0;
+    asocket_launch(selector, read_one, &r);
+    asocket_poll(selector, 0);
+    if (how == 0)
+        asocket_close(layer);
+    else if (how == 1)
+        asocket_cancel_read(r.in);
+    else
+        asocket_shutdown(layer, ASOCKET_READ);
+    for (i = 0; i < 10; i++)
+        asocket_poll(selector, 0);
+    is_status(r.result, expected, "P8: a transport at work learns of it before it waits, way %d",
+              how);
+    asocket_close(layer);
+    test_pair_close(&pair);
+    asocket_await_closed(layer);
+    ok(r.result, "... and is left");
+}
+
 /* --- on and off -------------------------------------------------------------------------------- */
 
 typedef struct talk { /* plain lines, a layer, plain lines again, on the same channels */
@@ -1595,6 +1646,9 @@ int main(int argc, char **argv)
     layers_stand_on_layers();
     a_transport_opens_the_channels_of_a_layer_below();
     transports_end_the_stream_below();
+    a_transport_at_work_does_not_wait_any_more(0, ASOCKET_ECLOSED);
+    a_transport_at_work_does_not_wait_any_more(1, ASOCKET_ECANCELED);
+    a_transport_at_work_does_not_wait_any_more(2, ASOCKET_EOF);
     unread_bytes_keep_a_layer_on();
     a_close_during_detach_ends_the_transport_once(asocket_close);
     a_close_during_detach_ends_the_transport_once(asocket_abort);
