@@ -18,7 +18,7 @@ help:
 	@echo 'make test-wine  the tests for Windows, under Wine over IOCP and WSAPoll (make setup-wine first)'
 	@echo 'make faults     each scenario again with each system call and allocation failing, with TLS too'
 	@echo 'make soak       ten million posts from four threads, under ThreadSanitizer (15 minutes a backend)'
-	@echo 'make fuzz       the readers of certificates, FUZZ_SECONDS (60) each, with libFuzzer'
+	@echo 'make fuzz       programs of calls, addresses, readers of certificates: FUZZ_SECONDS (60) each, libFuzzer'
 	@echo 'make test-systems other compilers, dialects, C libraries, processors and systems'
 	@echo 'make promises   which tests keep which promise of the manual'
 	@echo 'make features   which tests show which feature (tests/features.tsv)'
@@ -103,7 +103,7 @@ CONFIGURATIONS = gcc clang asan tsan valgrind gxx clangxx ucontext no_coroutines
 
 TESTS = $(patsubst tests/%.c,%,$(wildcard tests/test_*.c))
 # The same over every backend: run once.
-PURE = test_address test_ring tls_chains tls_parts tls_trust tls_verified $(FUZZERS)
+PURE = test_address test_ring tls_chains tls_parts tls_trust tls_verified $(FUZZERS) $(TLS_FUZZERS)
 # Those that are valid C++ too.
 CXX_TESTS = test_address test_arguments
 # Those that do not need coroutines: they start none, or leave that out by themselves.
@@ -118,12 +118,13 @@ tests_of_static = test_address
 tests_of_kqueue = $(TESTS)
 tests_of_kqueue_netbsd = $(TESTS)
 tests_of_darwin = $(TESTS)
-tests_of = $(or $(tests_of_$(1)),$(TESTS) $(TLS_TESTS))
+tests_of = $(or $(tests_of_$(1)),$(TESTS) $(FUZZERS) $(TLS_TESTS))
 
 # tests/tls/test_x.c becomes tls_x.
-TLS_TESTS = $(if $(BEARSSL),$(patsubst tests/tls/test_%.c,tls_%,$(wildcard tests/tls/test_*.c)) $(FUZZERS))
+TLS_TESTS = $(if $(BEARSSL),$(patsubst tests/tls/test_%.c,tls_%,$(wildcard tests/tls/test_*.c)) $(TLS_FUZZERS))
 # What the fuzzers found, again.
-FUZZERS = $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c))
+FUZZERS = fuzz_calls fuzz_address
+TLS_FUZZERS = $(filter-out $(FUZZERS),$(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c)))
 
 PROGRAMS = $(foreach c,$(CONFIGURATIONS),$(addprefix $(BUILD)/$(c)/,$(call tests_of,$(c))))
 
@@ -230,7 +231,24 @@ $(BUILD)/$(1)/fuzz_%: tests/fuzz/fuzz_%.c $(BUILD)/$(1)/implementation.o $(TLS_H
 	$$(show)$($(1)) $(STRICT) -o $$@ $$< $(BUILD)/$(1)/implementation.o -pthread -lbearssl
 endef
 
-$(foreach c,gcc clang asan tsan valgrind ndebug coverage,$(eval $(call tls_configuration,$(c))))
+define fuzz_configuration
+$(BUILD)/$(1)/fuzz_address: tests/fuzz/fuzz_address.c $(BUILD)/$(1)/implementation.o \
+		tests/fuzz/fuzz.h tests/tap.h
+	@rm -f $$@
+	$$(show)$($(1)) $(STRICT) -o $$@ $$< $(BUILD)/$(1)/implementation.o -pthread
+
+$(BUILD)/$(1)/fuzz_calls: tests/fuzz/fuzz_calls.c $(HEADER) tests/kqueue/kqueue.c tests/fuzz/fuzz.h \
+		tests/tap.h
+	@mkdir -p $$(@D)
+	@rm -f $$@
+	$$(show)$($(1)) $(STRICT) $(fuzz_calls_flags) -o $$@ $$< -pthread
+endef
+
+# With the library in it, and kqueue over epoll.
+fuzz_calls_flags = -DASOCKET_KQUEUE -Itests/kqueue tests/kqueue/kqueue.c -Wl,--wrap=close
+
+$(foreach c,gcc clang asan tsan valgrind ndebug coverage,$(eval $(call tls_configuration,$(c))) \
+	$(eval $(call fuzz_configuration,$(c))))
 
 $(BUILD)/tls/made: tests/tls/make_certificates.pl tests/tls/chains.tsv
 	@mkdir -p $(@D)
@@ -272,9 +290,9 @@ SLOW = test_waits test_posting test_stacks test_close
 quick_of_clang = $(CORE)
 quick_of_gxx = test_arguments exceptions
 quick_of_clangxx = $(quick_of_gxx)
-quick_of_gcc = $(filter-out tls_verified tls_stirred $(FUZZERS),$(call tests_of,gcc))
+quick_of_gcc = $(filter-out tls_verified tls_stirred $(FUZZERS) $(TLS_FUZZERS),$(call tests_of,gcc))
 quick_of_asan = $(filter-out $(SLOW),$(TESTS)) \
-	$(filter tls_pump tls_handshake tls_attacks tls_chains tls_trust $(FUZZERS),$(TLS_TESTS))
+	$(FUZZERS) $(filter tls_pump tls_handshake tls_attacks tls_chains tls_trust $(TLS_FUZZERS),$(TLS_TESTS))
 quick_of_tsan = test_coroutines test_selector test_moving test_names $(filter tls_trust,$(TLS_TESTS))
 quick_of_valgrind = test_reading test_arguments
 quick_of_ndebug = test_coroutines test_reading test_writing
@@ -339,21 +357,26 @@ $(BUILD)/soak/test_posting: tests/test_posting.c tests/implementation.c $(HEADER
 	$(show)$(tsan) $(STRICT) -DTAP_SECONDS=7200 -o $@ tests/test_posting.c \
 		tests/implementation.c -pthread
 
-# --- fuzz: what reads bytes of strangers; what is worth keeping goes to tests/fuzz/corpus/ ---------
+# --- fuzz: what strangers and callers may do; what is worth keeping goes to tests/fuzz/corpus/ -----
 
 FUZZ_SECONDS ?= 60
 fuzz_options = -max_total_time=$(FUZZ_SECONDS) -max_len=1200 -timeout=10 -print_final_stats=1
+fuzzing = clang -std=c99 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+	$(STRICT) -DFUZZ
 
-fuzz: $(addprefix run-,$(FUZZERS))
+fuzz: $(addprefix run-,$(FUZZERS) $(if $(BEARSSL),$(TLS_FUZZERS)))
 
 run-fuzz_%: $(BUILD)/fuzz/fuzz_%
 	@mkdir -p $(BUILD)/fuzz/new/$*
 	$< $(fuzz_options) -artifact_prefix=$(BUILD)/fuzz/ $(BUILD)/fuzz/new/$* tests/fuzz/corpus/fuzz_$*
 
+$(BUILD)/fuzz/fuzz_calls: tests/fuzz/fuzz_calls.c tests/fuzz/fuzz.h tests/kqueue/kqueue.c $(HEADER)
+	@mkdir -p $(@D)
+	$(show)$(fuzzing) $(fuzz_calls_flags) -o $@ $< -pthread
+
 $(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h tests/implementation.c $(HEADER) $(TLS_HEADER)
 	@mkdir -p $(@D)
-	$(show)clang -std=c99 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-		$(STRICT) -DFUZZ -o $@ $< tests/implementation.c -pthread -lbearssl
+	$(show)$(fuzzing) -o $@ $< tests/implementation.c -pthread $(BEARSSL)
 
 # --- the rest -----------------------------------------------------------------------------------
 

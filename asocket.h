@@ -709,6 +709,7 @@ ASOCKET_API int asocket_on_ready(asocket *socket, int events, asocket_function *
 // Requests up to the channel's capacity are all or nothing: after such an end nothing was consumed
 // or written. A larger one that fails has moved some bytes: asocket_transferred says how many of
 // them were read (into the caller's buffer, where a line goes on), asocket_written how many written.
+// So do asocket_discard, _copy and _write_file of any size.
 
 enum { ASOCKET_AUTO_FLUSH = 1 };
 
