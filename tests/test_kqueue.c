@@ -166,6 +166,31 @@ static void a_report_of_another(void)
     test_pair_close(&pair);
 }
 
+/* EV_EOF with an error, by either filter, is the end of both sides; without one it is that of its
+   own side only. */
+static void a_broken_connection(void)
+{
+    struct kevent event;
+    test_pair pair;
+
+    if (!new_pair(&pair))
+        return;
+    EV_SET(&event, (uintptr_t)asocket_native_handle(pair.socket), EVFILT_WRITE, EV_EOF, 0, 0,
+           ASOCKET__KQUEUE_KEY(pair.socket->index));
+    pair.socket->ready = 0;
+    asocket__kqueue_report(selector, &event);
+    is_int(pair.socket->ready, ASOCKET_WRITE, "P3: EV_EOF of EVFILT_WRITE wakes no reader");
+    event.fflags = ETIMEDOUT;
+    asocket__kqueue_report(selector, &event);
+    is_int(pair.socket->ready, ASOCKET__BOTH, "P10: with an error it wakes both sides");
+    pair.socket->ready = 0;
+    event.filter = EVFILT_READ;
+    asocket__kqueue_report(selector, &event);
+    is_int(pair.socket->ready, ASOCKET__BOTH, "P10: so does that of EVFILT_READ");
+    ok(!pair.socket->reset, "a reset is another error");
+    test_pair_close(&pair);
+}
+
 static void a_report_of_an_error(void)
 {
     test_pair pair;
@@ -332,6 +357,7 @@ int main(int argc, char **argv)
     a_reset_is_remembered();
     an_end_of_writing_is_no_end_of_reading();
     a_report_of_another();
+    a_broken_connection();
     a_report_of_an_error();
     a_signal_while_registering();
     no_memory_to_register();
