@@ -1024,9 +1024,9 @@ int fault_epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event)
     bool fails = seam_fails(SEAM_epoll_ctl, when);
     int error = errno;
 
-    if (fails && operation != EPOLL_CTL_DEL)
+    if (fails && operation != EPOLL_CTL_DEL && error != EEXIST)
         return -1;
-    if (epoll_ctl(epoll, operation, fd, event))
+    if (epoll_ctl(epoll, operation, fd, event)) /* what exists is there */
         return -1;
     seam_remember(epoll, operation, fd, event);
     return fails ? seam_answer(error) : 0; /* nothing stays behind by our doing */

@@ -785,7 +785,6 @@ static void play_adopt(scene *s)
     if (!s->server || !s->client || !accepted(s))
         return;
     s->client_in = asocket_open_read_channel(s->client);
-    s->also = MAY(EBUSY); /* epoll has it already, by whoever added it */
     if (wrote(s, s->peer_out, "hello\n"))
         (void)reads(s, s->client_in, "hello");
 }
