@@ -377,7 +377,7 @@ static bool explained(const call *k, int64_t status)
         return peer_reset(e) ||
                (e->kind == DATAGRAM || k->writing ? e->pair->closed_at[!e->side] != 0 : false);
     case ASOCKET_EINVAL: return !k->valid;
-    case ASOCKET_EBUSY: return k->busy;
+    case ASOCKET_EBUSY: return k->busy || e->layers; /* auto-flush, in a transport that waits */
     case ASOCKET_ENOMEM: return starved;
     default: return false;
     }
@@ -612,6 +612,8 @@ static void write_end(const call *k, ptrdiff_t count, size_t size, bool whole)
         l->wild = true;
         moved = 0;
     }
+    if (count == ASOCKET_EBUSY)
+        moved = 0;
     trace("  [%d] write %zu: %td, %zu moved", (int)(k->e - ends), size, count, moved);
     must(moved <= size && (count < 0 || moved == size));
     must(count >= 0 || !moved || !whole || l->wild || size > k->e->capacity ||
@@ -769,6 +771,9 @@ static void copy(context *c, end *from, end *to)
         lane_append(out.l, &byte, 1);
     }
     in.l->received += moved;
+    trace("  copied %zu: %lld", moved, (long long)count);
+    if (mine && (in.l->wild || (count < 0 && (from->closed || from->in_canceled))))
+        out.l->wild = true; /* what a transport has when its copy ends so goes uncounted */
     if (mine)
         out.l->source = NULL;
     if (count >= 0 && (limit < 0 || count < limit))
@@ -1220,6 +1225,7 @@ static void layer_end(context *c, end *e)
     if (layer) {
         keep_stale(NULL);
         e->capacities[e->layers++] = e->capacity;
+        e->to->wild |= e->out_finished || e->out_canceled; /* until a flush it does not know */
         e->socket = layer;
         e->in = NULL;
         e->out = NULL;
