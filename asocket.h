@@ -1374,6 +1374,7 @@ enum {
     ASOCKET__QUARANTINE = ASOCKET__SIZED(8, 1024), // closes before a socket's memory is used again
     ASOCKET__FREE_SOCKETS = ASOCKET__SIZED(0, ASOCKET__CHECKS ? 16384 : 0), // more, for asserts
     ASOCKET__CHUNK = ASOCKET__SIZED(4, 64), // sockets allocated together
+    ASOCKET__LAYER_TURNS = 16,              // of the loop until a layer's end looks less often
     ASOCKET__SLAB = 64,                     // stacks mapped together
     ASOCKET__SPARE_SLABS = 2,               // empty slabs kept besides a quarter of all
     // Two mappings each; Linux' vm.max_map_count is 65,530.
@@ -4187,6 +4188,8 @@ static int asocket__epoll_arm(asocket_selector *selector, asocket *socket, int d
                                    socket->registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, wanted);
     if (error == EEXIST) // closed under this number, kept by a duplicate, and now it is back
         error = asocket__epoll_control(selector, socket, EPOLL_CTL_MOD, wanted);
+    if (error == ENOENT && !socket->registered) // and that one has gone in between
+        error = asocket__epoll_control(selector, socket, EPOLL_CTL_ADD, wanted);
     if (error == EPERM && socket->kind == ASOCKET__FOREIGN) { // a plain file is always ready
         asocket__socket_signal(socket, directions);
         return 0;
@@ -9955,14 +9958,25 @@ static void asocket__layer_release(asocket *layer)
     layer->lower->pins--;
 }
 
+// Whoever was woken comes out of the transport at once, unless that waits for something else.
+static void asocket__layer_clear(asocket_selector *selector, const asocket *layer)
+{
+    int turns;
+
+    for (turns = 0; layer->in.task || layer->out.task; turns++) {
+        asocket__step_aside(selector, asocket__self(selector));
+        if (turns > ASOCKET__LAYER_TURNS)
+            (void)asocket__wait_in(selector, NULL, 1);
+    }
+}
+
 // The end of a layer, where it may wait: what was written leaves, the transport says goodbye, the
 // socket below closes.
 static void asocket__layer_end(asocket_selector *selector, void *argument)
 {
     asocket *layer = (asocket *)argument, *below;
 
-    while (layer->in.task || layer->out.task) // woken, but not yet out of the transport
-        asocket__step_aside(selector, asocket__self(selector));
+    asocket__layer_clear(selector, layer);
     for (below = layer->lower; below; below = below->lower)
         below->timeout = ASOCKET_FOREVER; // close_timeout bounds it all
     if (!layer->hard)

@@ -62,6 +62,7 @@ typedef struct mask {
     bool ending;                     /* read answers 0 */
     bool finishing;                  /* ends the stream below itself */
     bool yielding;                   /* others run before it reads */
+    int dozing;                      /* naps of 1 ms before it reads, whatever comes */
     bool lingering;                  /* close waits for the peer, whatever that takes */
     bool waiting_for_good;           /* ... and then for nothing at all */
     int inside;                      /* calls of read and write that have not returned */
@@ -79,11 +80,14 @@ static ptrdiff_t mask_read(void *state, asocket *lower, void *buffer, size_t siz
 {
     mask *m = (mask *)state;
     ptrdiff_t count;
+    int doze;
 
     bottom_open(&m->lower, lower);
     if (m->failing_read || m->ending)
         return m->failing_read;
     m->inside++;
+    for (doze = 0; doze < m->dozing; doze++)
+        (void)asocket_sleep(asocket_selector_of(lower), 1);
     if (m->yielding)
         asocket_yield(asocket_selector_of(lower));
     count = asocket_read(m->lower.in, buffer, size < PIECE ? size : PIECE);
@@ -1509,6 +1513,38 @@ static void a_goodbye_is_bounded(int argc, char **argv, bool for_good)
     is_int(living, 0, "... and nothing is left");
 }
 
+static void read_something(asocket_selector *owner, void *argument)
+{
+    char byte;
+
+    (void)owner;
+    (void)asocket_read((asocket_read_channel *)argument, &byte, 1);
+}
+
+/* A transport that is asleep when its layer is closed: it is waited for, not asked all the time. */
+static void an_end_waits_without_spinning(void)
+{
+    asocket_statistics before, after;
+    both c;
+
+    counts_reset();
+    both_open(selector, &c, MASKED, 0);
+    c.a.mask->dozing = 100000; /* until it is told otherwise */
+    asocket_launch(selector, read_something, c.a.in);
+    asocket_sleep(selector, 10);
+    is_int(c.a.mask->inside, 1, "a transport that takes its time");
+    asocket_stats(selector, &before);
+    asocket_close(c.a.socket);
+    asocket_sleep(selector, 40);
+    is_int(closes + cancels, 0, "which nobody takes its state from");
+    asocket_stats(selector, &after);
+    if (!ok(after.turns - before.turns < 2000, "P11: and does not spin until then"))
+        diag("%d turns", (int)(after.turns - before.turns));
+    c.a.mask->dozing = 0;
+    is_status(asocket_await_closed(c.a.socket), ASOCKET_OK, "P2: it ends when that has come out");
+    both_close(&c);
+}
+
 /* --- arguments --------------------------------------------------------------------------------- */
 
 static ptrdiff_t no_read(void *state, asocket *lower, void *buffer, size_t size)
@@ -1660,6 +1696,7 @@ int main(int argc, char **argv)
         a_layer_ends_without_the_loop(i, asocket_close, 0);
         a_layer_ends_without_the_loop(i, asocket_abort, -ECONNRESET);
     }
+    an_end_waits_without_spinning();
     a_goodbye_is_bounded(argc, argv, false);
     a_goodbye_is_bounded(argc, argv, true);
     wrong_arguments_are_refused();
