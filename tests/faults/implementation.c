@@ -660,11 +660,11 @@ ssize_t fault_send(int fd, const void *bytes, size_t size, int flags)
     int fault = seam_fault(SEAM_send, "", size);
     ssize_t result = -1;
 
-    if (!fault || ((fault == EAGAIN || fault == SEAM_SHORT) && !seam_writable(fd)))
+    if (!fault || (seam.swarm && (fault == EAGAIN || fault == SEAM_SHORT) && !seam_writable(fd)))
         return send(fd, bytes, size, flags);
     if (fault == SEAM_SHORT)
         result = send(fd, bytes, seam_less(size), flags);
-    if (result > 0 && !seam_writable(fd)) {
+    if (seam.swarm && result > 0 && !seam_writable(fd)) {
         ssize_t rest = send(fd, (const char *)bytes + result, size - (size_t)result, flags);
 
         return rest > 0 ? result + rest : result;
@@ -751,7 +751,7 @@ ssize_t fault_sendfile(int fd, int file, off_t *from, size_t size)
     int fault = seam_fault(SEAM_sendfile, "", size);
     ssize_t result;
 
-    if ((fault == EAGAIN || fault == SEAM_SHORT) && !seam_writable(fd))
+    if (seam.swarm && (fault == EAGAIN || fault == SEAM_SHORT) && !seam_writable(fd))
         return sendfile(fd, file, from, size);
     if (fault > 0)
         return seam_later(fd, fault);
