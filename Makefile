@@ -116,7 +116,7 @@ tests_of_ucontext = test_coroutines test_stacks test_selector test_callbacks
 tests_of_no_coroutines = $(sort $(PLAIN))
 tests_of_static = test_address
 tests_of_kqueue = $(TESTS)
-tests_of_kqueue_netbsd = $(TESTS)
+tests_of_kqueue_netbsd = $(filter-out test_clock test_guards test_inherited test_races,$(TESTS))
 tests_of_darwin = $(TESTS)
 tests_of = $(or $(tests_of_$(1)),$(TESTS) $(FUZZERS) $(TLS_TESTS))
 
