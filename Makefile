@@ -286,7 +286,6 @@ TLS_SCRIPTS = $(wildcard tests/tls/*.t)
 
 # Of each configuration what says most about it, in under 3 minutes; test-all has all of each.
 CORE = test_coroutines test_reading test_writing test_pipes test_accept test_arguments
-SLOW = test_waits test_posting test_stacks test_close
 # These carry a library of their own, which takes longer to compile than to test.
 OWN = test_accept_errors test_clock test_close_errors test_guards test_inherited test_races
 quick_of_clang = $(CORE)
@@ -294,10 +293,12 @@ quick_of_gxx = test_arguments exceptions
 quick_of_clangxx = exceptions
 quick_of_no_coroutines = $(filter-out $(OWN),$(call tests_of,no_coroutines))
 quick_of_gcc = $(filter-out tls_verified tls_stirred $(FUZZERS) $(TLS_FUZZERS),$(call tests_of,gcc))
-quick_of_asan = $(filter-out $(SLOW) $(OWN),$(TESTS)) \
+quick_of_asan = $(CORE) test_address test_backends test_connect test_datagrams test_files test_layers \
+	test_moving test_names test_passing test_ring test_selector test_unix \
 	$(FUZZERS) $(filter tls_pump tls_handshake tls_attacks tls_chains tls_trust $(TLS_FUZZERS),$(TLS_TESTS))
 quick_of_tsan = test_coroutines test_selector test_moving test_names $(filter tls_trust,$(TLS_TESTS))
 quick_of_valgrind = test_reading test_arguments
+quick_of_ucontext = test_coroutines test_stacks
 quick_of_ndebug = test_coroutines test_reading test_writing
 quick_of_kqueue = test_coroutines test_reading test_selector test_backends test_kqueue
 quick_of_kqueue_netbsd = test_selector test_kqueue

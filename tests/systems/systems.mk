@@ -5,7 +5,7 @@ SYSTEMS = $(PROCESSORS) $(COMPILERS) lwip
 # Their rules stand with those of `make test`, which runs a part of them.
 SHIMS = kqueue kqueue_netbsd darwin
 # What `make test` has no time for: the rest of the sanitizers' tests, and the TLS servers of others.
-SANITIZED = $(foreach c,$(filter asan no_coroutines,$(USABLE)),$(filter-out $(call quick_programs_of,$(c)),$(call programs_of,$(c))))
+SANITIZED = $(foreach c,$(filter asan no_coroutines ucontext,$(USABLE)),$(filter-out $(call quick_programs_of,$(c)),$(call programs_of,$(c))))
 SYSTEMS_SCRIPTS = $(wildcard tests/systems/*.t) $(if $(BEARSSL),$(TLS_SCRIPTS))
 
 SYSTEMS_PACKAGES = tcc musl-tools lld qemu-user liblwip-dev \
