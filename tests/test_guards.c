@@ -93,6 +93,7 @@ int main(int argc, char **argv)
 {
     int backend = test_backend(argc, argv);
 
+    (void)my_madvise; /* which nobody calls but on Linux */
     selector = a_new_one(backend);
     check(CROWD, "guards by mprotect");
     is_int(asked, CROWD, "each is a call");
