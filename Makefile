@@ -292,8 +292,8 @@ quick_of_clang = $(CORE)
 quick_of_gxx = test_arguments exceptions
 quick_of_no_coroutines = $(filter-out $(OWN),$(call tests_of,no_coroutines))
 quick_of_gcc = $(filter-out tls_verified tls_stirred $(FUZZERS) $(TLS_FUZZERS),$(call tests_of,gcc))
-quick_of_asan = $(CORE) test_address test_backends test_connect test_datagrams test_files test_layers \
-	test_moving test_names test_passing test_ring test_selector test_unix \
+quick_of_asan = $(CORE) test_backends test_connect test_layers test_moving test_names test_passing \
+	test_ring test_selector \
 	$(FUZZERS) $(filter tls_pump tls_handshake tls_attacks tls_chains tls_trust $(TLS_FUZZERS),$(TLS_TESTS))
 quick_of_tsan = test_coroutines test_selector test_moving test_names $(filter tls_trust,$(TLS_TESTS))
 quick_of_valgrind = test_reading test_arguments
