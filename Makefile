@@ -226,18 +226,18 @@ $(BUILD)/$(1)/tls_%: tests/tls/test_%.c $(BUILD)/$(1)/implementation.o $(TLS_HEA
 	$$(show)$($(1)) $(STRICT) -o $$@ $$< $(BUILD)/$(1)/implementation.o -pthread -lbearssl
 
 $(BUILD)/$(1)/fuzz_%: tests/fuzz/fuzz_%.c $(BUILD)/$(1)/implementation.o $(TLS_HEADER) \
-		tests/fuzz/fuzz.h tests/tap.h
+		tests/fuzz/fuzz.h tests/fuzz/must.h tests/tap.h
 	@rm -f $$@
 	$$(show)$($(1)) $(STRICT) -o $$@ $$< $(BUILD)/$(1)/implementation.o -pthread -lbearssl
 endef
 
 define fuzz_configuration
 $(BUILD)/$(1)/fuzz_address: tests/fuzz/fuzz_address.c $(BUILD)/$(1)/implementation.o \
-		tests/fuzz/fuzz.h tests/tap.h
+		tests/fuzz/fuzz.h tests/fuzz/must.h tests/tap.h
 	@rm -f $$@
 	$$(show)$($(1)) $(STRICT) -o $$@ $$< $(BUILD)/$(1)/implementation.o -pthread
 
-$(BUILD)/$(1)/fuzz_calls: tests/fuzz/fuzz_calls.c $(HEADER) tests/kqueue/kqueue.c tests/fuzz/fuzz.h \
+$(BUILD)/$(1)/fuzz_calls: tests/fuzz/fuzz_calls.c $(HEADER) tests/kqueue/kqueue.c tests/fuzz/fuzz.h tests/fuzz/must.h \
 		tests/tap.h
 	@mkdir -p $$(@D)
 	@rm -f $$@
@@ -374,11 +374,11 @@ run-fuzz_%: $(BUILD)/fuzz/fuzz_%
 	@mkdir -p $(BUILD)/fuzz/new/$*
 	$< $(fuzz_options) -artifact_prefix=$(BUILD)/fuzz/ $(BUILD)/fuzz/new/$* tests/fuzz/corpus/fuzz_$*
 
-$(BUILD)/fuzz/fuzz_calls: tests/fuzz/fuzz_calls.c tests/fuzz/fuzz.h tests/kqueue/kqueue.c $(HEADER)
+$(BUILD)/fuzz/fuzz_calls: tests/fuzz/fuzz_calls.c tests/fuzz/fuzz.h tests/fuzz/must.h tests/kqueue/kqueue.c $(HEADER)
 	@mkdir -p $(@D)
 	$(show)$(fuzzing) $(fuzz_calls_flags) -o $@ $< -pthread
 
-$(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h tests/implementation.c $(HEADER) $(TLS_HEADER)
+$(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h tests/fuzz/must.h tests/implementation.c $(HEADER) $(TLS_HEADER)
 	@mkdir -p $(@D)
 	$(show)$(fuzzing) -o $@ $< tests/implementation.c -pthread $(BEARSSL)
 

@@ -19,22 +19,11 @@
 #define ASOCKET_TLS_IMPLEMENTATION
 #include "../../asocket_tls.h"
 #endif
+#include "must.h"
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
-
-#ifndef must
-#define must(condition)                                                                   \
-    do {                                                                                  \
-        if (!(condition)) {                                                               \
-            fprintf(stderr, "%s:%d: this must be: %s\n", __FILE__, __LINE__, #condition); \
-            abort();                                                                      \
-        }                                                                                 \
-    } while (0)
-#endif
 
 /* A block of exactly that size, so that a checker sees what goes past it. */
 static inline uint8_t *exactly(const void *bytes, size_t size)
