@@ -156,9 +156,14 @@ long seam_injected(const seam_site **site)
     return seam.injected;
 }
 
+bool seam_swarming(void)
+{
+    return seam.counting && seam.swarm;
+}
+
 bool seam_ended(void)
 {
-    return seam.ended;
+    return seam.ended && seam_swarming();
 }
 
 int seam_event_at(long number, seam_event *event)

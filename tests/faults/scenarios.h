@@ -753,7 +753,8 @@ static void play_ready(scene *s)
         went(s, "flush", asocket_flush(s->client_out), MAY_WRITE) && !(s->done & 2))
         (void)went(s, "poll", asocket_poll(s->selector, ASOCKET_FOREVER), 0);
     turns_until(s, 2);
-    if (s->done & 2) /* the server's time-out: "not yet" and no report would end it */
+    if (seam_swarming() &&
+        (s->done & 2)) /* the server's time-out: "not yet" and no report would end it */
         (void)asocket_set_timeout(s->peer, 0);
     (void)reads(s, s->peer_in, "hello");
 }

@@ -100,6 +100,8 @@ typedef struct seam_swarm {
     int rates[SEAM_COUNT][2]; /* of a thousand calls: rows that nobody may notice, and the others */
 } seam_swarm;
 void seam_start_swarm(const seam_swarm *swarm);
+/* Whether it is at work: then more may happen at once than one fault explains. */
+bool seam_swarming(void);
 /* A number that looks like chance and follows from another one. */
 uint64_t seam_mix(uint64_t number);
 
@@ -107,7 +109,7 @@ uint64_t seam_mix(uint64_t number);
 void seam_stop(void);
 /* Whether the fault came to happen, and where first; NULL: nowhere. */
 long seam_injected(const seam_site **site);
-/* Whether a stream was ended early: its last line may be the beginning of one. */
+/* Whether one of a swarm ended a stream early: its last line may be the beginning of one. */
 bool seam_ended(void);
 /* The first faults that happened: 0 with what and where, or -1 if there were not so many. */
 typedef struct seam_event {
