@@ -53,8 +53,6 @@ $(foreach c,$(patsubst %_cxx,%,$(WITH_CXX)),$(eval \
 	$(c)_cxx = $(subst -gcc -std=c99,-g++ -x c++ -std=c++11,$($(c)))))
 $(foreach c,$(WITH_C),$(eval tests_of_$(c) = $$(TESTS)))
 tests_of_s390x = $(filter-out test_flows,$(TESTS))
-# The suite runs as aarch64_bti: this is what signed addresses change.
-tests_of_aarch64 = $(CORE) test_stacks test_backends
 $(foreach c,$(WITH_CXX),$(eval tests_of_$(c) = test_arguments exceptions))
 
 emulator_aarch64 = qemu-aarch64
