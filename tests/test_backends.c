@@ -14,6 +14,11 @@ typedef int a_handle;
 #endif
 #define SEAM_recv , counted_recv
 static ssize_t counted_recv(a_handle handle, void *buffer, size_t size, int flags);
+#ifdef __linux__
+#include <sys/epoll.h>
+#define SEAM_epoll_ctl , refusing_epoll_ctl
+static int refusing_epoll_ctl(int epoll, int operation, int handle, struct epoll_event *event);
+#endif
 #include "private.h"
 
 #include <poll.h>
@@ -28,6 +33,19 @@ static ssize_t counted_recv(a_handle handle, void *buffer, size_t size, int flag
     receives++;
     return ASOCKET__SYSTEM(recv)(handle, buffer, size, flags);
 }
+
+static int refusals[3]; /* errnos with which the next calls are refused, up to 0 */
+static int refused;
+
+#ifdef __linux__
+static int refusing_epoll_ctl(int epoll, int operation, int handle, struct epoll_event *event)
+{
+    if (refused == 2 || !refusals[refused])
+        return epoll_ctl(epoll, operation, handle, event);
+    errno = refusals[refused++];
+    return -1;
+}
+#endif
 
 enum { NOTHING = 20 }; /* ms without a report that are taken for none */
 
@@ -553,6 +571,27 @@ static void time_outs(void)
     }
 }
 
+/* What is registered under a number, by a duplicate of a connection that was closed, may go at any
+   time: between two calls of epoll_ctl, too. */
+static void a_number_is_in_use_and_then_free(void)
+{
+    asocket *socket = asocket_bind(asocket_udp(selector), "127.0.0.1", 0);
+    asocket *other = asocket_bind(asocket_udp(selector), "127.0.0.1", 0);
+    asocket_address address;
+
+    if (!ok(socket && other && !asocket_local_address(socket, &address), "two that never waited"))
+        return;
+    refused = 0;
+    refusals[0] = EEXIST;
+    refusals[1] = ENOENT;
+    is_status(arm(socket, ASOCKET_READ), ASOCKET_OK, "P10: a number in use by a duplicate");
+    memset(refusals, 0, sizeof refusals);
+    asocket_send_to(other, "x", 1, &address);
+    ok(becomes_ready(socket, ASOCKET_READ), "P10: which has gone, is watched");
+    asocket_close(socket);
+    asocket_close(other);
+}
+
 /* --- the handle ------------------------------------------------------------------------------- */
 
 static bool handle_is_readable(int milliseconds)
@@ -662,6 +701,7 @@ int main(int argc, char **argv)
     descriptors_of_others_again();
     another_thread_wakes();
     time_outs();
+    a_number_is_in_use_and_then_free();
     a_handle_for_other_loops();
     a_full_channel_is_one_receive();
     a_stop_leaves_errno();
