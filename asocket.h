@@ -485,8 +485,9 @@ ASOCKET_API asocket_handle asocket_selector_handle(const asocket_selector *selec
 ASOCKET_API void asocket_stop(asocket_selector *selector);
 
 // Launches a coroutine there; without coroutines, calls the function from the loop. Any thread, no
-// signal handler; in the order of each caller; each exactly once, also while the selector is destroyed (cancelled
-// then). Must not race with the end of asocket_selector_destroy. ASOCKET_ENOMEM.
+// signal handler; in the order of each caller; each exactly once, also while the selector is
+// destroyed (cancelled then). Must not race with the end of asocket_selector_destroy.
+// ASOCKET_ENOMEM.
 ASOCKET_API int asocket_post(asocket_selector *selector, asocket_function *function,
                              void *argument);
 
@@ -518,7 +519,8 @@ ASOCKET_API int asocket_join(asocket_selector *selector, asocket_job job);
 
 // Waits until all that the caller launched has ended, and what those left behind: children may use
 // what lies on its stack until then. In a cancelled caller, too, whose children are cancelled with
-// it; it is told ASOCKET_ECANCELED if it had any. Only a deadline, or outside a stop, ends it before.
+// it; it is told ASOCKET_ECANCELED if it had any. Only a deadline, outside also a stop, ends it
+// before.
 ASOCKET_API int asocket_join_all(asocket_selector *selector);
 
 // Cancels a coroutine and its children: every call of theirs that would park answers
@@ -543,11 +545,11 @@ ASOCKET_API int asocket_yield(asocket_selector *selector);
 
 // All waits of the caller, together, end in `ms` milliseconds from now with ASOCKET_ETIMEDOUT;
 // never later than the deadline in force. 0: every wait from now on. Calls that need not wait go on
-// as before, and may give way as before (P11): a loop that sends again after ASOCKET_ETIMEDOUT counts its tries, or asks
-// asocket_sleep(selector, 0), which then answers that too. Returns the former deadline,
-// absolute and opaque: hand it to restore. ASOCKET_FOREVER changes nothing. To give several
-// coroutines a time together: set it, launch them, asocket_join_all; if that timed out,
-// asocket_cancel_all, restore it, and asocket_join_all once more.
+// as before, and may give way as before (P11): a loop that sends again after ASOCKET_ETIMEDOUT
+// counts its tries, or asks asocket_sleep(selector, 0), which then answers that too. Returns the
+// former deadline, absolute and opaque: hand it to restore. ASOCKET_FOREVER changes nothing. To
+// give several coroutines a time together: set it, launch them, asocket_join_all; if that timed
+// out, asocket_cancel_all, restore it, and asocket_join_all once more.
 ASOCKET_API int64_t asocket_set_deadline(asocket_selector *selector, int64_t ms);
 ASOCKET_API void asocket_restore_deadline(asocket_selector *selector, int64_t former);
 
@@ -707,9 +709,9 @@ ASOCKET_API int asocket_on_ready(asocket *socket, int events, asocket_function *
 // wait ends so, ECONNRESET, ECONNREFUSED, EUNREACHABLE, ETIMEDOUT (the kernel's own), ENOMEM,
 // EINVAL.
 // Requests up to the channel's capacity are all or nothing: after such an end nothing was consumed
-// or written. A larger one that fails has moved some bytes: asocket_transferred says how many of
-// them were read (into the caller's buffer, where a line goes on), asocket_written how many written.
-// So do asocket_discard, _copy and _write_file of any size.
+// or written. A larger one that fails has moved some bytes: asocket_transferred says how many were
+// read (into the caller's buffer, where a line goes on), asocket_written how many were written. So
+// do asocket_discard, _copy and _write_file of any size.
 
 enum { ASOCKET_AUTO_FLUSH = 1 };
 
@@ -4419,19 +4421,19 @@ static void asocket__poll_close_pipe(asocket_selector *selector)
 
 #if ASOCKET__LINUX || ASOCKET__BSD
 
-static int asocket__poll_open_pipe(asocket_selector *selector)
+static int asocket__poll_pipe(int ends[2])
 {
-    int ends[2];
-
-    selector->poll.wake_in = selector->poll.wake_out = -1;
-    if (ASOCKET_SYS(pipe2)(ends, O_NONBLOCK | O_CLOEXEC))
-        return asocket__status_of(errno);
-    selector->poll.wake_in = ends[0];
-    selector->poll.wake_out = ends[1];
-    return 0;
+    return ASOCKET_SYS(pipe2)(ends, O_NONBLOCK | O_CLOEXEC) ? asocket__status_of(errno) : 0;
 }
 
+#define asocket__poll_prepare(handle) ((void)(handle), 0) // it is from its birth
+
 #else
+
+static int asocket__poll_pipe(int ends[2])
+{
+    return ASOCKET_SYS(pipe)(ends) ? asocket__status_of(errno) : 0;
+}
 
 static int asocket__poll_prepare(int handle)
 {
@@ -4443,13 +4445,16 @@ static int asocket__poll_prepare(int handle)
     return 0;
 }
 
+#endif
+
 static int asocket__poll_open_pipe(asocket_selector *selector)
 {
     int ends[2], status;
 
     selector->poll.wake_in = selector->poll.wake_out = -1;
-    if (ASOCKET_SYS(pipe)(ends))
-        return asocket__status_of(errno);
+    status = asocket__poll_pipe(ends);
+    if (status)
+        return status;
     selector->poll.wake_in = ends[0];
     selector->poll.wake_out = ends[1];
     status = asocket__poll_prepare(ends[0]);
@@ -4459,8 +4464,6 @@ static int asocket__poll_open_pipe(asocket_selector *selector)
         asocket__poll_close_pipe(selector);
     return status;
 }
-
-#endif
 
 static ssize_t asocket__wake_read(const asocket_selector *selector, char *bytes, size_t size)
 {
@@ -12137,9 +12140,9 @@ asocket_job asocket_current(const asocket_selector *selector)
                : 0;
 }
 
-// Waits for children, a wake-up at a time: for one (its joiners), or for all (NULL). A cancel of the
-// caller has reached them, too: they end soon, and until then may use what lies on its stack. The
-// deadline still counts.
+// Waits for children, a wake-up at a time: for one (its joiners), or for all (NULL). A cancel of
+// the caller has reached them, too: they end soon, and until then may use what lies on its stack.
+// The deadline still counts.
 static int asocket__join_wait(asocket_selector *selector, asocket__link *joiners)
 {
     asocket__task *self = asocket__self(selector);
@@ -13983,9 +13986,10 @@ int asocket_peer_credentials(const asocket *socket, asocket_credentials *credent
 
 // Moving sockets
 
-static int asocket__move_check(asocket *socket, int kinds, asocket_selector *other,
-                               asocket_function *function, const char *operation)
+static int asocket__move_check(asocket *socket, asocket_selector *other, asocket_function *function,
+                               const char *operation)
 {
+    int kinds = ASOCKET__STREAM | ASOCKET__DATAGRAM | ASOCKET__LISTENER;
     int status = asocket__socket_check(socket, kinds, operation);
 
     if (status)
@@ -13993,19 +13997,26 @@ static int asocket__move_check(asocket *socket, int kinds, asocket_selector *oth
     if (!other || !function)
         return asocket__fail(socket->selector, ASOCKET_EINVAL, operation,
                              "no selector, or no function");
-    if (socket->selector->destroying)
+    if (socket->selector->destroying) // the other one may be gone
         return asocket__fail(socket->selector, ASOCKET_ECANCELED, operation,
                              "the selector is being destroyed");
-    if (socket->in.task || socket->out.task || socket->upper)
-        return asocket__fail(socket->selector, ASOCKET_EBUSY, operation,
-                             "another coroutine is inside a call on it");
     return 0;
+}
+
+static int asocket__hand_over_check(asocket *socket, asocket_selector *other,
+                                    asocket_function *function)
+{
+    int status = asocket__move_check(socket, other, function, "hand_over");
+
+    if (!status && (socket->in.task || socket->out.task || socket->upper))
+        status = asocket__fail(socket->selector, ASOCKET_EBUSY, "hand_over",
+                               "another coroutine is inside a call on it");
+    return status;
 }
 
 int asocket_hand_over(asocket *socket, asocket_selector *other, asocket_function *function)
 {
-    int kinds = ASOCKET__STREAM | ASOCKET__DATAGRAM | ASOCKET__LISTENER;
-    int status = asocket__move_check(socket, kinds, other, function, "hand_over");
+    int status = asocket__hand_over_check(socket, other, function);
     asocket__move *move;
 
     if (status)
@@ -14014,7 +14025,7 @@ int asocket_hand_over(asocket *socket, asocket_selector *other, asocket_function
         status = asocket__out_flush(&socket->out, 0);
     if (status)
         return asocket__fail_at(socket->selector, status, 0, "hand_over", &socket->remote);
-    status = asocket__move_check(socket, kinds, other, function, "hand_over");
+    status = asocket__hand_over_check(socket, other, function);
     if (status)
         return status; // somebody has begun a call meanwhile
     if (!asocket__moves(socket))
@@ -14039,18 +14050,11 @@ int asocket_hand_over(asocket *socket, asocket_selector *other, asocket_function
 
 int asocket_share(asocket *server, asocket_selector *other, asocket_function *function)
 {
-    int kinds = ASOCKET__STREAM | ASOCKET__DATAGRAM | ASOCKET__LISTENER;
-    int status = asocket__socket_check(server, kinds, "share");
+    int status = asocket__move_check(server, other, function, "share");
     asocket__move *move;
 
     if (status)
         return status;
-    if (!other || !function)
-        return asocket__fail(server->selector, ASOCKET_EINVAL, "share",
-                             "no selector, or no function");
-    if (server->selector->destroying)
-        return asocket__fail(server->selector, ASOCKET_ECANCELED, "share",
-                             "the selector is being destroyed");
     if (server->upper)
         return asocket__fail(server->selector, ASOCKET_EBUSY, "share", "a layer stands on it");
     move = asocket__move_make(server, other, function, 0);

@@ -215,8 +215,8 @@ typedef struct asocket_tls_failure {
 // has the same sentence, with the host, for each coroutine.
 ASOCKET_API int asocket_tls_error(const asocket_selector *selector, asocket_tls_failure *failure);
 
-// The failure that ended a TLS socket; ASOCKET_EINVAL: it is not one. A write that fails because the
-// connection broke has not ended it yet: what has come can still be read.
+// The failure that ended a TLS socket; ASOCKET_EINVAL: it is not one. A write that fails because
+// the connection broke has not ended it yet: what has come can still be read.
 ASOCKET_API int asocket_tls_socket_error(const asocket *secure, asocket_tls_failure *failure);
 
 // --- trust ---------------------------------------------------------------------------------------
