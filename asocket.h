@@ -1186,6 +1186,14 @@ ASOCKET_API int asocket_peer_credentials(const asocket *socket, asocket_credenti
 #define ASOCKET__SMALL
 #endif
 
+// What is called in a hundred places with what every caller has in a register: gcc would rather pass
+// what the callee reads of it, and load that in a hundred places.
+#if defined(__GNUC__) && __GNUC__ >= 8 && !defined(__clang__)
+#define ASOCKET__PLAIN __attribute__((noipa))
+#else
+#define ASOCKET__PLAIN ASOCKET__NOINLINE
+#endif
+
 // ------------------------------------------------------------------------------------------------
 // >>system
 // Includes, and the seam: every name taken from the system that can fail, block or tell the time is
@@ -2450,8 +2458,8 @@ static asocket__failure *asocket__note(asocket_selector *selector, int status,
     return failure;
 }
 
-static ASOCKET__NOINLINE int asocket__fail(asocket_selector *selector, int status,
-                                           const char *operation, const char *detail)
+static ASOCKET__PLAIN int asocket__fail(asocket_selector *selector, int status,
+                                        const char *operation, const char *detail)
 {
     asocket__note(selector, status, operation)->detail = detail;
     return status;
@@ -2478,9 +2486,8 @@ static void asocket__note_path(asocket__failure *failure, const asocket__endpoin
     failure->text[length] = 0;
 }
 
-static ASOCKET__NOINLINE int asocket__fail_at(asocket_selector *selector, int status, int system,
-                                              const char *operation,
-                                              const asocket__endpoint *endpoint)
+static ASOCKET__PLAIN int asocket__fail_at(asocket_selector *selector, int status, int system,
+                                           const char *operation, const asocket__endpoint *endpoint)
 {
     asocket__failure *failure = asocket__note(selector, status, operation);
 
@@ -2502,9 +2509,9 @@ static void asocket__note_text(asocket__failure *failure, const char *text)
     failure->text[length] = 0;
 }
 
-static ASOCKET__NOINLINE int asocket__fail_text(asocket_selector *selector, int status,
-                                                const char *operation, const char *text,
-                                                const char *detail)
+static ASOCKET__PLAIN int asocket__fail_text(asocket_selector *selector, int status,
+                                             const char *operation, const char *text,
+                                             const char *detail)
 {
     asocket__failure *failure = asocket__note(selector, status, operation);
 
@@ -9955,7 +9962,7 @@ static int asocket__out_finish(asocket_write_channel *out)
     return status;
 }
 
-static void asocket__layer_release(asocket *layer)
+static ASOCKET__PLAIN void asocket__layer_release(asocket *layer)
 {
     layer->lower->upper = NULL;
     layer->lower->pins--;
