@@ -1179,6 +1179,13 @@ ASOCKET_API int asocket_peer_credentials(const asocket *socket, asocket_credenti
 #define ASOCKET__PREFETCH(p) ((void)(p))
 #endif
 
+// A register that tells threads apart, where its use is known to compile.
+#if defined(__linux__) && (defined(__x86_64__) || defined(__aarch64__)) && \
+    ((defined(__clang__) && __clang_major__ >= 14) ||                      \
+     (defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 11))
+#define ASOCKET__THREAD_POINTER
+#endif
+
 // Where compilers expect an inlined copy to be smaller than a call, and it is not.
 #if defined(__OPTIMIZE_SIZE__)
 #define ASOCKET__SMALL ASOCKET__NOINLINE
@@ -1334,7 +1341,11 @@ typedef off_t asocket__offset;
 #if ASOCKET__THREADS
 typedef pthread_mutex_t asocket__mutex;
 typedef pthread_cond_t asocket__condition;
+#if defined(ASOCKET__THREAD_POINTER)
+typedef uintptr_t asocket__thread;
+#else
 typedef pthread_t asocket__thread;
+#endif
 #endif
 typedef struct sockaddr_un asocket__sockaddr_un;
 #endif
@@ -6962,6 +6973,16 @@ static bool asocket__owned(const asocket_selector *selector)
 {
     return selector->owner == GetCurrentThreadId();
 }
+#elif ASOCKET__THREADS && defined(ASOCKET__THREAD_POINTER)
+static void asocket__own(asocket_selector *selector)
+{
+    selector->owner = (uintptr_t)__builtin_thread_pointer();
+}
+
+static bool asocket__owned(const asocket_selector *selector)
+{
+    return selector->owner == (uintptr_t)__builtin_thread_pointer();
+}
 #elif ASOCKET__THREADS
 static void asocket__own(asocket_selector *selector)
 {
@@ -7002,8 +7023,13 @@ static ASOCKET__NOINLINE bool asocket__here(const asocket_selector *selector)
     return true;
 }
 
-#if ASOCKET__CHECKS
+// The same, in place where it is asked for every few bytes.
+#if ASOCKET__CHECKS && defined(__OPTIMIZE_SIZE__)
 #define ASOCKET__HERE(selector) asocket__here(selector)
+#elif ASOCKET__CHECKS
+#define ASOCKET__HERE(selector)                                               \
+    (ASOCKET__LIKELY(asocket__owned(selector) && asocket__alive(selector)) || \
+     asocket__here(selector))
 #else
 #define ASOCKET__HERE(selector) (true)
 #endif
