@@ -2050,30 +2050,31 @@ struct asocket_selector {
     const asocket__backend *backend;
     asocket__task *self;    // who runs: a coroutine, or
     asocket__task *outside; // what stands for the code outside of coroutines
+    asocket__link ready;    // coroutines to resume
+    asocket__heap heap;
+    asocket__post *late; // taken, not yet run
+    asocket__slab **slabs;
+    asocket__pool *pool;                      // threads that look names up
+    asocket **chunks;                         // all sockets, ASOCKET__CHUNK each
+    size_t stack_size, guard_size, page_size; // stack_size: the guard included
+    uint32_t turning, socket_count, slab_count, channel_capacity;
     asocket_statistics statistics;
-    asocket__link ready; // coroutines to resume
-    asocket *serve;      // sockets whose background work can go on
-    asocket *serving;    // the rest of those that this turn serves
-    asocket *occupied;   // layers that cannot end yet: tried again every few ms
-    uint32_t guests;     // callbacks that run, one inside of the other
-    asocket **chunks;    // all sockets, ASOCKET__CHUNK each
-    uint32_t chunk_count, chunk_capacity, socket_count, quarantined;
+    asocket *serve;    // sockets whose background work can go on
+    asocket *serving;  // the rest of those that this turn serves
+    asocket *occupied; // layers that cannot end yet: tried again every few ms
+    uint32_t guests;   // callbacks that run, one inside of the other
+    uint32_t chunk_count, chunk_capacity, quarantined;
     asocket__link closed_sockets; // the last ASOCKET__QUARANTINE
     asocket__link free_sockets;   // those before
     asocket *spare;               // made, but its descriptor never came
     uint32_t free_count;
-    asocket__heap heap;
     asocket_allocator allocator;
-    size_t stack_size, guard_size, page_size; // stack_size: the guard included
-    uint32_t channel_capacity;
     int64_t close_timeout;
-    asocket__slab **slabs;
-    uint32_t slab_count, slab_capacity, mapped_slabs, empty_slabs, guards;
+    uint32_t slab_capacity, mapped_slabs, empty_slabs, guards;
     int guard_kind;
     asocket_function *layer_end; // see >>layer
     const uint8_t *alive;        // 0 in a process forked from ours; see asocket__alive
     int process;                 // or ours
-    asocket__pool *pool;         // threads that look names up
     asocket__batch *batch;
     asocket__attachment *attachments;
     asocket__link open_slabs, idle_slabs; // with free stacks: some; all
@@ -2091,12 +2092,11 @@ struct asocket_selector {
     asocket__link pipes, dead_pipes;
     uint32_t dead_pipe_count;
     asocket__post *posts;  // written by any thread, newest first
-    asocket__post *late;   // taken, not yet run
     int notified, stopped; // atomic
     int answered;          // atomic: a lookup has ended
     int8_t expected[2];    // what receives on sockets not yet registered brought lately
     uint8_t explored;
-    uint32_t since_wait, turning, resumed;
+    uint32_t since_wait, resumed;
 #if ASOCKET__THREADS
     asocket__thread owner;
 #endif
