@@ -2484,17 +2484,15 @@ static const char *asocket__endpoint_path(const asocket__endpoint *endpoint)
     return path;
 }
 
-// The path may be gone when the sentence is made: its beginning is kept.
-static void asocket__note_path(asocket__failure *failure, const asocket__endpoint *endpoint)
+// What was tried may be gone when the sentence is made: its beginning is kept.
+static ASOCKET__SMALL void asocket__note_text(asocket__failure *failure, const char *text,
+                                              size_t length)
 {
-    const char *path = asocket__endpoint_path(endpoint);
-    size_t length = endpoint->scope, i;
+    size_t i;
 
-    if (length >= sizeof failure->text)
-        length = sizeof failure->text - 1;
-    for (i = 0; i < length; i++)
-        failure->text[i] = path[i] ? path[i] : '@';
-    failure->text[length] = 0;
+    for (i = 0; i < length && i < sizeof failure->text - 1; i++)
+        failure->text[i] = text[i] ? text[i] : '@'; // an abstract name
+    failure->text[i] = 0;
 }
 
 static ASOCKET__PLAIN int asocket__fail_at(asocket_selector *selector, int status, int system,
@@ -2504,20 +2502,10 @@ static ASOCKET__PLAIN int asocket__fail_at(asocket_selector *selector, int statu
 
     failure->system = system;
     if (endpoint && endpoint->family == ASOCKET__PATH)
-        asocket__note_path(failure, endpoint);
+        asocket__note_text(failure, asocket__endpoint_path(endpoint), endpoint->scope);
     else if (endpoint)
         failure->endpoint = *endpoint;
     return status;
-}
-
-static void asocket__note_text(asocket__failure *failure, const char *text)
-{
-    size_t length = strlen(text);
-
-    if (length >= sizeof failure->text)
-        length = sizeof failure->text - 1;
-    memcpy(failure->text, text, length);
-    failure->text[length] = 0;
 }
 
 static ASOCKET__PLAIN int asocket__fail_text(asocket_selector *selector, int status,
@@ -2526,7 +2514,7 @@ static ASOCKET__PLAIN int asocket__fail_text(asocket_selector *selector, int sta
 {
     asocket__failure *failure = asocket__note(selector, status, operation);
 
-    asocket__note_text(failure, text);
+    asocket__note_text(failure, text, strlen(text));
     failure->detail = detail;
     return status;
 }
@@ -2545,188 +2533,127 @@ static int asocket__fail_port(asocket_selector *selector, const char *operation,
 // >>address
 // Reading and printing addresses: pure, no system call, no locale.
 
-typedef struct asocket__text { // a cursor over characters, or a writer that counts past the end
-    const char *at, *end;
-} asocket__text;
-
-static ASOCKET__NOINLINE bool asocket__text_take(asocket__text *text, char c)
-{
-    if (text->at == text->end || *text->at != c)
-        return false;
-    text->at++;
-    return true;
-}
-
-// A decimal number up to `limit` without sign or leading zeros, or -1.
-static long asocket__text_decimal(asocket__text *text, long limit)
-{
-    const char *first = text->at;
-    long value = 0;
-
-    while (text->at < text->end && *text->at >= '0' && *text->at <= '9') {
-        value = value * 10 + (*text->at++ - '0');
-        if (value > limit || (*first == '0' && text->at - first > 1))
-            return -1;
-    }
-    return text->at == first ? -1 : value;
-}
-
 static int asocket__hex_digit(char c)
 {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
+    unsigned digit = (unsigned)(c - '0'), letter = (unsigned)((c | 0x20) - 'a');
+
+    return digit < 10 ? (int)digit : letter < 6 ? (int)letter + 10 : -1;
 }
 
-static bool asocket__ipv4_read(asocket__text *text, uint8_t bytes[4])
+// The readers take text that ends with a NUL byte, and answer where they stopped; NULL: it is wrong.
+
+// A number up to `most`: decimal without leading zeros, or 1 to 4 hex digits.
+static const char *asocket__number_read(const char *text, int base, uint32_t most, uint32_t *number)
 {
+    const char *first = text;
+    uint64_t value = 0;
+    int digit;
+
+    while ((digit = asocket__hex_digit(*text)) >= 0 && digit < base) {
+        value = value * (unsigned)base + (unsigned)digit;
+        if (value > most)
+            return NULL;
+        text++;
+    }
+    *number = (uint32_t)value;
+    return text > first && text - first <= (base == 16 ? 4 : *first == '0' ? 1 : 10) ? text : NULL;
+}
+
+static const char *asocket__ipv4_read(const char *text, uint8_t bytes[4])
+{
+    uint32_t part;
     int i;
 
     for (i = 0; i < 4; i++) {
-        long part;
-
-        if (i && !asocket__text_take(text, '.'))
-            return false;
-        part = asocket__text_decimal(text, 255);
-        if (part < 0)
-            return false;
+        if (i && *text++ != '.')
+            return NULL;
+        text = asocket__number_read(text, 10, 255, &part);
+        if (!text)
+            return NULL;
         bytes[i] = (uint8_t)part;
     }
-    return true;
+    return text;
 }
 
-// One group of 1 to 4 hex digits; -1: none here.
-static long asocket__ipv6_group(asocket__text *text)
+// Groups, perhaps with a dotted tail in place of the last two, into 16 bytes that are zero.
+static const char *asocket__ipv6_read(const char *text, uint8_t bytes[16])
 {
-    const char *first = text->at;
-    long value = 0;
+    int count = 0, gap = -1; // bytes filled; where "::" stood, -1: nowhere
+    const char *after;
+    uint32_t group;
 
-    while (text->at < text->end && asocket__hex_digit(*text->at) >= 0) {
-        if (text->at - first == 4)
-            return -1;
-        value = value * 16 + asocket__hex_digit(*text->at++);
-    }
-    return text->at == first ? -1 : value;
-}
-
-typedef struct asocket__groups {
-    uint8_t bytes[16];
-    int count; // bytes filled
-    int gap;   // where "::" stood, -1: nowhere
-} asocket__groups;
-
-// A group, or the dotted tail in place of the last two: 1 more may follow, 0 the end, -1 wrong.
-static int asocket__ipv6_part(asocket__text *text, asocket__groups *groups)
-{
-    const char *first = text->at;
-    long group = asocket__ipv6_group(text);
-
-    if (group < 0)
-        return -1;
-    if (text->at < text->end && *text->at == '.') {
-        text->at = first;
-        if (groups->count > 12 || !asocket__ipv4_read(text, groups->bytes + groups->count))
-            return -1;
-        groups->count += 4;
-        return 0;
-    }
-    if (groups->count > 14)
-        return -1;
-    groups->bytes[groups->count++] = (uint8_t)(group >> 8);
-    groups->bytes[groups->count++] = (uint8_t)group;
-    return 1;
-}
-
-static bool asocket__ipv6_parts(asocket__text *text, asocket__groups *groups)
-{
-    int more = 1;
-
-    if (asocket__text_take(text, ':')) {
-        if (!asocket__text_take(text, ':'))
-            return false;
-        groups->gap = 0;
-    }
-    while (more) {
-        if (groups->gap == groups->count &&
-            (text->at == text->end || asocket__hex_digit(*text->at) < 0))
-            return true; // ended by "::"
-        more = asocket__ipv6_part(text, groups);
-        if (more < 0)
-            return false;
-        if (!more || !asocket__text_take(text, ':'))
-            return true;
-        if (asocket__text_take(text, ':')) {
-            if (groups->gap >= 0)
-                return false;
-            groups->gap = groups->count;
+    while (count < 16) {
+        if (text[0] == ':' && text[1] == ':' && gap < 0) {
+            gap = count;
+            text += 2;
+            if (asocket__hex_digit(*text) < 0)
+                break;
+        } else if (count && *text++ != ':') {
+            text--;
+            break;
         }
+        after = asocket__number_read(text, 16, 0xffff, &group);
+        if (!after || (*after == '.' && count > 12))
+            return NULL;
+        if (*after == '.') {
+            text = asocket__ipv4_read(text, bytes + count);
+            count += 4;
+            break;
+        }
+        bytes[count++] = (uint8_t)(group >> 8);
+        bytes[count++] = (uint8_t)group;
+        text = after;
     }
-    return true;
-}
-
-static bool asocket__ipv6_read(asocket__text *text, uint8_t bytes[16])
-{
-    asocket__groups groups;
-    int tail;
-
-    memset(&groups, 0, sizeof groups);
-    groups.gap = -1;
-    if (!asocket__ipv6_parts(text, &groups))
-        return false;
-    if (groups.gap < 0 ? groups.count != 16 : groups.count > 14)
-        return false;
-    memset(bytes, 0, 16);
-    if (groups.gap < 0)
-        groups.gap = groups.count;
-    tail = groups.count - groups.gap;
-    memcpy(bytes, groups.bytes, (size_t)groups.gap);
-    memcpy(bytes + 16 - tail, groups.bytes + groups.gap, (size_t)tail);
-    return true;
+    if ((count == 16) == (gap >= 0)) // a gap is of one group at least
+        return NULL;
+    if (gap >= 0) {
+        memmove(bytes + 16 - (count - gap), bytes + gap, (size_t)(count - gap));
+        memset(bytes + gap, 0, (size_t)(16 - count));
+    }
+    return text;
 }
 
 static bool asocket__zone_character(char c)
 {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' ||
-           c == '_' || c == '~' || c == '-';
+    return (unsigned)(c - '0') < 10 || (unsigned)((c | 0x20) - 'a') < 26 || c == '.' || c == '_' ||
+           c == '~' || c == '-';
 }
 
-static bool asocket__zone_read(asocket__text *text, char zone[16])
+static const char *asocket__zone_read(const char *text, char zone[16])
 {
-    size_t length = 0;
+    int length = 0;
 
-    if (!asocket__text_take(text, '%'))
-        return true;
-    while (text->at < text->end && asocket__zone_character(*text->at)) {
+    if (*text != '%')
+        return text;
+    while (asocket__zone_character(*++text)) {
         if (length == 15)
-            return false;
-        zone[length++] = *text->at++;
+            return NULL;
+        zone[length++] = *text;
     }
-    return length > 0;
+    return length ? text : NULL;
 }
 
-static bool asocket__ip_read(asocket__text *text, asocket_ip *ip)
+static const char *asocket__ip_read(const char *text, asocket_ip *ip)
 {
-    const char *first = text->at, *c;
-
     memset(ip, 0, sizeof *ip);
-    for (c = first; c < text->end && *c != ':' && *c != '.'; c++) {
-    }
-    if (c < text->end && *c == '.') {
-        ip->family = 4;
+    ip->family = text[strcspn(text, ".:")] == '.' ? 4 : 6;
+    if (ip->family == 4)
         return asocket__ipv4_read(text, ip->bytes);
-    }
-    ip->family = 6;
-    return asocket__ipv6_read(text, ip->bytes) && asocket__zone_read(text, ip->zone);
+    text = asocket__ipv6_read(text, ip->bytes);
+    return text ? asocket__zone_read(text, ip->zone) : NULL;
 }
 
-// Whoever copies a longer name into it may leave out its end.
-static bool asocket__zone_ends(const asocket_ip *ip)
+// All of the text is an address.
+static bool asocket__ip_is_all(const char *text, asocket_ip *ip)
 {
-    return memchr(ip->zone, 0, sizeof ip->zone) != NULL;
+    text = asocket__ip_read(text, ip);
+    return text && !*text;
+}
+
+// Whoever copies a longer name into a zone may leave out its end.
+static bool asocket__ip_is_valid(const asocket_ip *ip)
+{
+    return (ip->family == 4 || ip->family == 6) && memchr(ip->zone, 0, sizeof ip->zone);
 }
 
 static bool asocket__ip_same(const asocket_ip *a, const asocket_ip *b)
@@ -2769,27 +2696,21 @@ static void asocket__put_text(asocket__writer *writer, const char *text)
 static ASOCKET__NOINLINE void asocket__put_number(asocket__writer *writer, unsigned value,
                                                   unsigned base)
 {
-    char digits[12];
-    int count = 0;
-
-    do {
-        digits[count++] = "0123456789abcdef"[value % base];
-        value /= base;
-    } while (value);
-    while (count)
-        asocket__put(writer, digits[--count]);
+    if (value >= base)
+        asocket__put_number(writer, value / base, base);
+    asocket__put(writer, "0123456789abcdef"[value % base]);
 }
 
-// Ends the text: its length, or ASOCKET_EMSGSIZE with an empty text.
-static int asocket__put_end(asocket__writer *writer)
+// Ends the text: its length, or ASOCKET_EMSGSIZE with an empty text, or why there is none.
+static ASOCKET__SMALL int asocket__put_end(asocket__writer *writer, bool valid)
 {
-    if (writer->length < writer->size) {
+    if (valid && writer->length < writer->size) {
         writer->buffer[writer->length] = 0;
         return (int)writer->length;
     }
-    if (writer->size)
+    if (writer->buffer && writer->size)
         writer->buffer[0] = 0;
-    return ASOCKET_EMSGSIZE;
+    return valid ? ASOCKET_EMSGSIZE : ASOCKET_EINVAL;
 }
 
 static void asocket__put_ipv4(asocket__writer *writer, const uint8_t bytes[4])
@@ -2820,7 +2741,7 @@ static int asocket__zero_run(const uint8_t bytes[16], int groups, int *start)
             *start = i - run + 1;
         }
     }
-    return best > 1 ? best : 0;
+    return best;
 }
 
 static bool asocket__bytes_are_mapped(const uint8_t bytes[16])
@@ -2837,31 +2758,29 @@ static void asocket__put_ipv6(asocket__writer *writer, const uint8_t bytes[16])
     int run = asocket__zero_run(bytes, groups, &start);
 
     for (i = 0; i < groups; i++) {
-        if (run && i == start) {
-            asocket__put_text(writer, "::");
-            i += run - 1;
-            continue;
-        }
-        if (i && !(run && i == start + run))
+        if (i || !start)
             asocket__put(writer, ':');
-        asocket__put_number(writer, asocket__group_at(bytes, i), 16);
+        if (i == start)
+            i += run - 1;
+        else
+            asocket__put_number(writer, asocket__group_at(bytes, i), 16);
     }
-    if (!mapped)
-        return;
-    asocket__put(writer, ':');
-    asocket__put_ipv4(writer, bytes + 12);
+    if (mapped || start + run == groups)
+        asocket__put(writer, ':');
+    if (mapped)
+        asocket__put_ipv4(writer, bytes + 12);
 }
 
 static void asocket__put_ip(asocket__writer *writer, const asocket_ip *ip)
 {
-    if (ip->family == 4)
+    if (ip->family == 4) {
         asocket__put_ipv4(writer, ip->bytes);
-    if (ip->family == 6)
-        asocket__put_ipv6(writer, ip->bytes);
-    if (ip->family == 6 && ip->zone[0]) {
-        asocket__put(writer, '%');
-        asocket__put_text(writer, ip->zone);
+        return;
     }
+    asocket__put_ipv6(writer, ip->bytes);
+    if (ip->zone[0])
+        asocket__put(writer, '%');
+    asocket__put_text(writer, ip->zone);
 }
 
 static void asocket__put_address(asocket__writer *writer, const asocket_address *address)
@@ -2877,15 +2796,13 @@ static void asocket__put_address(asocket__writer *writer, const asocket_address 
     if (address->ip.family == 6)
         asocket__put(writer, '[');
     asocket__put_ip(writer, &address->ip);
-    if (address->ip.family == 6)
-        asocket__put(writer, ']');
-    asocket__put(writer, ':');
+    asocket__put_text(writer, address->ip.family == 6 ? "]:" : ":");
     asocket__put_number(writer, address->port, 10);
 }
 
 static void asocket__endpoint_address(const asocket__endpoint *endpoint, asocket_address *address)
 {
-    asocket__writer zone;
+    asocket__writer zone = {address->ip.zone, sizeof address->ip.zone, 0};
 
     memset(address, 0, sizeof *address);
     if (endpoint->family == ASOCKET__PATH) {
@@ -2896,13 +2813,8 @@ static void asocket__endpoint_address(const asocket__endpoint *endpoint, asocket
     address->ip.family = endpoint->family;
     memcpy(address->ip.bytes, endpoint->bytes, 16);
     address->port = endpoint->port;
-    if (!endpoint->scope)
-        return;
-    zone.buffer = address->ip.zone;
-    zone.size = sizeof address->ip.zone;
-    zone.length = 0;
-    asocket__put_number(&zone, endpoint->scope, 10);
-    (void)asocket__put_end(&zone);
+    if (endpoint->scope)
+        asocket__put_number(&zone, endpoint->scope, 10);
 }
 
 #if ASOCKET__EMBEDDED
@@ -2914,15 +2826,10 @@ static void asocket__endpoint_address(const asocket__endpoint *endpoint, asocket
 // The interface index of a zone: a number as it is, else a name; 0: no such interface.
 static unsigned asocket__zone_index(const char *zone)
 {
-    asocket__text text;
-    long number;
+    uint32_t number;
+    const char *end = asocket__number_read(zone, 10, INT_MAX, &number);
 
-    text.at = zone;
-    text.end = zone + strlen(zone);
-    number = asocket__text_decimal(&text, INT_MAX);
-    if (number > 0 && text.at == text.end)
-        return (unsigned)number;
-    return asocket__zone_named(zone);
+    return end && !*end && number ? number : asocket__zone_named(zone);
 }
 
 static void asocket__endpoint_at(asocket__endpoint *endpoint, const char *path, size_t length)
@@ -2942,26 +2849,22 @@ static bool asocket__path_fits(const char *path, size_t length)
 // A path stays where it is: the endpoint points to it.
 static int asocket__endpoint_of(const asocket_address *address, asocket__endpoint *endpoint)
 {
-    memset(endpoint, 0, sizeof *endpoint);
     if (address->path_length) {
         if (!ASOCKET__PATHS || (!address->path[0] && !ASOCKET__LINUX))
             return ASOCKET_ENOTSUP; // abstract names are Linux' own
-        if (!asocket__path_fits(address->path, address->path_length))
-            return ASOCKET_EINVAL;
         asocket__endpoint_at(endpoint, address->path, address->path_length);
-        return 0;
+        return asocket__path_fits(address->path, address->path_length) ? 0 : ASOCKET_EINVAL;
     }
-    if ((address->ip.family != 4 && address->ip.family != 6) || !asocket__zone_ends(&address->ip))
+    memset(endpoint, 0, sizeof *endpoint);
+    if (!asocket__ip_is_valid(&address->ip))
         return ASOCKET_EINVAL;
     endpoint->family = address->ip.family;
     endpoint->port = address->port;
     memcpy(endpoint->bytes, address->ip.bytes, address->ip.family == 4 ? 4 : 16);
-    if (address->ip.family == 6 && address->ip.zone[0]) {
-        endpoint->scope = asocket__zone_index(address->ip.zone);
-        if (!endpoint->scope)
-            return ASOCKET_EADDRNOTAVAIL;
-    }
-    return 0;
+    if (address->ip.family == 4 || !address->ip.zone[0])
+        return 0;
+    endpoint->scope = asocket__zone_index(address->ip.zone);
+    return endpoint->scope ? 0 : ASOCKET_EADDRNOTAVAIL;
 }
 
 typedef union asocket__native {
@@ -3040,15 +2943,13 @@ static bool asocket__endpoint_is_any(const asocket__endpoint *endpoint)
 
 static int asocket__path_parse(asocket_address *address, const char *path)
 {
-    size_t length = strlen(path);
+    size_t length = strlen(path), end = path[0] != '@'; // a NUL byte behind all but abstract names
 
-    if (!length || (path[0] == '@' && length == 1))
-        return ASOCKET_EINVAL;
-    if (length > sizeof address->path - (path[0] != '@'))
+    if (length + end < 2 || length + end > sizeof address->path)
         return ASOCKET_EINVAL;
     memcpy(address->path, path, length);
     address->path_length = (uint16_t)length;
-    if (path[0] == '@')
+    if (!end)
         address->path[0] = 0;
     return ASOCKET_OK;
 }
@@ -3082,10 +2983,10 @@ static int asocket__address_native(asocket_address *address, const asocket__nati
         memcpy(address->path, native->local.sun_path, address->path_length);
         return ASOCKET_OK;
     }
-    if ((native->any.sa_family != AF_INET || size < sizeof native->ipv4) &&
-        (native->any.sa_family != AF_INET6 || size < sizeof native->ipv6))
-        return ASOCKET_EINVAL;
     asocket__endpoint_native(&endpoint, native);
+    if (!endpoint.family ||
+        size < (endpoint.family == 4 ? sizeof native->ipv4 : sizeof native->ipv6))
+        return ASOCKET_EINVAL;
     asocket__endpoint_address(&endpoint, address);
     return ASOCKET_OK;
 }
@@ -9114,8 +9015,6 @@ static bool asocket__host_is_name(const char *host)
 static int asocket__host_endpoints(const asocket_builder *builder, const char *host, uint16_t port,
                                    asocket_address *address, asocket__endpoint endpoints[2])
 {
-    asocket__text text;
-
     memset(endpoints, 0, 2 * sizeof *endpoints);
     memset(address, 0, sizeof *address);
     if (!ASOCKET__PATHS && !(builder->protocol & ASOCKET__INTERNET))
@@ -9123,9 +9022,7 @@ static int asocket__host_endpoints(const asocket_builder *builder, const char *h
     if (!(builder->protocol & ASOCKET__INTERNET))
         return asocket__path_parse(address, host) ? ASOCKET_EINVAL
                                                   : asocket__endpoint_of(address, &endpoints[0]);
-    text.at = host;
-    text.end = host + strlen(host);
-    if (asocket__ip_read(&text, &address->ip) && text.at == text.end) {
+    if (asocket__ip_is_all(host, &address->ip)) {
         address->port = port;
         return asocket__endpoint_of(address, &endpoints[0]);
     }
@@ -11315,13 +11212,16 @@ static int asocket__foreign_wait(asocket *foreign, int events, int64_t until)
 
 const char *asocket_strerror(int status)
 {
-    switch (status) {
-#define ASOCKET__SENTENCE(name, value, text) \
-    case name: return text;
-        ASOCKET_STATUSES(ASOCKET__SENTENCE)
+#define ASOCKET__SENTENCE(name, value, text) text "\0"
+    const char *sentence = ASOCKET_STATUSES(ASOCKET__SENTENCE) "unknown status";
 #undef ASOCKET__SENTENCE
-    default: return status >= 0 ? "no error" : "unknown status";
-    }
+    int i;
+
+    if (status >= 0)
+        return "no error";
+    for (i = ASOCKET_EOF; i != status && i >= ASOCKET_ETLS; i--) // the order of their values
+        sentence += strlen(sentence) + 1;
+    return sentence;
 }
 
 int asocket_error(const asocket_selector *selector)
@@ -11332,89 +11232,59 @@ int asocket_error(const asocket_selector *selector)
 }
 
 // The number that is no port.
-static void asocket__put_no_port(asocket__writer *writer, const asocket__failure *failure)
+static void asocket__put_no_port(asocket__writer *writer, uint32_t number)
 {
-    uint32_t number = failure->endpoint.scope;
-
-    if (failure->endpoint.family || !number)
-        return;
     asocket__put_text(writer, number > INT32_MAX ? ":-" : ":");
     asocket__put_number(writer, number > INT32_MAX ? 0U - number : number, 10);
 }
 
+static ASOCKET__SMALL void asocket__put_failure(asocket__writer *writer,
+                                                const asocket__failure *failure)
+{
+    const char *before = " ";
+    asocket_address address;
+
+    asocket__put_text(writer, failure->operation);
+    if (failure->endpoint.family) {
+        asocket__put(writer, ' ');
+        asocket__endpoint_address(&failure->endpoint, &address);
+        asocket__put_address(writer, &address);
+        before = " of ";
+    }
+    if (failure->text[0])
+        asocket__put_text(writer, before);
+    asocket__put_text(writer, failure->text);
+    if (!failure->endpoint.family && failure->endpoint.scope)
+        asocket__put_no_port(writer, failure->endpoint.scope);
+    asocket__put_text(writer, ": ");
+    asocket__put_text(writer,
+                      failure->detail ? failure->detail : asocket_strerror(failure->status));
+    if (failure->status == ASOCKET_EIO && failure->system) {
+        asocket__put_text(writer, ", errno ");
+        asocket__put_number(writer, (unsigned)failure->system, 10);
+    }
+}
+
 const char *asocket_error_message(const asocket_selector *selector)
 {
-    const asocket__failure *failure;
-    asocket__writer writer;
-    asocket_address address;
+    asocket__writer writer = {NULL, sizeof selector->message, 0};
 
     if (!selector)
         return "no selector: out of memory or descriptors, a backend that is not compiled in, or "
                "an option out of range (asocket_selector_open tells)";
     if (asocket__intruding(selector))
         return "a selector belongs to one thread, and another one runs its loop";
-    failure = &asocket__self(selector)->failure;
-    if (!failure->status)
+    if (!asocket__self(selector)->failure.status)
         return "no error";
-    writer.buffer = ((asocket_selector *)(uintptr_t)selector)->message;
-    writer.size = sizeof selector->message;
-    writer.length = 0;
-    asocket__put_text(&writer, failure->operation);
-    if (failure->endpoint.family || failure->text[0])
-        asocket__put(&writer, ' ');
-    if (failure->endpoint.family) {
-        asocket__endpoint_address(&failure->endpoint, &address);
-        asocket__put_address(&writer, &address);
-        if (failure->text[0])
-            asocket__put_text(&writer, " of ");
-    }
-    asocket__put_text(&writer, failure->text);
-    asocket__put_no_port(&writer, failure);
-    asocket__put_text(&writer, ": ");
-    asocket__put_text(&writer,
-                      failure->detail ? failure->detail : asocket_strerror(failure->status));
-    if (failure->status == ASOCKET_EIO && failure->system) {
-        asocket__put_text(&writer, ", errno ");
-        asocket__put_number(&writer, (unsigned)failure->system, 10);
-    }
+    writer.buffer = (char *)(uintptr_t)selector->message;
+    asocket__put_failure(&writer, &asocket__self(selector)->failure);
     if (writer.length >= writer.size) // its beginning
         writer.length = writer.size - 1;
-    (void)asocket__put_end(&writer);
+    writer.buffer[writer.length] = 0;
     return selector->message;
 }
 
 // Addresses
-
-asocket_ip asocket_ipv4(uint8_t a, uint8_t b, uint8_t c, uint8_t d)
-{
-    asocket_ip ip;
-
-    memset(&ip, 0, sizeof ip);
-    ip.family = 4;
-    ip.bytes[0] = a;
-    ip.bytes[1] = b;
-    ip.bytes[2] = c;
-    ip.bytes[3] = d;
-    return ip;
-}
-
-asocket_ip asocket_ipv6(uint16_t a, uint16_t b, uint16_t c, uint16_t d, uint16_t e, uint16_t f,
-                        uint16_t g, uint16_t h)
-{
-    uint16_t groups[8];
-    asocket_ip ip;
-    int i;
-
-    groups[0] = a, groups[1] = b, groups[2] = c, groups[3] = d;
-    groups[4] = e, groups[5] = f, groups[6] = g, groups[7] = h;
-    memset(&ip, 0, sizeof ip);
-    ip.family = 6;
-    for (i = 0; i < 8; i++) {
-        ip.bytes[i * 2] = (uint8_t)(groups[i] >> 8);
-        ip.bytes[i * 2 + 1] = (uint8_t)groups[i];
-    }
-    return ip;
-}
 
 int asocket_ip_from_bytes(asocket_ip *ip, const void *bytes, size_t size)
 {
@@ -11426,44 +11296,46 @@ int asocket_ip_from_bytes(asocket_ip *ip, const void *bytes, size_t size)
     return ASOCKET_OK;
 }
 
+asocket_ip asocket_ipv4(uint8_t a, uint8_t b, uint8_t c, uint8_t d)
+{
+    const uint8_t bytes[4] = {a, b, c, d};
+    asocket_ip ip;
+
+    (void)asocket_ip_from_bytes(&ip, bytes, sizeof bytes);
+    return ip;
+}
+
+asocket_ip asocket_ipv6(uint16_t a, uint16_t b, uint16_t c, uint16_t d, uint16_t e, uint16_t f,
+                        uint16_t g, uint16_t h)
+{
+    uint16_t groups[8] = {a, b, c, d, e, f, g, h};
+    asocket_ip ip;
+    int i;
+
+    for (i = 0; i < 8; i++)
+        groups[i] = htons(groups[i]);
+    (void)asocket_ip_from_bytes(&ip, groups, sizeof groups);
+    return ip;
+}
+
 int asocket_ip_parse(asocket_ip *ip, const char *text)
 {
-    asocket__text cursor;
-
     if (!ip)
         return ASOCKET_EINVAL;
-    memset(ip, 0, sizeof *ip);
-    if (!text)
-        return ASOCKET_EINVAL;
-    cursor.at = text;
-    cursor.end = text + strlen(text);
-    if (asocket__ip_read(&cursor, ip) && cursor.at == cursor.end)
+    if (text && asocket__ip_is_all(text, ip))
         return ASOCKET_OK;
     memset(ip, 0, sizeof *ip);
     return ASOCKET_EINVAL;
 }
 
-static asocket__writer asocket__writer_on(char *buffer, size_t size)
-{
-    asocket__writer writer;
-
-    writer.buffer = buffer;
-    writer.size = buffer ? size : 0;
-    writer.length = 0;
-    return writer;
-}
-
 int asocket_ip_format(const asocket_ip *ip, char *buffer, size_t size)
 {
-    asocket__writer writer = asocket__writer_on(buffer, size);
+    asocket__writer writer = {buffer, size, 0};
+    bool valid = ip && buffer && asocket__ip_is_valid(ip);
 
-    if (!ip || !buffer || (ip->family != 4 && ip->family != 6) || !asocket__zone_ends(ip)) {
-        if (writer.size)
-            buffer[0] = 0;
-        return ASOCKET_EINVAL;
-    }
-    asocket__put_ip(&writer, ip);
-    return asocket__put_end(&writer);
+    if (valid)
+        asocket__put_ip(&writer, ip);
+    return asocket__put_end(&writer, valid);
 }
 
 bool asocket_ip_equal(const asocket_ip *a, const asocket_ip *b)
@@ -11611,30 +11483,23 @@ asocket_ip asocket_ip_to_compatible(const asocket_ip *ip)
 
 asocket_address asocket_address_of(asocket_ip ip, uint16_t port)
 {
-    asocket_address address;
+    asocket_address address = {ip, port, 0, {0}};
 
-    memset(&address, 0, sizeof address);
-    address.ip = ip;
-    address.port = port;
     return address;
 }
 
 static bool asocket__address_read(asocket_address *address, const char *text)
 {
-    asocket__text cursor;
-    bool bracket;
-    long port;
+    bool bracket = *text == '[';
+    uint32_t port;
 
-    cursor.at = text;
-    cursor.end = text + strlen(text);
-    bracket = asocket__text_take(&cursor, '[');
-    if (!asocket__ip_read(&cursor, &address->ip) || bracket != (address->ip.family == 6))
+    text = asocket__ip_read(text + bracket, &address->ip);
+    if (!text || bracket != (address->ip.family == 6) || (bracket && *text++ != ']') ||
+        *text++ != ':')
         return false;
-    if ((bracket && !asocket__text_take(&cursor, ']')) || !asocket__text_take(&cursor, ':'))
-        return false;
-    port = asocket__text_decimal(&cursor, 65535);
+    text = asocket__number_read(text, 10, 65535, &port);
     address->port = (uint16_t)port;
-    return port >= 0 && cursor.at == cursor.end;
+    return text && !*text;
 }
 
 int asocket_address_parse(asocket_address *address, const char *text)
@@ -11642,11 +11507,8 @@ int asocket_address_parse(asocket_address *address, const char *text)
     if (!address)
         return ASOCKET_EINVAL;
     memset(address, 0, sizeof *address);
-    if (!text)
-        return ASOCKET_EINVAL;
-    if (!strncmp(text, "unix:", 5))
-        return asocket__path_parse(address, text + 5);
-    if (asocket__address_read(address, text))
+    if (text && (strncmp(text, "unix:", 5) ? asocket__address_read(address, text)
+                                           : !asocket__path_parse(address, text + 5)))
         return ASOCKET_OK;
     memset(address, 0, sizeof *address);
     return ASOCKET_EINVAL;
@@ -11654,17 +11516,14 @@ int asocket_address_parse(asocket_address *address, const char *text)
 
 int asocket_address_format(const asocket_address *address, char *buffer, size_t size)
 {
-    asocket__writer writer = asocket__writer_on(buffer, size);
+    asocket__writer writer = {buffer, size, 0};
+    bool valid = address && buffer &&
+                 (address->path_length ? address->path_length <= sizeof address->path
+                                       : asocket__ip_is_valid(&address->ip));
 
-    if (!address || !buffer ||
-        (!address->path_length && address->ip.family != 4 && address->ip.family != 6) ||
-        address->path_length > sizeof address->path || !asocket__zone_ends(&address->ip)) {
-        if (writer.size)
-            buffer[0] = 0;
-        return ASOCKET_EINVAL;
-    }
-    asocket__put_address(&writer, address);
-    return asocket__put_end(&writer);
+    if (valid)
+        asocket__put_address(&writer, address);
+    return asocket__put_end(&writer, valid);
 }
 
 bool asocket_address_equal(const asocket_address *a, const asocket_address *b)
@@ -12496,7 +12355,7 @@ asocket *asocket_connect(asocket_builder builder, const char *host, int port)
     if (!asocket__host_is_name(host))
         return socket;
     if (!socket && asocket__self(builder.selector)->failure.endpoint.family)
-        asocket__note_text(&asocket__self(builder.selector)->failure, host); // whose it was
+        asocket__note_text(&asocket__self(builder.selector)->failure, host, strlen(host)); // whose
     if (!socket || !asocket__socket_host(socket, host))
         return socket;
     asocket__close_unseen(socket);
