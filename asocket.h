@@ -2011,15 +2011,20 @@ typedef struct asocket__slab { // ASOCKET__SLAB stacks in one mapping
 #endif
 } asocket__slab;
 
+typedef struct asocket__found { // what a name means
+    uint32_t count;
+    asocket__endpoint endpoints[ASOCKET__LOOKUP_RESULTS];
+} asocket__found;
+
 #if ASOCKET__THREADS
 typedef struct asocket__lookup {  // one name, for all who ask for it at the time
     asocket__link link;           // among those of the selector
     struct asocket__lookup *next; // in the pool's queue, then among the answers
     asocket__link waiters;
-    uint32_t count, users; // users: who will look at the answer
+    uint32_t users; // who will look at the answer
     int status;
     bool done;
-    asocket__endpoint endpoints[ASOCKET__LOOKUP_RESULTS];
+    asocket__found found;
     char host[256];
 } asocket__lookup;
 
@@ -2519,16 +2524,6 @@ static ASOCKET__PLAIN int asocket__fail_text(asocket_selector *selector, int sta
     return status;
 }
 
-static int asocket__fail_port(asocket_selector *selector, const char *operation, const char *host,
-                              int port)
-{
-    int status = asocket__fail_text(selector, ASOCKET_EINVAL, operation, host,
-                                    "the port is not within 0 to 65535 (Unix sockets: 0)");
-
-    asocket__self(selector)->failure.endpoint.scope = (uint32_t)port;
-    return status;
-}
-
 // ------------------------------------------------------------------------------------------------
 // >>address
 // Reading and printing addresses: pure, no system call, no locale.
@@ -2613,10 +2608,10 @@ static const char *asocket__ipv6_read(const char *text, uint8_t bytes[16])
     return text;
 }
 
-static bool asocket__zone_character(char c)
+// Of names of hosts and of interfaces.
+static ASOCKET__SMALL bool asocket__name_character(char c)
 {
-    return (unsigned)(c - '0') < 10 || (unsigned)((c | 0x20) - 'a') < 26 || c == '.' || c == '_' ||
-           c == '~' || c == '-';
+    return (unsigned)(c - '0') < 10 || (unsigned)((c | 0x20) - 'a') < 26 || c == '_' || c == '-';
 }
 
 static const char *asocket__zone_read(const char *text, char zone[16])
@@ -2625,7 +2620,7 @@ static const char *asocket__zone_read(const char *text, char zone[16])
 
     if (*text != '%')
         return text;
-    while (asocket__zone_character(*++text)) {
+    while (asocket__name_character(*++text) || *text == '.' || *text == '~') {
         if (length == 15)
             return NULL;
         zone[length++] = *text;
@@ -2928,17 +2923,18 @@ static void asocket__endpoint_native(asocket__endpoint *endpoint, const asocket_
     }
 }
 
+// There is no padding, and what a family does not use is zero.
 static bool asocket__endpoint_equal(const asocket__endpoint *a, const asocket__endpoint *b)
 {
-    return a->family == b->family && a->port == b->port && a->scope == b->scope &&
-           !memcmp(a->bytes, b->bytes, 16);
+    return !memcmp(a, b, sizeof *a);
 }
 
 static bool asocket__endpoint_is_any(const asocket__endpoint *endpoint)
 {
-    static const uint8_t zeros[16] = {0};
+    uint64_t halves[2];
 
-    return !memcmp(endpoint->bytes, zeros, sizeof zeros);
+    memcpy(halves, endpoint->bytes, sizeof halves);
+    return !(halves[0] | halves[1]);
 }
 
 static int asocket__path_parse(asocket_address *address, const char *path)
@@ -6987,10 +6983,9 @@ static void asocket__posts_take(asocket_selector *selector)
 
 #if ASOCKET__EMBEDDED
 
-static int asocket__lookup_now(const char *host, asocket__endpoint *endpoints, uint32_t *count)
+static int asocket__lookup_now(const char *host, asocket__found *found)
 {
-    (void)host, (void)endpoints;
-    *count = 0;
+    (void)host, (void)found;
     return ASOCKET_ENOTSUP;
 }
 
@@ -7008,7 +7003,7 @@ static int asocket__lookup_status(int error, int system)
 }
 
 // The next one of a family, from a position on; NULL: none.
-static struct addrinfo *asocket__lookup_next(struct addrinfo *list, int family)
+static ASOCKET__SMALL struct addrinfo *asocket__lookup_next(struct addrinfo *list, int family)
 {
     while (list && list->ai_family != family)
         list = list->ai_next;
@@ -7016,28 +7011,29 @@ static struct addrinfo *asocket__lookup_next(struct addrinfo *list, int family)
 }
 
 // Families interleaved, beginning with the first one (RFC 8305, 4): how many.
-static uint32_t asocket__lookup_sort(struct addrinfo *list, asocket__endpoint *endpoints)
+static uint32_t asocket__lookup_sort(struct addrinfo *list, asocket__found *found)
 {
-    int family = list && list->ai_family == AF_INET ? AF_INET : AF_INET6;
     struct addrinfo *next[2], *item;
-    uint32_t count = 0, turn = 0;
+    int turn;
 
-    next[0] = asocket__lookup_next(list, family);
-    next[1] = asocket__lookup_next(list, family == AF_INET ? AF_INET6 : AF_INET);
-    while ((next[0] || next[1]) && count < ASOCKET__LOOKUP_RESULTS) {
+    next[0] = asocket__lookup_next(list, AF_INET);
+    next[1] = asocket__lookup_next(list, AF_INET6);
+    found->count = 0;
+    for (turn = next[0] != list; (next[0] || next[1]) && found->count < ASOCKET__LOOKUP_RESULTS;
+         turn = !turn) {
         asocket__native native;
 
-        item = next[turn] ? next[turn] : next[!turn];
-        next[item == next[0] ? 0 : 1] = asocket__lookup_next(item->ai_next, item->ai_family);
-        turn = !turn;
-        memset(&native, 0, sizeof native);
+        item = next[turn];
+        if (!item)
+            continue;
+        next[turn] = asocket__lookup_next(item->ai_next, item->ai_family);
         memcpy(&native, item->ai_addr, item->ai_addrlen);
-        asocket__endpoint_native(&endpoints[count++], &native);
+        asocket__endpoint_native(&found->endpoints[found->count++], &native);
     }
-    return count;
+    return found->count;
 }
 
-static int asocket__lookup_now(const char *host, asocket__endpoint *endpoints, uint32_t *count)
+static int asocket__lookup_now(const char *host, asocket__found *found)
 {
     struct addrinfo hints, *list = NULL;
     int error;
@@ -7047,10 +7043,11 @@ static int asocket__lookup_now(const char *host, asocket__endpoint *endpoints, u
     hints.ai_socktype = SOCK_STREAM;
     error = ASOCKET_SYS(getaddrinfo)(host, NULL, &hints, &list);
     error = asocket__lookup_status(error, errno);
-    *count = error ? 0 : asocket__lookup_sort(list, endpoints);
+    if (!error && !asocket__lookup_sort(list, found))
+        error = ASOCKET_ENOTFOUND;
     if (list)
         ASOCKET_SYS(freeaddrinfo)(list);
-    return error || *count ? error : ASOCKET_ENOTFOUND;
+    return error;
 }
 
 #endif
@@ -7102,54 +7099,53 @@ static void asocket__pool_sleep(asocket__pool *pool)
 
 #if ASOCKET__THREADS
 
-static void asocket__pool_free(asocket__pool *pool)
+// Gives back the lock; the last one, of threads and selector, frees the pool.
+static ASOCKET__SMALL void asocket__pool_leave(asocket__pool *pool)
 {
+    bool last = !pool->threads && !pool->selector;
+
     asocket__unlock(&pool->lock);
+    if (!last)
+        return;
     asocket__pool_locks_end(pool);
     ASOCKET_FREE(pool);
 }
 
-// Answers one lookup without the lock; false: the pool's selector has gone.
-static bool asocket__pool_answer(asocket__pool *pool)
+// Answers one lookup without the lock.
+static void asocket__pool_answer(asocket__pool *pool)
 {
     asocket__lookup *lookup = pool->first;
 
     pool->first = lookup->next;
     asocket__unlock(&pool->lock);
-    lookup->status = asocket__lookup_now(lookup->host, lookup->endpoints, &lookup->count);
+    lookup->status = asocket__lookup_now(lookup->host, &lookup->found);
     asocket__lock(&pool->lock);
     if (!pool->selector) {
         ASOCKET_FREE(lookup);
-        return false;
+        return;
     }
     lookup->next = pool->answers;
     pool->answers = lookup;
     ASOCKET__STORE(&pool->selector->answered, 1);
     asocket__notify(pool->selector);
-    return true;
 }
 
 static void *asocket__pool_thread(void *argument)
 {
     asocket__pool *pool = (asocket__pool *)argument;
-    bool lives = true;
 
     asocket__lock(&pool->lock);
-    while (lives && pool->selector) {
+    while (pool->selector && (pool->first || pool->idle < ASOCKET__LOOKUP_THREADS)) {
         if (pool->first) {
-            lives = asocket__pool_answer(pool);
+            asocket__pool_answer(pool);
             continue;
         }
-        if (pool->idle >= ASOCKET__LOOKUP_THREADS)
-            break;
         pool->idle++;
         asocket__pool_sleep(pool);
         pool->idle--;
     }
-    if (--pool->threads || pool->selector)
-        asocket__unlock(&pool->lock);
-    else
-        asocket__pool_free(pool);
+    pool->threads--;
+    asocket__pool_leave(pool);
     return NULL;
 }
 
@@ -7161,38 +7157,31 @@ static unsigned __stdcall asocket__pool_start(void *pool)
     return 0;
 }
 
-static int asocket__pool_grow(asocket__pool *pool)
+static void asocket__pool_grow(asocket__pool *pool)
 {
     uintptr_t thread = ASOCKET_WINDOWS(_beginthreadex)(NULL, 0, asocket__pool_start, pool, 0, NULL);
 
     if (!thread)
-        return ASOCKET_ENOMEM;
+        return;
     (void)CloseHandle((HANDLE)thread);
     pool->threads++;
-    return 0;
 }
 
 #else
 
 // Signals are the program's: the threads of the pool take none.
-static int asocket__pool_grow(asocket__pool *pool)
+static void asocket__pool_grow(asocket__pool *pool)
 {
-    pthread_attr_t attributes;
     sigset_t all, former;
     pthread_t thread;
-    int error;
 
-    if (ASOCKET_SYS(pthread_attr_init)(&attributes))
-        return ASOCKET_ENOMEM;
-    (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &former);
-    error = ASOCKET_SYS(pthread_create)(&thread, &attributes, asocket__pool_thread, pool);
-    (void)pthread_sigmask(SIG_SETMASK, &former, NULL);
-    (void)pthread_attr_destroy(&attributes);
-    if (!error)
+    if (!ASOCKET_SYS(pthread_create)(&thread, NULL, asocket__pool_thread, pool)) {
+        (void)pthread_detach(thread);
         pool->threads++;
-    return error ? ASOCKET_ENOMEM : 0;
+    }
+    (void)pthread_sigmask(SIG_SETMASK, &former, NULL);
 }
 
 #endif
@@ -7225,34 +7214,44 @@ static bool asocket__pool_may_grow(const asocket__pool *pool)
     return pool->threads < most;
 }
 
+// One more thread if those in the queue need it.
+static ASOCKET__SMALL void asocket__pool_tend(asocket__pool *pool)
+{
+    const asocket__lookup *lookup;
+    int queued = 0;
+
+    for (lookup = pool->first; lookup; lookup = lookup->next)
+        queued++; // an idle thread may have been told of it, but does not run yet
+    if (pool->idle < queued && asocket__pool_may_grow(pool))
+        asocket__pool_grow(pool);
+}
+
 // Nobody waits for one of the lookups any more: those in the queue may have another thread.
 static void asocket__pool_relieve(asocket__pool *pool)
 {
     asocket__lock(&pool->lock);
-    if (pool->first && !pool->idle && asocket__pool_may_grow(pool))
-        (void)asocket__pool_grow(pool);
+    asocket__pool_tend(pool);
     asocket__unlock(&pool->lock);
 }
 
-// Puts a lookup at the end of the queue, with a thread to come for it: 0, or ASOCKET_ENOMEM.
-static int asocket__pool_ask(asocket__pool *pool, asocket__lookup *lookup)
+// Puts a lookup at the end of the queue; false: there is no thread to come for it.
+static bool asocket__pool_ask(asocket__pool *pool, asocket__lookup *lookup)
 {
     asocket__lookup **end = &pool->first;
-    int status = 0, before = 0;
+    bool served;
 
     asocket__lock(&pool->lock);
-    for (; *end; end = &(*end)->next)
-        before++; // each of them has an idle thread that was told, but does not run yet
-    if (pool->idle <= before && asocket__pool_may_grow(pool))
-        status = asocket__pool_grow(pool);
-    if (status && pool->threads)
-        status = 0; // one of the others will
-    if (!status) {
-        *end = lookup;
+    while (*end)
+        end = &(*end)->next;
+    *end = lookup;
+    asocket__pool_tend(pool);
+    served = pool->threads > 0;
+    if (served)
         asocket__pool_wake(pool);
-    }
+    else
+        *end = NULL;
     asocket__unlock(&pool->lock);
-    return status;
+    return served;
 }
 
 static asocket__lookup *asocket__lookup_find(asocket_selector *selector, const char *host)
@@ -7269,17 +7268,18 @@ static asocket__lookup *asocket__lookup_find(asocket_selector *selector, const c
 static asocket__lookup *asocket__lookup_begin(asocket_selector *selector, const char *host)
 {
     asocket__lookup *lookup = asocket__lookup_find(selector, host);
-    asocket__pool *pool = asocket__pool_of(selector);
+    asocket__pool *pool;
 
-    if (lookup || !pool)
+    if (lookup)
         return lookup;
-    lookup = (asocket__lookup *)ASOCKET_MALLOC(sizeof *lookup);
+    pool = asocket__pool_of(selector);
+    lookup = pool ? (asocket__lookup *)ASOCKET_MALLOC(sizeof *lookup) : NULL;
     if (!lookup)
         return NULL;
     memset(lookup, 0, sizeof *lookup);
     memcpy(lookup->host, host, strlen(host) + 1);
     asocket__list_init(&lookup->waiters);
-    if (asocket__pool_ask(pool, lookup)) {
+    if (!asocket__pool_ask(pool, lookup)) {
         ASOCKET_FREE(lookup);
         return NULL;
     }
@@ -7325,10 +7325,7 @@ static void asocket__lookups_abandon(asocket_selector *selector)
     pool->selector = NULL;
     selector->pool = NULL;
     asocket__pool_wake_all(pool);
-    if (pool->threads)
-        asocket__unlock(&pool->lock);
-    else
-        asocket__pool_free(pool);
+    asocket__pool_leave(pool);
 }
 
 // In a forked child there are no threads, and the lock may be held for ever.
@@ -8436,41 +8433,44 @@ static int asocket__domain_of(const asocket__endpoint *endpoint)
     return endpoint->family == 4 ? AF_INET : endpoint->family == 6 ? AF_INET6 : AF_UNIX;
 }
 
-// A socket object with a new descriptor and the builder's options: 0, or a status that is noted.
-static int asocket__socket_build(const asocket_builder *builder, int kind,
-                                 const asocket__endpoint *endpoint, const char *operation,
-                                 asocket **made)
+// A socket object with a new descriptor and the builder's options, or NULL and a failure noted.
+static asocket *asocket__socket_build(const asocket_builder *builder, int kind,
+                                      const asocket__endpoint *endpoint, const char *operation)
 {
     asocket_selector *selector = builder->selector;
     asocket *socket = asocket__socket_new(selector);
-    asocket_handle handle;
-    int domain = asocket__domain_of(endpoint), status, error;
+    asocket_handle handle = ASOCKET__NO_HANDLE;
+    int domain = asocket__domain_of(endpoint), status = ASOCKET_ENOMEM, error = 0;
     bool datagrams = (builder->protocol & (ASOCKET__UDP | ASOCKET__UNIX_DATAGRAM)) != 0;
     const char *wrong;
 
-    if (!socket)
-        return asocket__fail_at(selector, ASOCKET_ENOMEM, 0, operation, endpoint);
-    selector->statistics.system_calls++;
-    handle = asocket__handle_new(domain, datagrams ? SOCK_DGRAM : SOCK_STREAM);
-    error = errno;
+    if (socket) {
+        selector->statistics.system_calls++;
+        handle = asocket__handle_new(domain, datagrams ? SOCK_DGRAM : SOCK_STREAM);
+        if (handle == ASOCKET__NO_HANDLE) {
+            error = errno;
+            status = asocket__status_of(error);
+            asocket__socket_unused(socket);
+        }
+    }
     if (handle == ASOCKET__NO_HANDLE) {
-        asocket__socket_unused(socket);
-        return asocket__fail_at(selector, asocket__status_of(error), error, operation, endpoint);
+        (void)asocket__fail_at(selector, status, error, operation, endpoint);
+        return NULL;
     }
     status = asocket__builder_apply(builder, handle, domain, kind, &wrong);
     if (status) {
         asocket__handle_close(selector, handle);
         asocket__socket_unused(socket);
-        return asocket__fail_text(selector, status, operation, wrong,
-                                  "the system does not honour this option");
+        (void)asocket__fail_text(selector, status, operation, wrong,
+                                 "the system does not honour this option");
+        return NULL;
     }
     asocket__socket_open(socket, handle, datagrams ? ASOCKET__DATAGRAM : kind);
     socket->domain = (uint8_t)domain;
     asocket__socket_inherit(socket, builder->timeout,
                             builder->channel_capacity ? (uint32_t)builder->channel_capacity
                                                       : selector->channel_capacity);
-    *made = socket;
-    return 0;
+    return socket;
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -8478,76 +8478,61 @@ static int asocket__socket_build(const asocket_builder *builder, int kind,
 // Binding, and accept with its errors: those of one connection are skipped, those of a full
 // descriptor table pause it (accept(2)).
 
-static int asocket__bind_handle(asocket *socket, const asocket__endpoint *endpoint)
-{
-    asocket__native native;
-    socklen_t size = asocket__native_of(endpoint, &native);
-
-    socket->selector->statistics.system_calls++;
-    return ASOCKET_SYS(bind)(socket->handle, &native.any, size) ? errno : 0;
-}
-
 // A socket file that nobody listens on any more may go; what is alive, or no socket, stays.
-static void asocket__path_clear(const asocket__endpoint *endpoint, int type)
+static void asocket__path_clear(const asocket__native *native, socklen_t size, int kind)
 {
-    asocket__native native;
-    socklen_t size = asocket__native_of(endpoint, &native);
+    const char *path = native->local.sun_path;
     asocket__file file;
     asocket_handle probe;
     bool dead;
 
-    if (!native.local.sun_path[0] || !asocket__file_look(native.local.sun_path, &file) ||
-        !file.is_socket)
+    if (!path[0] || !asocket__file_look(path, &file) || !file.is_socket)
         return;
-    probe = asocket__handle_new(AF_UNIX, type);
+    probe = asocket__handle_new(AF_UNIX, kind == ASOCKET__DATAGRAM ? SOCK_DGRAM : SOCK_STREAM);
     if (probe == ASOCKET__NO_HANDLE)
         return;
-    dead = ASOCKET_SYS(connect)(probe, &native.any, size) && errno == ECONNREFUSED;
+    dead = ASOCKET_SYS(connect)(probe, &native->any, size) && errno == ECONNREFUSED;
     (void)ASOCKET_SYS(close)(probe);
     if (dead)
-        asocket__file_remove(native.local.sun_path);
+        asocket__file_remove(path);
 }
 
 // Remembers the file, so that no other one is removed at the end.
-static void asocket__path_own(asocket *socket)
+static void asocket__path_own(asocket__names *names)
 {
     asocket__file file;
 
-    if (!socket->names || !socket->names->local[0] ||
-        !asocket__file_look(socket->names->local, &file))
+    if (!names || !names->local[0] || !asocket__file_look(names->local, &file))
         return;
-    socket->names->device = file.device;
-    socket->names->inode = file.inode;
-    socket->names->unlink = true;
+    names->device = file.device;
+    names->inode = file.inode;
+    names->unlink = true;
 }
 
-// Binds, to a path as the builder's unlink says: 0, or a status.
-static int asocket__bind_to(const asocket_builder *builder, asocket *socket,
-                            const asocket__endpoint *endpoint)
+// Binds, to a path as the builder's unlink says, and listens if the socket is for that: 0, or a
+// status.
+static int asocket__bind_begin(const asocket_builder *builder, asocket *socket,
+                               const asocket__endpoint *endpoint)
 {
-    bool path = ASOCKET__PATHS && endpoint->family == ASOCKET__PATH && builder->unlink > 0;
-    int error, status;
+    bool path = ASOCKET__PATHS && builder->unlink > 0;
+    asocket__native native;
+    socklen_t size = asocket__native_of(endpoint, &native);
+    int status;
 
     if (path)
-        asocket__path_clear(endpoint, socket->kind == ASOCKET__DATAGRAM ? SOCK_DGRAM : SOCK_STREAM);
-    error = asocket__bind_handle(socket, endpoint);
-    if (error)
-        return asocket__status_of(error);
-    status = path ? asocket__local_learn(socket) : 0;
-    if (path && !status)
-        asocket__path_own(socket);
-    return status;
-}
-
-static int asocket__bind_listen(const asocket_builder *builder, asocket *socket,
-                                const asocket__endpoint *endpoint)
-{
-    int status = asocket__bind_to(builder, socket, endpoint);
-
-    if (!status)
-        status = asocket__local_learn(socket);
-    if (status || socket->kind == ASOCKET__DATAGRAM)
+        asocket__path_clear(&native, size, socket->kind);
+    socket->selector->statistics.system_calls++;
+    if (ASOCKET_SYS(bind)(socket->handle, &native.any, size))
+        return asocket__status_of(errno);
+    if (socket->kind == ASOCKET__STREAM && !path)
+        return 0; // connect(2) may change the address
+    status = asocket__local_learn(socket);
+    if (status)
         return status;
+    if (path)
+        asocket__path_own(socket->names);
+    if (socket->kind != ASOCKET__LISTENER)
+        return 0;
     socket->selector->statistics.system_calls++;
     return ASOCKET_SYS(listen)(socket->handle,
                                builder->backlog ? builder->backlog : ASOCKET__BACKLOG)
@@ -8555,19 +8540,23 @@ static int asocket__bind_listen(const asocket_builder *builder, asocket *socket,
                : 0;
 }
 
-static int asocket__listen(const asocket_builder *builder, const asocket__endpoint *endpoint,
-                           asocket **made)
+static int asocket__bind_to(const asocket_builder *builder, asocket *socket,
+                            const asocket__endpoint *endpoint)
 {
-    int status = asocket__socket_build(builder, ASOCKET__LISTENER, endpoint, "bind", made);
+    int status = asocket__bind_begin(builder, socket, endpoint);
 
-    if (status)
-        return status;
-    status = asocket__bind_listen(builder, *made, endpoint);
-    if (!status)
-        return 0;
-    asocket__fail_at(builder->selector, status, errno, "bind", endpoint);
-    asocket__close_unseen(*made);
-    return status;
+    return status ? asocket__fail_at(socket->selector, status, errno, "bind", endpoint) : 0;
+}
+
+// A socket that is bound, and listens unless it is for datagrams, or NULL and a failure noted.
+static asocket *asocket__listen(const asocket_builder *builder, const asocket__endpoint *endpoint)
+{
+    asocket *socket = asocket__socket_build(builder, ASOCKET__LISTENER, endpoint, "bind");
+
+    if (!socket || !asocket__bind_to(builder, socket, endpoint))
+        return socket;
+    asocket__close_unseen(socket);
+    return NULL;
 }
 
 // Of errors of accept(2): 0 try again at once, ASOCKET_EAGAIN nothing there, ASOCKET_EMFILE out of
@@ -8597,7 +8586,7 @@ static int asocket__accept_pause(asocket *server, int64_t *until)
 {
     asocket_selector *selector = server->selector;
     asocket__task *task = asocket__self(selector);
-    int64_t limit, retry;
+    int64_t pause = selector->starved_pause, limit, retry;
     int status = asocket__wait_begin(selector, server->timeout, &limit);
 
     if (status)
@@ -8607,14 +8596,10 @@ static int asocket__accept_pause(asocket *server, int64_t *until)
     selector->statistics.accept_pauses++;
     selector->starving = 1;
     selector->starved_credit = 0;
-    retry = asocket__later(asocket__now(), selector->starved_pause);
-    selector->starved_pause *= 2;
-    if (selector->starved_pause > ASOCKET__PAUSE_LAST)
-        selector->starved_pause = ASOCKET__PAUSE_LAST;
+    retry = asocket__later(asocket__now(), pause);
+    selector->starved_pause = pause < ASOCKET__PAUSE_LAST / 2 ? pause * 2 : ASOCKET__PAUSE_LAST;
     asocket__list_append(&selector->starved, &task->link);
-    server->pins++;
     status = asocket__park(selector, task, retry < *until ? retry : *until);
-    server->pins--;
     if (status != ASOCKET_ETIMEDOUT || retry >= *until)
         return status;
     selector->starving = 0; // somebody else may have given one back: see
@@ -8628,7 +8613,7 @@ static bool asocket__accept_may_try(asocket_selector *selector)
     if (!selector->starving)
         return true;
     if (!selector->starved_credit)
-        return asocket__close_oldest(selector);
+        return false;
     selector->starved_credit--;
     return true;
 }
@@ -8642,7 +8627,6 @@ static asocket *asocket__accept_done(asocket *server, asocket *socket, asocket_h
     (void)asocket__socket_keep_remote(socket, peer, size);
     if (socket->domain != AF_UNIX && !asocket__endpoint_is_any(&server->local))
         socket->local = server->local; // else it is asked for when somebody wants to know
-    asocket__self(server->selector)->budget--;
     asocket__socket_settle(socket, 0);
     return socket;
 }
@@ -8659,14 +8643,14 @@ static asocket *asocket__accept_try(asocket *server, int *status)
     *status = ASOCKET_EMFILE;
     if (!socket)
         return NULL;
-    memset(&peer, 0, sizeof peer);
+    peer.any.sa_family = AF_UNSPEC; // some systems tell nothing of a peer that has gone
     selector->statistics.system_calls++;
     handle = asocket__handle_accept(server, &peer.any, &size);
+    asocket__self(selector)->budget--;
     if (handle != ASOCKET__NO_HANDLE)
         return asocket__accept_done(server, socket, handle, &peer, size);
-    *status = asocket__accept_error(errno);
-    asocket__self(selector)->budget--;
     asocket__socket_unused(socket);
+    *status = asocket__accept_error(errno);
     return NULL;
 }
 
@@ -8703,7 +8687,7 @@ static asocket *asocket__accept_wait(asocket *server, int *status)
     for (;;) {
         asocket *socket = NULL;
 
-        asocket__breathe_in(server);
+        asocket__breathe(selector);
         *status = asocket__self(selector)->cancelled ? ASOCKET_ECANCELED : server->in.status;
         if (*status)
             return NULL;
@@ -8729,16 +8713,15 @@ static asocket *asocket__accept_wait(asocket *server, int *status)
 
 typedef struct asocket__race {
     const asocket_builder *builder;
-    const asocket__endpoint *endpoints;
-    uint32_t count, next, running;
-    asocket **attempts; // as many as endpoints; NULL: not started or failed
-    asocket__task *task;
-    int64_t next_at; // ns, when the next attempt starts although others run
-    int64_t pause;   // ms, before the next one when a listener's backlog is full
-    int status;      // of the last failure
+    const asocket__endpoint *next, *end; // those to be tried
+    const asocket__endpoint *last;       // tried
+    asocket__link attempts;              // sockets under way
+    int64_t next_at;                     // ns, when the next attempt starts although others run
+    int64_t pause; // ms, before the next one when a listener's backlog is full
 } asocket__race;
 
-static int asocket__connect_local(const asocket_builder *builder, asocket *socket)
+static int asocket__connect_local(const asocket_builder *builder, asocket *socket,
+                                  const asocket__endpoint *remote)
 {
     asocket__endpoint local;
     int status;
@@ -8746,178 +8729,168 @@ static int asocket__connect_local(const asocket_builder *builder, asocket *socke
     if (!builder->local.ip.family && !builder->local.path_length)
         return 0;
     status = asocket__endpoint_of(&builder->local, &local);
-    if (status || asocket__domain_of(&local) != socket->domain)
+    if (status || local.family != remote->family)
         return asocket__fail(builder->selector, status ? status : ASOCKET_EINVAL, "connect",
                              "the local address is of another kind");
-    status = asocket__bind_to(builder, socket, &local);
-    return status ? asocket__fail_at(builder->selector, status, errno, "bind", &local) : 0;
+    return asocket__bind_to(builder, socket, &local);
 }
 
-// Starts one attempt: 0 under way or done, else its failure, noted.
-static int asocket__connect_start(const asocket_builder *builder, const asocket__endpoint *endpoint,
-                                  asocket **made)
+// Begins to connect: 0 under way or done, else its failure, noted.
+static int asocket__connect_begin(const asocket_builder *builder, asocket *socket,
+                                  const asocket__endpoint *endpoint)
 {
-    asocket_selector *selector = builder->selector;
-    int status = asocket__socket_build(builder, ASOCKET__STREAM, endpoint, "connect", made);
+    asocket_selector *selector = socket->selector;
     asocket__native native;
     socklen_t size = asocket__native_of(endpoint, &native);
+    int status = asocket__socket_keep_remote(socket, &native, size), error = 0;
 
-    if (status)
-        return status;
-    status = asocket__socket_keep_remote(*made, &native, size);
-    if (status)
-        asocket__fail_at(selector, status, 0, "connect", endpoint);
-    else
-        status = asocket__connect_local(builder, *made);
     if (!status) {
+        status = asocket__connect_local(builder, socket, endpoint);
+        if (status)
+            return status;
         selector->statistics.system_calls++;
-        (*made)->ready = 0;
-        if (!asocket__handle_connect(*made, &native, size)) {
-            (*made)->ready = ASOCKET__BOTH;
+        socket->ready = 0;
+        if (!asocket__handle_connect(socket, &native, size)) {
+            socket->ready = ASOCKET__BOTH;
             return 0;
         }
-        if (errno == EINPROGRESS || errno == EINTR) {
-            status = selector->backend->arm(selector, *made, ASOCKET__BOTH);
-            if (!status)
-                return 0;
-        } else if (errno == EAGAIN) { // no local port is left, or the backlog is full (connect(2))
-            status = (*made)->domain == AF_UNIX ? ASOCKET_EAGAIN : ASOCKET_EADDRNOTAVAIL;
-        } else {
+        if (errno == EINPROGRESS || errno == EINTR)
+            status = selector->backend->arm(selector, socket, ASOCKET__BOTH);
+        else if (errno == EAGAIN) // no local port is left, or the backlog is full (connect(2))
+            status = socket->domain == AF_UNIX ? ASOCKET_EAGAIN : ASOCKET_EADDRNOTAVAIL;
+        else
             status = asocket__status_of(errno);
-        }
-        asocket__fail_at(selector, status, errno, "connect", endpoint);
+        error = errno;
     }
-    asocket__close_unseen(*made);
-    *made = NULL;
-    return status;
+    return status ? asocket__fail_at(selector, status, error, "connect", endpoint) : 0;
 }
 
-// What became of an attempt that is writable. On loopback a socket can meet itself when the port
-// it was given is the one it asks for: that is nobody's server.
+// What became of an attempt that is writable: 0, or its failure, noted. On loopback a socket can
+// meet itself when the port it was given is the one it asks for: that is nobody's server.
 static int asocket__connect_result(asocket *socket)
 {
-    int error = 0;
+    int status = 0, error = 0;
 
     socket->selector->statistics.system_calls++;
     if (asocket__handle_error(socket, &error))
         error = errno;
-    errno = error; // the caller notes it
-    if (error)
-        return asocket__status_of(error);
-    if (socket->kind != ASOCKET__STREAM || socket->domain == AF_UNIX)
-        return 0;
-    if (asocket__local_learn(socket))
-        return ASOCKET_ECONNRESET;
-    if (asocket__endpoint_equal(&socket->local, &socket->remote) ||
-        (socket->local.port == socket->remote.port && asocket__endpoint_is_any(&socket->remote)))
-        return ASOCKET_ECONNREFUSED;
-    return 0;
+    if (error) {
+        status = asocket__status_of(error);
+    } else if (socket->kind == ASOCKET__STREAM && socket->domain != AF_UNIX) {
+        if (asocket__local_learn(socket)) {
+            error = errno;
+            status = ASOCKET_ECONNRESET;
+        } else if (asocket__endpoint_equal(&socket->local, &socket->remote) ||
+                   (socket->local.port == socket->remote.port &&
+                    asocket__endpoint_is_any(&socket->remote))) {
+            status = ASOCKET_ECONNREFUSED;
+        }
+    }
+    return status ? asocket__fail_at(socket->selector, status, error, "connect", &socket->remote)
+                  : 0;
 }
 
-static void asocket__race_drop(asocket__race *race, uint32_t i)
+static ASOCKET__SMALL void asocket__race_leave(asocket *socket)
 {
-    race->attempts[i]->waiter[ASOCKET__WRITER] = NULL;
-    asocket__close_unseen(race->attempts[i]);
-    race->attempts[i] = NULL;
-    race->running--;
+    socket->waiter[ASOCKET__WRITER] = NULL;
+    asocket__list_remove(&socket->link);
+}
+
+// The first attempt of which something became, or NULL.
+static asocket *asocket__race_ready(asocket__race *race)
+{
+    asocket__link *link;
+
+    for (link = race->attempts.next; link != &race->attempts; link = link->next)
+        if (ASOCKET__OF(asocket, link, link)->ready & ASOCKET_WRITE)
+            return ASOCKET__OF(asocket, link, link);
+    return NULL;
 }
 
 // The first attempt that is through, or NULL.
 static asocket *asocket__race_look(asocket__race *race)
 {
-    uint32_t i;
+    asocket *socket;
 
-    for (i = 0; i < race->next; i++) {
-        asocket *socket = race->attempts[i];
-
-        if (!socket || !(socket->ready & ASOCKET_WRITE))
-            continue;
-        race->status = asocket__connect_result(socket);
-        if (!race->status) {
-            socket->waiter[ASOCKET__WRITER] = NULL;
-            race->attempts[i] = NULL;
-            return socket;
-        }
-        asocket__fail_at(race->builder->selector, race->status, errno, "connect",
-                         &race->endpoints[i]);
-        asocket__race_drop(race, i);
+    while ((socket = asocket__race_ready(race)) != NULL) {
+        asocket__race_leave(socket);
+        if (!asocket__connect_result(socket))
+            break;
+        asocket__close_unseen(socket);
         race->next_at = 0; // a failure lets the next one start at once
     }
-    return NULL;
+    return socket;
 }
 
-static void asocket__race_start(asocket__race *race, int64_t now)
+static ASOCKET__SMALL void asocket__race_start(asocket__race *race, int64_t now)
 {
-    uint32_t i = race->next++;
+    const asocket__endpoint *endpoint = race->last = race->next++;
+    asocket *socket = asocket__socket_build(race->builder, ASOCKET__STREAM, endpoint, "connect");
+    int64_t delay = ASOCKET__ATTEMPT_DELAY;
+    int status;
 
-    race->next_at = asocket__later(now, ASOCKET__ATTEMPT_DELAY);
-    race->status = asocket__connect_start(race->builder, &race->endpoints[i], &race->attempts[i]);
-    if (race->status == ASOCKET_EAGAIN) { // the listener's backlog is full: in a moment again
-        race->next--;
-        race->next_at = asocket__later(now, race->pause);
+    race->next_at = 0;
+    if (!socket)
+        return;
+    status = asocket__connect_begin(race->builder, socket, endpoint);
+    if (!status) {
+        socket->waiter[ASOCKET__WRITER] = asocket__self(socket->selector);
+        asocket__list_append(&race->attempts, &socket->link);
+    } else {
+        asocket__close_unseen(socket);
+        if (status != ASOCKET_EAGAIN)
+            return;
+        race->next = endpoint; // the listener's backlog is full: in a moment again
+        delay = race->pause;
         if (race->pause < ASOCKET__PAUSE_UNIX)
             race->pause *= 2;
-        return;
     }
-    if (race->status) {
-        race->next_at = 0;
-        return;
-    }
-    race->attempts[i]->waiter[ASOCKET__WRITER] = race->task;
-    race->running++;
-}
-
-// The wait itself ended: a last look, for time-outs and readiness come in one turn.
-static asocket *asocket__race_over(asocket__race *race, int status)
-{
-    asocket *winner = status == ASOCKET_ETIMEDOUT ? asocket__race_look(race) : NULL;
-
-    if (winner)
-        return winner;
-    if (status == ASOCKET_ETIMEDOUT && race->builder->connect_timeout == ASOCKET_NO_WAIT)
-        status = ASOCKET_EAGAIN;
-    race->status = asocket__fail_at(race->builder->selector, status, 0, "connect",
-                                    &race->endpoints[race->next ? race->next - 1 : 0]);
-    return NULL;
-}
-
-// Runs the race until `limit`: the winner, or NULL with race->status.
-static asocket *asocket__race_run(asocket__race *race, int64_t limit)
-{
-    asocket_selector *selector = race->builder->selector;
-
-    for (;;) {
-        asocket *winner = asocket__race_look(race);
-        int64_t now = asocket__now(), until = limit;
-        int status;
-
-        if (winner)
-            return winner;
-        if (race->next < race->count && race->next_at <= now) {
-            asocket__race_start(race, now);
-            continue; // it may be through already
-        }
-        if (!race->running && race->status != ASOCKET_EAGAIN)
-            return NULL;
-        if (race->next < race->count && race->next_at < until)
-            until = race->next_at;
-        status = asocket__park(selector, race->task, until);
-        if (status && !(status == ASOCKET_ETIMEDOUT && until < limit))
-            return asocket__race_over(race, status);
-    }
+    race->next_at = asocket__later(now, delay);
 }
 
 // The time is over at `limit`, in ns. A failed attempt has noted itself.
 static int asocket__connect_limit(const asocket_builder *builder, int64_t *limit)
 {
-    int64_t timeout = builder->connect_timeout;
-    int status;
+    bool look = builder->connect_timeout == ASOCKET_NO_WAIT; // once, without waiting
+    int status = asocket__wait_begin(builder->selector, look ? 0 : builder->connect_timeout, limit);
 
-    if (timeout != ASOCKET_NO_WAIT)
-        return asocket__wait_begin(builder->selector, timeout, limit);
-    status = asocket__wait_begin(builder->selector, 0, limit);
-    *limit = asocket__now(); // one look, without waiting
+    if (look)
+        *limit = asocket__now();
     return status;
+}
+
+// Runs the race: the winner, or NULL and a failure noted.
+static asocket *asocket__race_run(asocket__race *race)
+{
+    asocket_selector *selector = race->builder->selector;
+    int64_t limit;
+    int status = asocket__connect_limit(race->builder, &limit);
+
+    while (status != ASOCKET_ECANCELED) {
+        asocket *winner = asocket__race_look(race);
+        int64_t now = asocket__now(), until = limit;
+        bool more = race->next < race->end;
+
+        if (winner)
+            return winner;
+        if (status)
+            break; // that was a last look: time-outs and readiness come in one turn
+        if (more && race->next_at <= now) {
+            asocket__race_start(race, now);
+            continue; // it may be through already
+        }
+        if (!more && asocket__list_empty(&race->attempts))
+            return NULL;
+        if (more && race->next_at < until)
+            until = race->next_at;
+        status = asocket__park(selector, asocket__self(selector), until);
+        if (status == ASOCKET_ETIMEDOUT && until < limit)
+            status = 0;
+        else if (status == ASOCKET_ETIMEDOUT && race->builder->connect_timeout == ASOCKET_NO_WAIT)
+            status = ASOCKET_EAGAIN;
+    }
+    (void)asocket__fail_at(selector, status, 0, "connect", race->last);
+    return NULL;
 }
 
 static asocket *asocket__connect_endpoints(const asocket_builder *builder,
@@ -8926,32 +8899,22 @@ static asocket *asocket__connect_endpoints(const asocket_builder *builder,
     asocket_selector *selector = builder->selector;
     asocket__race race;
     asocket *winner;
-    int64_t limit;
-    uint32_t i;
 
-    memset(&race, 0, sizeof race);
+    race.builder = builder;
+    race.next = race.last = endpoints;
+    race.end = endpoints + count;
+    asocket__list_init(&race.attempts);
+    race.next_at = 0;
+    race.pause = ASOCKET__PAUSE_UNIX / 16;
     asocket__self(selector)->budget--; // what connects at once must not keep the others waiting
     asocket__breathe(selector);
-    race.status = asocket__connect_limit(builder, &limit);
-    if (race.status) {
-        asocket__fail_at(selector, race.status, 0, "connect", endpoints);
-        return NULL;
+    winner = asocket__race_run(&race);
+    while (!asocket__list_empty(&race.attempts)) {
+        asocket *socket = ASOCKET__OF(asocket, link, race.attempts.next);
+
+        asocket__race_leave(socket);
+        asocket__close_unseen(socket);
     }
-    race.builder = builder;
-    race.pause = ASOCKET__PAUSE_UNIX / 16;
-    race.endpoints = endpoints;
-    race.count = count;
-    race.task = asocket__self(selector);
-    race.attempts = (asocket **)asocket__allocate(selector, count * sizeof *race.attempts);
-    if (!race.attempts) {
-        asocket__fail_at(selector, ASOCKET_ENOMEM, 0, "connect", endpoints);
-        return NULL;
-    }
-    winner = asocket__race_run(&race, limit);
-    for (i = 0; i < count; i++)
-        if (race.attempts[i])
-            asocket__race_drop(&race, i);
-    asocket__release(selector, race.attempts, count * sizeof *race.attempts);
     return winner;
 }
 
@@ -8959,75 +8922,82 @@ static asocket *asocket__connect_endpoints(const asocket_builder *builder,
 // >>host
 // What a host may be written as: an address, or a name for this machine (RFC 6761, 6.3).
 
-static bool asocket__host_is_local(const char *host)
-{
-    static const char name[] = "localhost";
-    const size_t size = sizeof name - 1;
-    size_t length = strlen(host), i;
-
-    if (length && host[length - 1] == '.')
-        length--;
-    if (length < size || (length > size && host[length - size - 1] != '.'))
-        return false;
-    for (i = 0; i < size; i++)
-        if ((host[length - size + i] | 0x20) != name[i])
-            return false;
-    return true;
-}
-
-static bool asocket__label_character(char c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
-           c == '_';
-}
-
-// Whether a label is a number, decimal or with 0x: "127.1" and "0x7f.1" are addresses to some
+// Whether a last label is a number, decimal or with 0x: "127.1" and "0x7f.1" are addresses to some
 // systems, and nothing to us (RFC 1123, 2.1). "3f2a" is a name.
-static bool asocket__label_is_number(const char *label, size_t length)
+static bool asocket__label_is_number(const char *label, const char *end)
 {
-    bool hexadecimal = length > 1 && label[0] == '0' && (label[1] | 0x20) == 'x';
-    size_t i;
+    unsigned base = 10;
 
-    for (i = hexadecimal ? 2 : 0; i < length; i++)
-        if (asocket__hex_digit(label[i]) < 0 || (!hexadecimal && label[i] > '9'))
-            return false;
-    return true;
-}
-
-// A host name: letters, digits, hyphens and dots, up to 253 bytes, whose last label is no number.
-static bool asocket__host_is_name(const char *host)
-{
-    size_t length = strlen(host), i, label = 0;
-
-    if (!length || length > 253 || host[0] == '.')
-        return false;
-    if (host[length - 1] == '.')
-        length--;
-    for (i = 0; i < length; i++)
-        if (host[i] == '.' && host[i + 1] != '.')
-            label = i + 1;
-        else if (!asocket__label_character(host[i]))
-            return false;
-    return !asocket__label_is_number(host + label, length - label);
-}
-
-// Up to two endpoints; a status otherwise. A path is kept in `address`.
-static int asocket__host_endpoints(const asocket_builder *builder, const char *host, uint16_t port,
-                                   asocket_address *address, asocket__endpoint endpoints[2])
-{
-    memset(endpoints, 0, 2 * sizeof *endpoints);
-    memset(address, 0, sizeof *address);
-    if (!ASOCKET__PATHS && !(builder->protocol & ASOCKET__INTERNET))
-        return ASOCKET_ENOTSUP;
-    if (!(builder->protocol & ASOCKET__INTERNET))
-        return asocket__path_parse(address, host) ? ASOCKET_EINVAL
-                                                  : asocket__endpoint_of(address, &endpoints[0]);
-    if (asocket__ip_is_all(host, &address->ip)) {
-        address->port = port;
-        return asocket__endpoint_of(address, &endpoints[0]);
+    if (label[0] == '0' && (label[1] | 0x20) == 'x') {
+        label += 2;
+        base = 16;
     }
-    if (!asocket__host_is_local(host) || !asocket__host_is_name(host))
-        return ASOCKET_ENOTFOUND; // a name, perhaps: to be looked up
+    while ((unsigned)asocket__hex_digit(*label) < base)
+        label++;
+    return label == end;
+}
+
+static bool asocket__label_is_local(const char *label, const char *end)
+{
+    const char *local = "localhost";
+
+    while ((*label | 0x20) == *local) {
+        label++;
+        local++;
+    }
+    return label == end && !*local;
+}
+
+enum { ASOCKET__NAME = 1, ASOCKET__NAME_LOCAL }; // what a host is when it is a name
+
+// A host name: letters, digits, hyphens and dots, up to 253 bytes, whose last label is no number. A
+// dot may follow it. 0: none.
+static int asocket__host_is_name(const char *host)
+{
+    const char *label = host, *end = host, *c;
+
+    for (c = host; *c; c++)
+        if (*c == '.' && c != host && c[1] != '.') {
+            label = c[1] ? c + 1 : label;
+        } else if (asocket__name_character(*c)) {
+            end = c + 1;
+        } else {
+            return 0;
+        }
+    if (c - host > 253 || asocket__label_is_number(label, end))
+        return 0;
+    return asocket__label_is_local(label, end) ? ASOCKET__NAME_LOCAL : ASOCKET__NAME;
+}
+
+typedef struct asocket__place { // what a host and port became
+    asocket_address address;    // where a path is kept
+    asocket__found found;
+} asocket__place;
+
+// ASOCKET_ENOTFOUND: a name, perhaps: to be looked up.
+static int asocket__host_place(const asocket_builder *builder, const char *host, uint16_t port,
+                               asocket__place *place)
+{
+    asocket__endpoint *endpoints = place->found.endpoints;
+
+    memset(place, 0, sizeof *place);
+    place->found.count = 1;
+    if (!(builder->protocol & ASOCKET__INTERNET)) {
+        if (!ASOCKET__PATHS)
+            return ASOCKET_ENOTSUP;
+        return asocket__path_parse(&place->address, host)
+                   ? ASOCKET_EINVAL
+                   : asocket__endpoint_of(&place->address, endpoints);
+    }
+    if (asocket__ip_is_all(host, &place->address.ip)) {
+        place->address.port = port;
+        return asocket__endpoint_of(&place->address, endpoints);
+    }
+    switch (asocket__host_is_name(host)) {
+    case 0: return ASOCKET_EINVAL;
+    case ASOCKET__NAME: return ASOCKET_ENOTFOUND;
+    }
+    place->found.count = 2;
     endpoints[0].family = 4;
     endpoints[0].bytes[0] = 127;
     endpoints[0].bytes[3] = 1;
@@ -9039,37 +9009,40 @@ static int asocket__host_endpoints(const asocket_builder *builder, const char *h
 
 #if ASOCKET__THREADS
 
-// The endpoints of a name, at most `capacity`, with the port: how many, or a status.
-static int asocket__host_lookup(asocket_selector *selector, const char *host,
-                                asocket__endpoint *endpoints, uint32_t *count)
+// What a name means: 0, or a status.
+static ASOCKET__SMALL int asocket__host_lookup(asocket_selector *selector, const char *host,
+                                               asocket__found *found)
 {
     asocket__lookup *lookup = asocket__lookup_begin(selector, host);
-    int status = 0;
+    int status;
 
     if (!lookup)
         return ASOCKET_ENOMEM;
     lookup->users++;
-    while (!lookup->done && !status)
+    do
         status = asocket__wait_in(selector, &lookup->waiters, ASOCKET_FOREVER);
-    if (!--lookup->users && !lookup->done)
-        asocket__pool_relieve(selector->pool);
-    if (lookup->done && !status)
+    while (!status && !lookup->done);
+    lookup->users--;
+    if (!status) {
         status = lookup->status;
-    *count = status ? 0 : lookup->count; // before that it is its thread's
-    if (!status)
-        memcpy(endpoints, lookup->endpoints, sizeof lookup->endpoints);
-    if (lookup->done && !lookup->users)
-        ASOCKET_FREE(lookup);
+        *found = lookup->found;
+    }
+    if (!lookup->users) {
+        if (lookup->done)
+            ASOCKET_FREE(lookup);
+        else
+            asocket__pool_relieve(selector->pool); // it is its thread's
+    }
     return status;
 }
 
 #else
 
-static int asocket__host_lookup(asocket_selector *selector, const char *host,
-                                asocket__endpoint *endpoints, uint32_t *count)
+static ASOCKET__SMALL int asocket__host_lookup(asocket_selector *selector, const char *host,
+                                               asocket__found *found)
 {
     (void)selector;
-    return asocket__lookup_now(host, endpoints, count);
+    return asocket__lookup_now(host, found);
 }
 
 #endif
@@ -12250,49 +12223,45 @@ asocket_builder asocket_unix_datagram(asocket_selector *selector)
     return builder;
 }
 
-// What a host and port became: one or two endpoints.
-typedef struct asocket__place {
-    asocket_address address; // where a path is kept
-    asocket__endpoint endpoints[2];
-} asocket__place;
-
-static uint32_t asocket__place_count(const asocket__place *place)
-{
-    return place->endpoints[1].family ? 2 : 1;
-}
-
-// The host and port that a caller gave: 0, or a status that is noted.
+// The host and port that a caller gave: 0, ASOCKET_ENOTFOUND if it is a name that must be looked up,
+// or a status that is noted.
 static ASOCKET__NOINLINE int asocket__host_check(const asocket_builder *builder,
                                                  const char *operation, const char *host, int port,
                                                  asocket__place *place)
 {
+    const char *wrong = NULL;
+    uint32_t number = 0; // that is no port
     int status = asocket__builder_check(builder, operation);
 
     if (status)
         return status;
-    if (port < 0 || port > (builder->protocol & ASOCKET__INTERNET ? 65535 : 0))
-        return asocket__fail_port(builder->selector, operation, host ? host : "", port);
-    if (!host || !*host)
-        return asocket__fail(builder->selector, ASOCKET_EINVAL, operation, "no host");
-    status =
-        asocket__host_endpoints(builder, host, (uint16_t)port, &place->address, place->endpoints);
-    if (!status || (status == ASOCKET_ENOTFOUND && asocket__host_is_name(host)))
-        return status;
-    if (status == ASOCKET_ENOTFOUND)
-        status = ASOCKET_EINVAL;
-    return asocket__fail_text(
-        builder->selector, status, operation, host,
-        status == ASOCKET_EINVAL
-            ? "no address (without brackets, the port apart), no name, or a path "
-              "that is empty or too long"
-        : status == ASOCKET_ENOTSUP ? NULL
-                                    : "no such interface");
+    status = ASOCKET_EINVAL;
+    if (!host)
+        host = "";
+    if (port < 0 || port > (builder->protocol & ASOCKET__INTERNET ? 65535 : 0)) {
+        wrong = "the port is not within 0 to 65535 (Unix sockets: 0)";
+        number = (uint32_t)port;
+    } else if (!*host) {
+        wrong = "no host";
+    } else {
+        status = asocket__host_place(builder, host, (uint16_t)port, place);
+        if (!status || status == ASOCKET_ENOTFOUND)
+            return status;
+        if (status == ASOCKET_EINVAL)
+            wrong = "no address (without brackets, the port apart), no name, or a path that is "
+                    "empty or too long";
+        else if (status == ASOCKET_EADDRNOTAVAIL)
+            wrong = "no such interface";
+    }
+    (void)asocket__fail_text(builder->selector, status, operation, host, wrong);
+    asocket__self(builder->selector)->failure.endpoint.scope = number;
+    return status;
 }
 
 asocket *asocket_bind(asocket_builder builder, const char *host, int port)
 {
     asocket__place place;
-    asocket *server = NULL;
+    asocket *server;
     bool everywhere = !host && (builder.protocol & ASOCKET__INTERNET);
     int status = asocket__host_check(&builder, "bind", everywhere ? ASOCKET__EVERYWHERE : host,
                                      port, &place);
@@ -12300,62 +12269,60 @@ asocket *asocket_bind(asocket_builder builder, const char *host, int port)
     if (status == ASOCKET_ENOTFOUND)
         (void)asocket__fail_text(builder.selector, status, "bind", host,
                                  "neither an IP address nor localhost");
-    if (!status)
-        status = asocket__listen(&builder, &place.endpoints[0], &server);
-    if (!status)
-        return server;
-    if (!everywhere || (status != ASOCKET_ENOTSUP && status != ASOCKET_EADDRNOTAVAIL))
+    if (status)
         return NULL;
-    // Every interface, on a system without IPv6.
-    memset(&place.endpoints[0], 0, sizeof place.endpoints[0]);
-    place.endpoints[0].family = 4;
-    place.endpoints[0].port = (uint16_t)port;
-    return asocket__listen(&builder, &place.endpoints[0], &server) ? NULL : server;
+    server = asocket__listen(&builder, place.found.endpoints);
+    if (server || !everywhere)
+        return server;
+    status = asocket_error(builder.selector);
+    if (status != ASOCKET_ENOTSUP && status != ASOCKET_EADDRNOTAVAIL)
+        return NULL;
+    place.found.endpoints[0].family = 4; // every interface, on a system without IPv6
+    return asocket__listen(&builder, place.found.endpoints);
 }
 
-// Looks a name up and connects to what it means, in the time that is left of connect_timeout.
-static asocket *asocket__connect_name(asocket_builder *builder, const char *host, int port)
+// Looks up a name that asocket__host_check found, within connect_timeout: from here on it is part of
+// the caller's deadline. 0, or a status that is noted.
+static int asocket__place_find(asocket_builder *builder, const char *operation, const char *host,
+                               int port, asocket__place *place)
 {
     asocket_selector *selector = builder->selector;
-    asocket__endpoint endpoints[ASOCKET__LOOKUP_RESULTS];
-    asocket *socket = NULL;
-    int64_t former = asocket__self(selector)->deadline;
-    uint32_t count = 0, i;
-    int status;
+    int status = ASOCKET_EAGAIN;
+    uint32_t i;
 
     if (builder->connect_timeout > 0)
         (void)asocket_set_deadline(selector, builder->connect_timeout);
-    status = builder->connect_timeout == ASOCKET_NO_WAIT
-                 ? ASOCKET_EAGAIN
-                 : asocket__host_lookup(selector, host, endpoints, &count);
-    for (i = 0; i < count; i++)
-        endpoints[i].port = (uint16_t)port;
-    builder->connect_timeout = 0;
+    if (builder->connect_timeout != ASOCKET_NO_WAIT)
+        status = asocket__host_lookup(selector, host, &place->found);
     if (status)
-        (void)asocket__fail_text(selector, status, "connect", host, NULL);
-    else
-        socket = asocket__connect_endpoints(builder, endpoints, count);
-    asocket__self(selector)->deadline = former;
-    return socket;
+        return asocket__fail_text(selector, status, operation, host, NULL);
+    builder->connect_timeout = 0;
+    for (i = 0; i < place->found.count; i++)
+        place->found.endpoints[i].port = (uint16_t)port;
+    return 0;
 }
 
 asocket *asocket_connect(asocket_builder builder, const char *host, int port)
 {
     asocket__place place;
-    int status = asocket__host_check(&builder, "connect", host, port, &place);
     asocket *socket = NULL;
+    asocket__task *self;
+    int64_t former;
+    int status = asocket__host_check(&builder, "connect", host, port, &place);
 
-    if (status == ASOCKET_ENOTFOUND)
-        socket = asocket__connect_name(&builder, host, port);
-    else if (!status)
-        socket =
-            asocket__connect_endpoints(&builder, place.endpoints, asocket__place_count(&place));
-    else
+    if (status && status != ASOCKET_ENOTFOUND)
         return NULL;
+    self = asocket__self(builder.selector);
+    former = self->deadline;
+    if (status)
+        status = asocket__place_find(&builder, "connect", host, port, &place);
+    if (!status)
+        socket = asocket__connect_endpoints(&builder, place.found.endpoints, place.found.count);
+    self->deadline = former;
     if (!asocket__host_is_name(host))
         return socket;
-    if (!socket && asocket__self(builder.selector)->failure.endpoint.family)
-        asocket__note_text(&asocket__self(builder.selector)->failure, host, strlen(host)); // whose
+    if (!socket && self->failure.endpoint.family)
+        asocket__note_text(&self->failure, host, strlen(host)); // whose it was
     if (!socket || !asocket__socket_host(socket, host))
         return socket;
     asocket__close_unseen(socket);
@@ -12366,30 +12333,22 @@ asocket *asocket_connect(asocket_builder builder, const char *host, int port)
 int asocket_resolve(asocket_selector *selector, const char *host, int port,
                     asocket_address *addresses, size_t capacity)
 {
-    asocket__endpoint endpoints[ASOCKET__LOOKUP_RESULTS];
     asocket_builder builder = asocket_tcp(selector);
     asocket__place place;
-    uint32_t count, i;
+    uint32_t i;
     int status;
 
-    if (!selector || !asocket__here(selector))
-        return ASOCKET_EINVAL;
-    if (!addresses || !capacity)
-        return asocket__fail(selector, ASOCKET_EINVAL, "resolve", "no place to store");
     status = asocket__host_check(&builder, "resolve", host, port, &place);
     if (status && status != ASOCKET_ENOTFOUND)
         return status;
-    count = asocket__place_count(&place);
-    if (!status)
-        memcpy(endpoints, place.endpoints, sizeof place.endpoints);
-    else
-        status = asocket__host_lookup(selector, host, endpoints, &count);
+    if (!addresses || !capacity)
+        return asocket__fail(selector, ASOCKET_EINVAL, "resolve", "no place to store");
     if (status)
-        return asocket__fail_text(selector, status, "resolve", host, NULL);
-    for (i = 0; i < count && i < capacity; i++) {
-        asocket__endpoint_address(&endpoints[i], &addresses[i]);
-        addresses[i].port = (uint16_t)port;
-    }
+        status = asocket__place_find(&builder, "resolve", host, port, &place);
+    if (status)
+        return status;
+    for (i = 0; i < place.found.count && i < capacity; i++)
+        asocket__endpoint_address(&place.found.endpoints[i], &addresses[i]);
     return (int)i;
 }
 
@@ -12415,12 +12374,10 @@ static int asocket__address_check(const asocket_builder *builder, const char *op
 asocket *asocket_bind_address(asocket_builder builder, const asocket_address *address)
 {
     asocket__endpoint endpoint;
-    asocket *server;
 
-    if (asocket__address_check(&builder, "bind", address, &endpoint) ||
-        asocket__listen(&builder, &endpoint, &server))
+    if (asocket__address_check(&builder, "bind", address, &endpoint))
         return NULL;
-    return server;
+    return asocket__listen(&builder, &endpoint);
 }
 
 asocket *asocket_connect_address(asocket_builder builder, const asocket_address *address)

@@ -244,7 +244,7 @@ check 'a program that uses it has no executable stack' sh -c \
 grep -o 'ASOCKET_SYS([a-z_0-9]*)' asocket.h | sed 's/.*(//; s/)//' | sort -u >"$work/seam"
 pure='mem(chr|cmp|cpy|move|set|rchr)|str(chr|cmp|len|ncmp|nlen)|v?snprintf|pthread_(self|equal)'
 # Of one thread's signals and the pool's lock, which cannot fail; gcc makes malloc and memset calloc.
-pure="$pure|pthread_(mutex|cond)_[a-z]+|pthread_attr_(destroy|setdetachstate)|pthread_sigmask"
+pure="$pure|pthread_(mutex|cond)_[a-z]+|pthread_(detach|sigmask)"
 pure="$pure|sig(addset|emptyset|fillset|ismember|pending|timedwait)|calloc"
 pure="$pure|(get|make|swap)context" # where compilers prepare for shadow stacks unasked
 none 'the object needs nothing else from the system' < <(nm -u "$work/library.o" |

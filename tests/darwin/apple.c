@@ -735,12 +735,6 @@ int darwin_pthread_kill(pthread_t thread, int number)
     return linux_pthread_kill(thread, TO_LINUX(signals, number, number));
 }
 
-extern int linux_setdetachstate(pthread_attr_t *, int) __asm__("pthread_attr_setdetachstate");
-int darwin_pthread_attr_setdetachstate(pthread_attr_t *attributes, int state)
-{
-    return linux_setdetachstate(attributes, state == PTHREAD_CREATE_DETACHED);
-}
-
 /* Apple's structures are larger than Linux'; made by an initialiser they begin with a signature. */
 extern int linux_mutex_lock(pthread_mutex_t *) __asm__("pthread_mutex_lock");
 extern int linux_cond_wait(pthread_cond_t *, pthread_mutex_t *) __asm__("pthread_cond_wait");

@@ -1210,7 +1210,6 @@ int fault_getaddrinfo(const char *host, const char *service, const struct addrin
 void fault_freeaddrinfo(struct addrinfo *list);
 int fault_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
                          void *(*function)(void *), void *argument);
-int fault_pthread_attr_init(pthread_attr_t *attributes);
 unsigned fault_if_nametoindex(const char *name);
 long fault_sysconf(int name);
 
@@ -1237,13 +1236,6 @@ int fault_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
     int fault = seam_fault(SEAM_pthread_create, "", 0);
 
     return fault ? fault : pthread_create(thread, attributes, function, argument);
-}
-
-int fault_pthread_attr_init(pthread_attr_t *attributes)
-{
-    int fault = seam_fault(SEAM_pthread_attr_init, "", 0);
-
-    return fault ? fault : pthread_attr_init(attributes);
 }
 
 unsigned fault_if_nametoindex(const char *name)

@@ -23,7 +23,7 @@
     X(fopen) X(fread) X(free) X(freeaddrinfo) X(fstat) X(getaddrinfo) X(getentropy) \
     X(getpeername) X(getsockname) X(getsockopt) X(if_nametoindex) X(kevent) X(kqueue) \
     X(listen) X(lstat) X(madvise) X(malloc) X(mmap) X(mprotect) X(munmap) X(nanosleep) \
-    X(opendir) X(pipe2) X(ppoll) X(pread) X(pthread_attr_init) X(pthread_create) X(read) \
+    X(opendir) X(pipe2) X(ppoll) X(pread) X(pthread_create) X(read) \
     X(readdir) X(realloc) X(recv) X(recvmmsg) X(recvmsg) X(secure_getenv) X(send) \
     X(sendfile) X(sendmmsg) X(sendmsg) X(sendto) X(setsockopt) X(shutdown) X(socket) \
     X(syscall) X(sysconf) X(time) X(unlink) X(write)

@@ -31,7 +31,7 @@ static const char *const swarm_groups[] = {
     "closing: close shutdown lstat unlink ",
     "registering: epoll_ctl kevent ",
     "waiting: epoll_wait syscall ppoll nanosleep access ",
-    "names: getaddrinfo pthread_create pthread_attr_init ",
+    "names: getaddrinfo pthread_create ",
     "files: fstat pread fopen fread fclose opendir readdir ",
     "chance: getentropy clock_gettime time ",
 };
