@@ -3177,7 +3177,7 @@ static ASOCKET__NOINLINE int64_t asocket__later(int64_t now, int64_t millisecond
 }
 
 // Nanoseconds as the milliseconds that a system call takes: never shorter, -1 for ever.
-static int asocket__round_up(int64_t timeout)
+static ASOCKET__SMALL int asocket__round_up(int64_t timeout)
 {
     if (timeout <= 0)
         return timeout < 0 ? -1 : 0;
@@ -3265,13 +3265,13 @@ __asm__(".text\n"
         ASOCKET__END("asocket__entry"));
 // clang-format on
 
-// Makes `stack_pointer` such that the first swap to it calls main(task) on the empty stack.
+// Makes `stack_pointer` such that the first swap to it calls main(task) on the empty stack, whose
+// upper end is the task: a multiple of 64.
 static void asocket__swap_prepare(asocket__task *task, char *stack, size_t size,
                                   void (*main)(asocket__task *))
 {
-    uintptr_t *frame = (uintptr_t *)(void *)(stack + (size & ~(size_t)15)) - 2;
+    uintptr_t *frame = (uintptr_t *)(void *)(stack + size);
 
-    frame[0] = frame[1] = 0;
     *--frame = (uintptr_t)main;
     *--frame = (uintptr_t)task;
     *--frame = (uintptr_t)asocket__entry;
@@ -3542,7 +3542,7 @@ __asm__(".text\n"
 static void asocket__swap_prepare(asocket__task *task, char *stack, size_t size,
                                   void (*main)(asocket__task *))
 {
-    uintptr_t *frame = (uintptr_t *)(void *)(stack + (size & ~(size_t)15)) - ASOCKET__FRAME;
+    uintptr_t *frame = (uintptr_t *)(void *)(stack + size) - ASOCKET__FRAME;
 
     memset(frame, 0, ASOCKET__FRAME * sizeof *frame);
     frame[ASOCKET__AT_TASK] = (uintptr_t)task;
@@ -3577,7 +3577,7 @@ enum { ASOCKET__FIRST_PAGES = 2 };
 static void asocket__swap_prepare(asocket__task *task, char *stack, size_t size,
                                   void (*main)(asocket__task *))
 {
-    uintptr_t *frame = (uintptr_t *)(void *)(stack + (size & ~(size_t)15)) - 6;
+    uintptr_t *frame = (uintptr_t *)(void *)(stack + size) - 6;
 
     memset(frame, 0, 6 * sizeof *frame); // room that every function has above its return address
     *--frame = (uintptr_t)main;
@@ -3640,7 +3640,7 @@ enum { ASOCKET__FIRST_PAGES = 2 };
 static void asocket__swap_prepare(asocket__task *task, char *stack, size_t size,
                                   void (*main)(asocket__task *))
 {
-    uintptr_t *frame = (uintptr_t *)(void *)(stack + (size & ~(size_t)15)) - 4;
+    uintptr_t *frame = (uintptr_t *)(void *)(stack + size) - 4;
 
     frame[0] = (uintptr_t)task; // the argument lies at a multiple of 16
     *--frame = 0;
@@ -3946,6 +3946,7 @@ static void asocket__switch_to(asocket__task *task, asocket__task *from, bool dy
 
 static void asocket__task_init(asocket_selector *selector, asocket__task *task)
 {
+    memset(task, 0, sizeof *task);
     asocket__list_init(&task->link);
     asocket__list_init(&task->children);
     asocket__list_init(&task->sibling);
@@ -3955,11 +3956,10 @@ static void asocket__task_init(asocket_selector *selector, asocket__task *task)
     task->timer.due = ASOCKET_NEVER;
     task->timer.kind = ASOCKET__TIMER_TASK;
     task->budget = ASOCKET__BUDGET;
-    task->failure.status = 0;
 }
 
 // Children outlive their parent as children of its parent.
-static void asocket__children_pass_on(asocket__task *task, asocket__task *parent)
+static ASOCKET__SMALL void asocket__children_pass_on(asocket__task *task, asocket__task *parent)
 {
     asocket__link *link;
 
@@ -4045,14 +4045,20 @@ static asocket *asocket__socket_at(const asocket_selector *selector, uint32_t in
 
 #if ASOCKET__EPOLL
 
-static const uint64_t asocket__epoll_wake_key = UINT64_MAX;
+static const uint64_t asocket__epoll_wake_key = UINT64_MAX; // its lower half is no socket's index
+
+static void asocket__epoll_shut(asocket_selector *selector)
+{
+    if (selector->epoll.event >= 0)
+        (void)ASOCKET_SYS(close)(selector->epoll.event);
+    (void)ASOCKET_SYS(close)(selector->epoll.handle);
+}
 
 static int asocket__epoll_open(asocket_selector *selector)
 {
     struct epoll_event event;
-    int error;
+    int status;
 
-    selector->epoll.event = -1;
     selector->epoll.handle = ASOCKET_SYS(epoll_create1)(EPOLL_CLOEXEC);
     if (selector->epoll.handle < 0)
         return asocket__status_of(errno);
@@ -4064,17 +4070,9 @@ static int asocket__epoll_open(asocket_selector *selector)
                                     &event))
             return 0;
     }
-    error = errno;
-    if (selector->epoll.event >= 0)
-        (void)ASOCKET_SYS(close)(selector->epoll.event);
-    (void)ASOCKET_SYS(close)(selector->epoll.handle);
-    return asocket__status_of(error);
-}
-
-static void asocket__epoll_shut(asocket_selector *selector)
-{
-    (void)ASOCKET_SYS(close)(selector->epoll.event);
-    (void)ASOCKET_SYS(close)(selector->epoll.handle);
+    status = asocket__status_of(errno);
+    asocket__epoll_shut(selector);
+    return status;
 }
 
 static int asocket__epoll_control(asocket_selector *selector, asocket *socket, int operation,
@@ -4126,16 +4124,21 @@ static void asocket__epoll_remove(asocket_selector *selector, asocket *socket)
     socket->registered = 0;
 }
 
-static void asocket__epoll_report(asocket_selector *selector, const struct epoll_event *event)
+// Whose event it is, or was; NULL: the wake-up's.
+static ASOCKET__SMALL asocket *asocket__epoll_socket(const asocket_selector *selector,
+                                                     const struct epoll_event *event)
 {
     uint32_t index = (uint32_t)event->data.u64;
-    asocket *socket;
+
+    return index < selector->socket_count ? asocket__socket_at(selector, index) : NULL;
+}
+
+static void asocket__epoll_report(asocket_selector *selector, const struct epoll_event *event)
+{
+    asocket *socket = asocket__epoll_socket(selector, event);
     int directions = 0;
 
-    if (event->data.u64 == asocket__epoll_wake_key || index >= selector->socket_count)
-        return;
-    socket = asocket__socket_at(selector, index);
-    if (socket->generation != (uint32_t)(event->data.u64 >> 32))
+    if (!socket || socket->generation != (uint32_t)(event->data.u64 >> 32))
         return;
     // An error or hang-up ends both directions; the calls themselves will say which error.
     if (event->events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLERR | EPOLLHUP))
@@ -4180,10 +4183,8 @@ static int asocket__epoll_wait(asocket_selector *selector, int64_t timeout)
     int count = asocket__epoll_sleep(selector, events, timeout), i;
 
     for (i = 0; i < count; i++) {
-        uint32_t ahead = i + 2 < count ? (uint32_t)events[i + 2].data.u64 : UINT32_MAX;
-
-        if (ahead < selector->socket_count)
-            ASOCKET__PREFETCH(asocket__socket_at(selector, ahead));
+        if (i + 2 < count)
+            ASOCKET__PREFETCH(asocket__epoll_socket(selector, &events[i + 2]));
         asocket__epoll_report(selector, &events[i]);
     }
     return count < 0 && errno == EINTR ? 0 : count;
@@ -4423,6 +4424,12 @@ static int asocket__poll_open(asocket_selector *selector)
     return 0;
 }
 
+static short asocket__poll_events(int directions)
+{
+    return (short)((directions & ASOCKET_READ ? POLLIN : 0) |
+                   (directions & ASOCKET_WRITE ? POLLOUT : 0));
+}
+
 static int asocket__poll_arm(asocket_selector *selector, asocket *socket, int directions)
 {
     struct pollfd *entry;
@@ -4431,15 +4438,13 @@ static int asocket__poll_arm(asocket_selector *selector, asocket *socket, int di
         if (asocket__poll_room(selector, selector->poll.count + 1))
             return ASOCKET_ENOMEM;
         socket->position = selector->poll.count++;
-        selector->poll.handles[socket->position].fd = socket->handle;
-        selector->poll.handles[socket->position].events = 0;
         selector->poll.sockets[socket->position] = socket->index + 1;
+        entry = &selector->poll.handles[socket->position];
+        entry->fd = socket->handle;
+        entry->events = 0;
     }
     entry = &selector->poll.handles[socket->position];
-    if (directions & ASOCKET_READ)
-        entry->events |= POLLIN;
-    if (directions & ASOCKET_WRITE)
-        entry->events |= POLLOUT;
+    entry->events |= asocket__poll_events(directions);
     return 0;
 }
 
@@ -4460,24 +4465,22 @@ static void asocket__poll_report(asocket_selector *selector, uint32_t position)
 {
     struct pollfd *entry = &selector->poll.handles[position];
     asocket *socket = asocket__socket_at(selector, selector->poll.sockets[position] - 1);
-    bool broken = (entry->revents & (POLLERR | POLLHUP | POLLNVAL)) != 0;
-    int directions = 0;
+    int came = entry->events, directions;
 
-    if ((entry->events & POLLIN) && (broken || (entry->revents & POLLIN)))
-        directions |= ASOCKET_READ;
-    if ((entry->events & POLLOUT) && (broken || (entry->revents & POLLOUT)))
-        directions |= ASOCKET_WRITE;
-    if (broken)
-        socket->hangup = 1;
-    entry->events = (short)(entry->events & ~((directions & ASOCKET_READ ? POLLIN : 0) |
-                                              (directions & ASOCKET_WRITE ? POLLOUT : 0)));
+    if (entry->revents & (POLLERR | POLLHUP | POLLNVAL))
+        socket->hangup = 1; // all that is waited for ends
+    else
+        came &= entry->revents;
+    directions = (came & POLLIN ? ASOCKET_READ : 0) | (came & POLLOUT ? ASOCKET_WRITE : 0);
+    entry->events = (short)(entry->events & ~asocket__poll_events(directions));
     if (!entry->events)
         asocket__poll_remove(selector, socket);
     asocket__socket_signal(socket, directions);
 }
 
 #if ASOCKET__LINUX
-static int asocket__poll_sleep(struct pollfd *handles, uint32_t count, int64_t timeout)
+static ASOCKET__SMALL int asocket__poll_sleep(struct pollfd *handles, uint32_t count,
+                                              int64_t timeout)
 {
     struct timespec time;
 
@@ -4486,7 +4489,8 @@ static int asocket__poll_sleep(struct pollfd *handles, uint32_t count, int64_t t
     return ASOCKET_SYS(ppoll)(handles, count, timeout < 0 ? NULL : &time, NULL);
 }
 #else
-static int asocket__poll_sleep(struct pollfd *handles, uint32_t count, int64_t timeout)
+static ASOCKET__SMALL int asocket__poll_sleep(struct pollfd *handles, uint32_t count,
+                                              int64_t timeout)
 {
     return ASOCKET_SYS(poll)(handles, count, asocket__round_up(timeout));
 }
@@ -4498,8 +4502,7 @@ static bool asocket__poll_look(asocket_handle handle, int directions)
     struct pollfd entry;
 
     entry.fd = handle;
-    entry.events = (short)((directions & ASOCKET_READ ? POLLIN : 0) |
-                           (directions & ASOCKET_WRITE ? POLLOUT : 0));
+    entry.events = asocket__poll_events(directions);
     entry.revents = 0;
     return asocket__poll_sleep(&entry, 1, 0) > 0;
 }
@@ -6076,7 +6079,7 @@ static void asocket__handle_freed(asocket_selector *selector)
         asocket__wake(ASOCKET__OF(asocket__task, link, selector->starved.next), 0);
 }
 
-static void asocket__notices_free(asocket *socket)
+static ASOCKET__SMALL void asocket__notices_free(asocket *socket)
 {
     while (socket->notices) {
         asocket__notice *notice = socket->notices;
@@ -6112,7 +6115,8 @@ static int asocket__socket_host(asocket *socket, const char *host)
     return 0;
 }
 
-static void asocket__close_release(asocket *socket)
+// The memory that it keeps.
+static ASOCKET__NOINLINE void asocket__socket_empty(asocket *socket)
 {
     asocket_selector *selector = socket->selector;
 
@@ -6121,6 +6125,13 @@ static void asocket__close_release(asocket *socket)
     (void)asocket__socket_host(socket, NULL);
     asocket__release(selector, socket->joined, sizeof *socket->joined);
     socket->joined = NULL;
+}
+
+static void asocket__close_release(asocket *socket)
+{
+    asocket_selector *selector = socket->selector;
+
+    asocket__socket_empty(socket);
     asocket__heap_remove(&selector->heap, &socket->timer);
     asocket__list_remove(&socket->link);
     (void)asocket__local_learn(socket); // the addresses go on working
@@ -6469,21 +6480,19 @@ static void asocket__slab_return(void *base, size_t size)
     (void)ASOCKET_SYS(munmap)(base, size);
 }
 
-static int asocket__guard_choose(asocket_selector *selector, char *page)
-{
-    if (!asocket__guard_install(page, selector->guard_size) && asocket__guard_is_real(page))
-        return ASOCKET__GUARD_MADVISE;
-    return ASOCKET__GUARD_MPROTECT;
-}
-
-// False when there is no guard to be had: the stack is used all the same, and counted.
+// False when there is no guard to be had: the stack is used all the same, and counted. The first
+// one shows which kind there is.
 static bool asocket__guard(asocket_selector *selector, char *page)
 {
-    if (selector->guard_kind == ASOCKET__GUARD_UNKNOWN)
-        selector->guard_kind = asocket__guard_choose(selector, page);
-    if (selector->guard_kind == ASOCKET__GUARD_MADVISE &&
-        !asocket__guard_install(page, selector->guard_size))
+    int kind = selector->guard_kind;
+
+    if (kind != ASOCKET__GUARD_MPROTECT && !asocket__guard_install(page, selector->guard_size) &&
+        (kind == ASOCKET__GUARD_MADVISE || asocket__guard_is_real(page))) {
+        selector->guard_kind = ASOCKET__GUARD_MADVISE;
         return true;
+    }
+    if (kind == ASOCKET__GUARD_UNKNOWN)
+        selector->guard_kind = ASOCKET__GUARD_MPROTECT;
     if (selector->guards >= ASOCKET__MPROTECT_GUARDS ||
         ASOCKET_SYS(mprotect)(page, selector->guard_size, PROT_NONE))
         return false;
@@ -6508,8 +6517,7 @@ static int asocket__slab_map(asocket_selector *selector, asocket__slab *slab)
         return ASOCKET_ENOMEM;
     asocket__asan_slab(base, size);
     slab->base = (char *)base;
-    slab->used = slab->fresh = slab->free_first = 0;
-    memset(slab->unguarded, 0, sizeof slab->unguarded);
+    slab->fresh = slab->free_first = 0;
     asocket__list_append(&selector->idle_slabs, &slab->link);
     selector->mapped_slabs++;
     selector->empty_slabs++;
@@ -6554,7 +6562,6 @@ static asocket__slab *asocket__slab_new(asocket_selector *selector)
     slab = (asocket__slab *)asocket__allocate(selector, sizeof *slab);
     if (!slab)
         return NULL;
-    asocket__list_init(&slab->link);
     slab->index = selector->slab_count;
     selector->slabs[selector->slab_count++] = slab;
     return slab;
@@ -6589,12 +6596,12 @@ static bool asocket__slab_first_use(asocket_selector *selector, asocket__slab *s
     return true;
 }
 
-static asocket__task *asocket__stack_task(const asocket_selector *selector, uint32_t index)
+static asocket__task *asocket__stack_task(const asocket_selector *selector,
+                                          const asocket__slab *slab, uint32_t i)
 {
-    char *low =
-        selector->slabs[index / ASOCKET__SLAB]->base + index % ASOCKET__SLAB * selector->stack_size;
+    char *high = slab->base + (i + 1) * selector->stack_size;
 
-    return (asocket__task *)(void *)(low + selector->stack_size - ASOCKET__TASK_SIZE);
+    return (asocket__task *)(void *)(high - ASOCKET__TASK_SIZE);
 }
 
 // A stack with room for a task at its top, or NULL.
@@ -6621,8 +6628,8 @@ static asocket__task *asocket__stack_take(asocket_selector *selector)
     }
     if (slab->used == ASOCKET__SLAB)
         asocket__list_remove(&slab->link);
-    task = asocket__stack_task(selector, slab->index * ASOCKET__SLAB + i);
-    memset(task, 0, sizeof *task);
+    task = asocket__stack_task(selector, slab, i);
+    asocket__task_init(selector, task);
     task->index = slab->index * ASOCKET__SLAB + i;
     asocket__stack_load(task, slab, i);
     return task;
@@ -6684,7 +6691,7 @@ static asocket__task *asocket__task_of(const asocket_selector *selector, asocket
     if (!slab->base || index % ASOCKET__SLAB >= slab->fresh ||
         slab->generation[index % ASOCKET__SLAB] != (uint32_t)(job >> 32))
         return NULL;
-    task = asocket__stack_task(selector, index);
+    task = asocket__stack_task(selector, slab, index % ASOCKET__SLAB);
     return task->state == ASOCKET__IDLE || task->state == ASOCKET__DONE ? NULL : task;
 }
 
@@ -6726,11 +6733,10 @@ static asocket__task *asocket__launch(asocket_selector *selector, asocket__task 
         selector->statistics.coroutines--;
         return NULL;
     }
-    asocket__task_init(selector, task);
     task->function = function;
     task->argument = argument;
     task->parent = parent;
-    task->cancelled = parent->cancelled || selector->destroying;
+    task->cancelled = parent->cancelled | selector->destroying;
     asocket__list_append(&parent->children, &task->sibling);
     low = (char *)task - (selector->stack_size - ASOCKET__TASK_SIZE) + selector->guard_size;
     asocket__asan_stack(task, low, (size_t)((char *)task - low));
@@ -6899,13 +6905,15 @@ static bool asocket__owned(const asocket_selector *selector)
 // owner's.
 static bool asocket__intruding(const asocket_selector *selector)
 {
-    return !asocket__owned(selector) && selector->turning;
+    return selector->turning && !asocket__owned(selector);
 }
 
 // The thread that the selector belongs to: the first one in; while nobody runs the loop, another
-// may take it over.
+// may take it over. Nobody's, too, where there is no selector.
 static ASOCKET__NOINLINE bool asocket__here(const asocket_selector *selector)
 {
+    if (!selector)
+        return false;
     if (ASOCKET__LIKELY(asocket__owned(selector) && asocket__alive(selector)))
         return true;
     if (!asocket__alive(selector)) {
@@ -6914,7 +6922,7 @@ static ASOCKET__NOINLINE bool asocket__here(const asocket_selector *selector)
         return false;
     }
     ASOCKET__ASSERT_THREAD(!asocket__intruding(selector) && "a selector belongs to one thread");
-    if (asocket__intruding(selector))
+    if (selector->turning)
         return false;
     asocket__own((asocket_selector *)(uintptr_t)selector);
     return true;
@@ -7360,7 +7368,6 @@ static void asocket__call(asocket_selector *selector, asocket_function *function
 {
     asocket__task guest, *outside = selector->outside;
 
-    memset(&guest, 0, sizeof guest);
     asocket__task_init(selector, &guest);
     guest.outside = 1;
     guest.cancelled = selector->destroying;
@@ -7374,25 +7381,27 @@ static void asocket__call(asocket_selector *selector, asocket_function *function
     asocket__children_pass_on(&guest, &selector->root);
 }
 
-#if ASOCKET__COROUTINES
-static int asocket__post_run(asocket_selector *selector, asocket__post *post)
+// The first of those that are late leaves them first of all, for a callback may run the loop.
+static ASOCKET__SMALL asocket__post asocket__post_take(asocket_selector *selector)
 {
-    if (asocket__launch(selector, &selector->root, post->function, post->argument))
-        return 0;
-    if (!selector->destroying)
-        return ASOCKET_ENOMEM;
-    asocket__call(selector, post->function, post->argument); // now or never, cancelled
-    return 0;
-}
-#else
-static int asocket__post_run(asocket_selector *selector, asocket__post *post)
-{
-    if (asocket__timer_room(selector))
-        return ASOCKET_ENOMEM;
-    asocket__call(selector, post->function, post->argument);
-    return 0;
+    asocket__post *first = selector->late, post = *first;
+
+    selector->late = first->next;
+    asocket__release(selector, first, sizeof *first);
+    return post;
 }
 
+#if ASOCKET__COROUTINES
+static bool asocket__post_launch(asocket_selector *selector, const asocket__post *post)
+{
+    return asocket__launch(selector, &selector->root, post->function, post->argument) != NULL;
+}
+
+// Now or never, cancelled.
+#define asocket__post_must_run(selector) ((selector)->destroying)
+#else
+#define asocket__post_launch(selector, post)   (false)
+#define asocket__post_must_run(selector)       (!asocket__timer_room(selector))
 #define asocket__resume_ready(selector, limit) ((void)(selector))
 #endif
 
@@ -7406,16 +7415,16 @@ static void asocket__posts_run(asocket_selector *selector)
     if (!selector->late && ASOCKET__LOAD(&selector->posts))
         asocket__posts_take(selector);
     while (selector->late && limit-- > 0) {
-        asocket__post *post = selector->late;
+        bool launched = asocket__post_launch(selector, selector->late);
+        asocket__post post;
 
-        selector->late = post->next; // first, for a callback may run the loop
-        if (asocket__post_run(selector, post)) {
-            post->next = selector->late;
-            selector->late = post;
+        if (!launched && !asocket__post_must_run(selector)) {
             selector->refused = 1;
             return;
         }
-        asocket__release(selector, post, sizeof *post);
+        post = asocket__post_take(selector);
+        if (!launched)
+            asocket__call(selector, post.function, post.argument);
     }
 }
 
@@ -7431,12 +7440,15 @@ static void asocket__timer_fire(asocket_selector *selector, asocket__timer *time
 
 static void asocket__timers_run(asocket_selector *selector)
 {
-    int64_t now, due = asocket__heap_next(&selector->heap);
+    int64_t due, now = 0;
 
-    if (due == ASOCKET_NEVER)
-        return;
-    for (now = asocket__now(); due <= now; due = asocket__heap_next(&selector->heap))
+    while ((due = asocket__heap_next(&selector->heap)) != ASOCKET_NEVER) {
+        if (!now)
+            now = asocket__now();
+        if (due > now)
+            return;
         asocket__timer_fire(selector, selector->heap.entries[1].timer);
+    }
 }
 
 // Those to call now leave the socket's list first, for a callback may add to it. For the others the
@@ -7555,8 +7567,8 @@ static void asocket__serve_sockets(asocket_selector *selector)
         asocket *layer = selector->occupied;
 
         selector->occupied = layer->serve_next;
-        layer->served = 0;
-        asocket__socket_serve(layer);
+        layer->serve_next = selector->serve;
+        selector->serve = layer;
     }
     if (!selector->serving) {
         selector->serving = selector->serve;
@@ -7738,29 +7750,10 @@ static void asocket__breathe_in(asocket *socket)
     socket->pins--;
 }
 
-// The caller must not park. A loop that does not care shall not stop the others.
-static int asocket__wait_refuse(asocket_selector *selector, asocket__task *task, int status)
+// Until when a task that has to wait may do so.
+static int asocket__wait_time(const asocket__task *task, int64_t timeout, int64_t *until)
 {
-    task->budget--;
-    asocket__breathe(selector);
-    return status;
-}
-
-// What every wait begins with: what was written leaves; is the caller allowed to park, and until
-// when? `timeout` in ms: ASOCKET_FOREVER or 0 none, ASOCKET_NO_WAIT.
-static int asocket__wait_begin(asocket_selector *selector, int64_t timeout, int64_t *until)
-{
-    asocket__task *task = asocket__self(selector);
-
-    if (!asocket__here(selector))
-        return ASOCKET_EINVAL;
-    if (task->dirty)
-        asocket__push_dirty(task);
     *until = task->deadline;
-    if (ASOCKET__UNLIKELY(task->cancelled))
-        return asocket__wait_refuse(selector, task, ASOCKET_ECANCELED);
-    if (timeout == ASOCKET_NO_WAIT)
-        return asocket__wait_refuse(selector, task, ASOCKET_EAGAIN);
     if (timeout > 0) {
         int64_t end = asocket__later(asocket__now(), timeout);
 
@@ -7768,8 +7761,32 @@ static int asocket__wait_begin(asocket_selector *selector, int64_t timeout, int6
             *until = end;
     }
     if (task->deadline != ASOCKET_NEVER && task->deadline <= asocket__now())
-        return asocket__wait_refuse(selector, task, ASOCKET_ETIMEDOUT);
+        return ASOCKET_ETIMEDOUT;
     return 0;
+}
+
+// What every wait begins with: what was written leaves; is the caller allowed to park, and until
+// when? `timeout` in ms: ASOCKET_FOREVER or 0 none, ASOCKET_NO_WAIT.
+static int asocket__wait_begin(asocket_selector *selector, int64_t timeout, int64_t *until)
+{
+    asocket__task *task = asocket__self(selector);
+    int status;
+
+    if (!asocket__here(selector))
+        return ASOCKET_EINVAL;
+    if (task->dirty)
+        asocket__push_dirty(task);
+    if (ASOCKET__UNLIKELY(task->cancelled))
+        status = ASOCKET_ECANCELED;
+    else if (timeout == ASOCKET_NO_WAIT)
+        status = ASOCKET_EAGAIN;
+    else
+        status = asocket__wait_time(task, timeout, until);
+    if (status) { // a loop that does not care shall not stop the others
+        task->budget--;
+        asocket__breathe(selector);
+    }
+    return status;
 }
 
 // Waits in a list of waiters (NULL: in none) for a wake.
@@ -7784,20 +7801,19 @@ static ASOCKET__NOINLINE int asocket__wait_in(asocket_selector *selector, asocke
         return status;
     if (list)
         asocket__list_append(list, &task->link);
-    status = asocket__park(selector, task, until);
-    return status;
+    return asocket__park(selector, task, until);
 }
 
 // Who must not park may have what has come by now, although the loop has not told of it: 0 for one
 // more try, or the status with which the wait was refused.
-static int asocket__wait_not(asocket *socket, int side, int status)
+static int asocket__wait_not(asocket *socket, int direction, int status)
 {
     if (socket->state != ASOCKET__OPEN)
         return ASOCKET_ECLOSED;
     socket->selector->statistics.system_calls++;
-    if (!asocket__socket_look(socket, 1 << side))
+    if (!asocket__socket_look(socket, direction))
         return status;
-    socket->ready = (uint8_t)(socket->ready | 1 << side);
+    socket->ready = (uint8_t)(socket->ready | direction);
     return 0;
 }
 
@@ -7831,6 +7847,7 @@ static ASOCKET__NOINLINE int asocket__wait_socket(asocket *socket, int side)
     asocket__task *task = asocket__self(selector);
     asocket__task **place = side ? &socket->out.task : &socket->in.task, *inside = *place;
     int64_t until = ASOCKET_NEVER;
+    const int direction = 1 << side;
     int status = 0;
 
     if (socket->lower)
@@ -7845,11 +7862,11 @@ static ASOCKET__NOINLINE int asocket__wait_socket(asocket *socket, int side)
         status = asocket__layer_left(socket->upper, task);
     if (ASOCKET__UNLIKELY(status)) {
         if (status != ASOCKET_EINVAL)
-            status = asocket__wait_not(socket, side, status);
-    } else if (!(socket->ready & (1 << side))) { // or sending what was written turned it
-        if (!(socket->registered & (1 << side)) || selector->backend->reports)
-            status = selector->backend->arm(selector, socket, 1 << side);
-        if (!status && !(socket->ready & (1 << side))) {
+            status = asocket__wait_not(socket, direction, status);
+    } else if (!(socket->ready & direction)) { // or sending what was written turned it
+        if (!(socket->registered & direction) || selector->backend->reports)
+            status = selector->backend->arm(selector, socket, direction);
+        if (!status && !(socket->ready & direction)) {
             socket->waiter[side] = task;
             status = asocket__park_here(selector, task, until);
             socket->waiter[side] = NULL;
@@ -8131,7 +8148,7 @@ static int asocket__builder_check(const asocket_builder *builder, const char *op
 {
     const char *wrong;
 
-    if (!builder->selector || !asocket__here(builder->selector))
+    if (!asocket__here(builder->selector))
         return ASOCKET_EINVAL;
     if (builder->protocol <= 0 || (builder->protocol & (builder->protocol - 1)) ||
         builder->protocol > ASOCKET__ANY)
@@ -11171,11 +11188,11 @@ static int asocket__foreign_wait(asocket *foreign, int events, int64_t until)
 
     foreign->ready &= (uint8_t)~events;
     status = selector->backend->arm(selector, foreign, events);
-    if (status || (foreign->ready & events))
-        return status ? status : foreign->ready & events;
-    asocket__foreign_claim(foreign, events, task);
-    status = asocket__park(selector, task, until);
-    asocket__foreign_claim(foreign, events, NULL);
+    if (!status && !(foreign->ready & events)) {
+        asocket__foreign_claim(foreign, events, task);
+        status = asocket__park(selector, task, until);
+        asocket__foreign_claim(foreign, events, NULL);
+    }
     return status ? status : foreign->ready & events;
 }
 
@@ -11601,10 +11618,21 @@ static void asocket__stack_layout(asocket_selector *selector, size_t size)
 }
 #endif
 
+// Where in a selector.
+static const uint16_t asocket__lists[] = {
+    offsetof(asocket_selector, ready),        offsetof(asocket_selector, closed_sockets),
+    offsetof(asocket_selector, free_sockets), offsetof(asocket_selector, open_slabs),
+    offsetof(asocket_selector, idle_slabs),   offsetof(asocket_selector, lingering),
+    offsetof(asocket_selector, starved),      offsetof(asocket_selector, foreign),
+    offsetof(asocket_selector, lookups),      offsetof(asocket_selector, pipes),
+    offsetof(asocket_selector, dead_pipes),
+};
+
 static void asocket__selector_init(asocket_selector *selector,
                                    const asocket_selector_options *options)
 {
     long page = asocket__page_size();
+    size_t i;
 
     selector->allocator = options->allocator;
     selector->backend = asocket__backend_of(options->backend);
@@ -11615,23 +11643,37 @@ static void asocket__selector_init(asocket_selector *selector,
     selector->starved_pause = ASOCKET__PAUSE_FIRST;
     selector->close_timeout =
         options->close_timeout ? options->close_timeout : (int64_t)ASOCKET__CLOSE_TIMEOUT;
-    asocket__list_init(&selector->ready);
-    asocket__list_init(&selector->closed_sockets);
-    asocket__list_init(&selector->free_sockets);
-    asocket__list_init(&selector->open_slabs);
-    asocket__list_init(&selector->idle_slabs);
-    asocket__list_init(&selector->lingering);
-    asocket__list_init(&selector->starved);
-    asocket__list_init(&selector->foreign);
-    asocket__list_init(&selector->lookups);
+    for (i = 0; i < sizeof asocket__lists / sizeof *asocket__lists; i++)
+        asocket__list_init((asocket__link *)(void *)((char *)selector + asocket__lists[i]));
     asocket__birth_mark(selector);
-    asocket__list_init(&selector->pipes);
-    asocket__list_init(&selector->dead_pipes);
     selector->self = selector->outside = &selector->root;
     asocket__task_init(selector, &selector->root);
     selector->root.outside = 1;
     asocket__task_init(selector, &selector->ends);
     asocket__own(selector);
+}
+
+static int asocket__selector_start(asocket_selector *selector)
+{
+    int status;
+
+    if (!asocket__now())
+        return ASOCKET_ENOTSUP; // no clock
+    status = asocket__timer_room(selector);
+    if (!status)
+        status = selector->backend->open(selector);
+    if (status == ASOCKET_EINVAL || status == ASOCKET_EADDRNOTAVAIL)
+        status = ASOCKET_EIO; // of eventfd and the like: not the caller's fault
+    return status;
+}
+
+// What the first steps of opening made.
+static void asocket__selector_release(asocket_selector *selector)
+{
+    asocket__birth_unmark(selector);
+    asocket__release(selector, selector->heap.entries,
+                     selector->heap.capacity * sizeof *selector->heap.entries);
+    asocket__release(selector, selector, sizeof *selector);
 }
 
 int asocket_selector_open(const asocket_selector_options *options, asocket_selector **made)
@@ -11653,20 +11695,12 @@ int asocket_selector_open(const asocket_selector_options *options, asocket_selec
     if (!selector)
         return ASOCKET_ENOMEM;
     asocket__selector_init(selector, options);
-    status = asocket__now() ? asocket__timer_room(selector) : ASOCKET_ENOTSUP; // no clock
-    if (!status)
-        status = selector->backend->open(selector);
-    if (status == ASOCKET_EINVAL || status == ASOCKET_EADDRNOTAVAIL)
-        status = ASOCKET_EIO; // of eventfd and the like: not the caller's fault
-    if (status) {
-        asocket__birth_unmark(selector);
-        asocket__release(selector, selector->heap.entries,
-                         selector->heap.capacity * sizeof *selector->heap.entries);
-        asocket__dispose(&options->allocator, selector, sizeof *selector);
-        return status;
-    }
-    *made = selector;
-    return ASOCKET_OK;
+    status = asocket__selector_start(selector);
+    if (status)
+        asocket__selector_release(selector);
+    else
+        *made = selector;
+    return status;
 }
 
 asocket_selector *asocket_selector_create(const asocket_selector_options *options)
@@ -11734,42 +11768,33 @@ static void asocket__pipes_free(asocket_selector *selector, asocket__link *list)
     }
 }
 
-// When the time for destroying is over: what is posted by now still runs, once, and no more after;
-// those that are coroutines already come first.
-static void asocket__posts_finish(asocket_selector *selector)
+// All that was posted by now, and no more after, comes to its end by a call of `end`.
+static void asocket__posts_end(asocket_selector *selector,
+                               void (*end)(asocket_selector *selector, asocket_function *function,
+                                           void *argument))
 {
-    asocket__resume_ready(selector, UINT32_MAX);
     asocket__posts_take(selector);
     while (selector->late) {
-        asocket__post *post = selector->late;
+        asocket__post post = asocket__post_take(selector);
 
-        selector->late = post->next;
-        asocket__call(selector, post->function, post->argument);
-        asocket__release(selector, post, sizeof *post);
+        end(selector, post.function, post.argument);
     }
 }
 
-static void asocket__posts_free(asocket_selector *selector)
+static void asocket__post_drop(asocket_selector *selector, asocket_function *function,
+                               void *argument)
 {
-    asocket__posts_take(selector);
-    while (selector->late) {
-        asocket__post *post = selector->late;
-
-        selector->late = post->next;
-        if (post->function == asocket__move_run)
-            asocket__move_drop(selector, (asocket__move *)post->argument);
-        asocket__release(selector, post, sizeof *post);
-    }
+    if (function == asocket__move_run)
+        asocket__move_drop(selector, (asocket__move *)argument);
 }
 
 static void asocket__selector_free(asocket_selector *selector)
 {
-    asocket_allocator allocator = selector->allocator;
     uint32_t i;
 
     asocket__pipes_free(selector, &selector->pipes);
     asocket__pipes_free(selector, &selector->dead_pipes);
-    asocket__posts_free(selector);
+    asocket__posts_end(selector, asocket__post_drop);
     asocket__stacks_free(selector);
     asocket__buffers_free(selector);
     asocket__release(selector, selector->batch, sizeof *selector->batch);
@@ -11786,17 +11811,14 @@ static void asocket__selector_free(asocket_selector *selector)
         asocket__release(selector, selector->chunks[i], ASOCKET__CHUNK * sizeof **selector->chunks);
     asocket__release(selector, selector->chunks,
                      selector->chunk_capacity * sizeof *selector->chunks);
-    asocket__release(selector, selector->heap.entries,
-                     selector->heap.capacity * sizeof *selector->heap.entries);
     selector->backend->shut(selector);
-    asocket__birth_unmark(selector);
-    asocket__dispose(&allocator, selector, sizeof *selector);
+    asocket__selector_release(selector);
 }
 
 // The caller may run the loop: nobody else does, and it is no coroutine.
 static int asocket__loop_enter(asocket_selector *selector, const char *operation)
 {
-    if (!selector || !asocket__here(selector))
+    if (!asocket__here(selector))
         return ASOCKET_EINVAL;
     if (selector->self != selector->outside)
         return asocket__fail(selector, ASOCKET_EINVAL, operation, "called inside a coroutine");
@@ -11826,8 +11848,7 @@ static void asocket__selector_orphan(asocket_selector *selector)
     for (i = 0; i < selector->socket_count; i++) {
         asocket *socket = asocket__socket_at(selector, i);
 
-        asocket__ring_detach(selector, &socket->in.own, socket->in.capacity);
-        asocket__ring_detach(selector, &socket->out.own, socket->out.capacity);
+        asocket__socket_empty(socket);
         asocket__notices_free(socket);
         if (socket->kind != ASOCKET__FOREIGN && socket->handle != ASOCKET__NO_HANDLE)
             (void)ASOCKET_SYS(close)(socket->handle);
@@ -11860,7 +11881,9 @@ void asocket_selector_destroy(asocket_selector *selector)
     asocket__cancel(&selector->root);
     asocket__cancel(&selector->ends);
     asocket__run_until(selector, until, asocket__coroutines_ended);
-    asocket__posts_finish(selector);
+    // When the time is over, those that are coroutines already come before the last posts.
+    asocket__resume_ready(selector, UINT32_MAX);
+    asocket__posts_end(selector, asocket__call);
     asocket__sockets_close(selector);
     asocket__run_until(selector, until, asocket__flushing_ended);
     start = asocket__later(start, ASOCKET__DESTROY_DRAIN);
@@ -11871,27 +11894,31 @@ void asocket_selector_destroy(asocket_selector *selector)
     asocket__selector_free(selector);
 }
 
+static int asocket__loop_leave(asocket_selector *selector, bool stopped, const char *operation)
+{
+    selector->turning--;
+    if (!stopped)
+        return ASOCKET_OK;
+    return asocket__fail(selector, ASOCKET_ECANCELED, operation, "asocket_stop was called");
+}
+
 int asocket_run(asocket_selector *selector)
 {
     int status = asocket__loop_enter(selector, "run");
+    bool stopped;
 
     if (status)
         return status;
     // A stop by the last coroutine ends this run, not what is waited for next.
-    while (!asocket__stop_taken(selector)) {
-        if (asocket__coroutines_ended(selector)) {
-            selector->turning--;
-            return ASOCKET_OK;
-        }
+    while (!(stopped = asocket__stop_taken(selector)) && !asocket__coroutines_ended(selector))
         asocket__turn(selector, -1);
-    }
-    selector->turning--;
-    return asocket__fail(selector, ASOCKET_ECANCELED, "run", "asocket_stop was called");
+    return asocket__loop_leave(selector, stopped, "run");
 }
 
 int asocket_poll(asocket_selector *selector, int64_t timeout)
 {
     uint32_t before;
+    bool stopped;
     int status;
 
     if (selector && timeout < ASOCKET_NO_WAIT)
@@ -11899,14 +11926,11 @@ int asocket_poll(asocket_selector *selector, int64_t timeout)
     status = asocket__loop_enter(selector, "poll");
     if (status)
         return status;
-    if (timeout == ASOCKET_NO_WAIT)
-        timeout = 0;
     before = selector->resumed;
-    if (asocket__stop_taken(selector))
-        status = asocket__fail(selector, ASOCKET_ECANCELED, "poll", "asocket_stop was called");
-    else
-        asocket__turn(selector, timeout < 0 ? -1 : asocket__later(0, timeout));
-    selector->turning--;
+    stopped = asocket__stop_taken(selector);
+    if (!stopped) // ASOCKET_FOREVER remains below 0
+        asocket__turn(selector, timeout == ASOCKET_NO_WAIT ? 0 : asocket__later(0, timeout));
+    status = asocket__loop_leave(selector, stopped, "poll");
     return status ? status : (int)(selector->resumed - before);
 }
 
@@ -11958,16 +11982,13 @@ asocket_job asocket_launch(asocket_selector *selector, asocket_function *functio
 {
     asocket__task *task;
 
-    if (!selector || !asocket__here(selector))
+    if (!asocket__here(selector))
         return 0;
-    if (!function) {
-        (void)asocket__fail(selector, ASOCKET_EINVAL, "launch", "no function");
-        return 0;
-    }
-    task = asocket__launch(selector, asocket__self(selector), function, argument);
+    task = function ? asocket__launch(selector, asocket__self(selector), function, argument) : NULL;
     if (task)
         return asocket__job_of(selector, task);
-    (void)asocket__fail(selector, ASOCKET_ENOMEM, "launch", NULL);
+    (void)asocket__fail(selector, function ? ASOCKET_ENOMEM : ASOCKET_EINVAL, "launch",
+                        function ? NULL : "no function");
     return 0;
 }
 
@@ -11976,10 +11997,12 @@ asocket_job asocket_launch_socket(asocket_selector *selector, asocket_function *
 {
     asocket__task *task = NULL;
     int status = ASOCKET_ENOMEM;
+    bool ours;
 
-    if (!selector || !asocket__here(selector))
+    if (!asocket__here(selector))
         return 0;
-    if (!socket || !function || socket->selector != selector || socket->launcher || socket->upper)
+    ours = socket && socket->selector == selector && !socket->launcher && !socket->upper;
+    if (!ours || !function)
         status = ASOCKET_EINVAL;
     else if (socket->state != ASOCKET__OPEN)
         status = ASOCKET_ECLOSED;
@@ -11990,7 +12013,7 @@ asocket_job asocket_launch_socket(asocket_selector *selector, asocket_function *
         socket->launcher = task;
         return asocket__job_of(selector, task);
     }
-    if (socket && socket->selector == selector && !socket->launcher && !socket->upper)
+    if (ours)
         asocket__socket_close(socket);
     (void)asocket__fail(selector, status, "launch_socket",
                         status == ASOCKET_EINVAL ? "no function, or no socket of this selector"
@@ -12022,7 +12045,8 @@ static int asocket__join_wait(asocket_selector *selector, asocket__link *joiners
     return status;
 }
 
-static int asocket__join_end(asocket_selector *selector, const char *operation, int status)
+static ASOCKET__SMALL int asocket__join_end(asocket_selector *selector, const char *operation,
+                                            int status)
 {
     if (!status && asocket__self(selector)->cancelled)
         status = ASOCKET_ECANCELED;
@@ -12034,7 +12058,7 @@ int asocket_join(asocket_selector *selector, asocket_job job)
     asocket__task *task;
     int status = 0;
 
-    if (!selector || !asocket__here(selector))
+    if (!asocket__here(selector))
         return ASOCKET_EINVAL;
     task = asocket__task_of(selector, job);
     if (!task)
@@ -12054,7 +12078,7 @@ int asocket_join_all(asocket_selector *selector)
     asocket__task *self;
     int status = 0;
 
-    if (!selector || !asocket__here(selector))
+    if (!asocket__here(selector))
         return ASOCKET_EINVAL;
     self = asocket__self(selector);
     if (asocket__list_empty(&self->children))
@@ -12070,7 +12094,7 @@ int asocket_cancel(asocket_selector *selector, asocket_job job)
 {
     asocket__task *task;
 
-    if (!selector || !asocket__here(selector))
+    if (!asocket__here(selector))
         return ASOCKET_EINVAL;
     task = asocket__task_of(selector, job);
     if (task)
@@ -12083,7 +12107,7 @@ int asocket_cancel_all(asocket_selector *selector)
     asocket__task *self;
     asocket__link *link;
 
-    if (!selector || !asocket__here(selector))
+    if (!asocket__here(selector))
         return ASOCKET_EINVAL;
     self = asocket__self(selector);
     for (link = self->children.next; link != &self->children; link = link->next)
@@ -12095,21 +12119,23 @@ int asocket_cancel_all(asocket_selector *selector)
 
 int asocket_sleep_ns(asocket_selector *selector, int64_t nanoseconds)
 {
-    int64_t until, end;
+    int64_t until;
     int status;
 
-    if (!selector || !asocket__here(selector))
+    if (!asocket__here(selector))
         return ASOCKET_EINVAL;
     if (nanoseconds < ASOCKET_FOREVER)
         return asocket__fail(selector, ASOCKET_EINVAL, "sleep", "the time is negative");
     status = asocket__wait_begin(selector, ASOCKET_FOREVER, &until);
-    if (status)
-        return asocket__fail(selector, status, "sleep", NULL);
-    end = asocket__now();
-    end = nanoseconds < 0 || nanoseconds > ASOCKET_NEVER - end ? ASOCKET_NEVER : end + nanoseconds;
-    status = asocket__park(selector, asocket__self(selector), end < until ? end : until);
-    if (status == ASOCKET_ETIMEDOUT && end < until)
-        return ASOCKET_OK;
+    if (!status) {
+        int64_t now = asocket__now();
+        bool forever = nanoseconds < 0 || nanoseconds > ASOCKET_NEVER - now;
+        int64_t end = forever ? ASOCKET_NEVER : now + nanoseconds;
+
+        status = asocket__park(selector, asocket__self(selector), end < until ? end : until);
+        if (status == ASOCKET_ETIMEDOUT && end < until)
+            return ASOCKET_OK;
+    }
     return asocket__fail(selector, status, "sleep", NULL);
 }
 
@@ -12134,7 +12160,7 @@ int64_t asocket_set_deadline(asocket_selector *selector, int64_t ms)
     asocket__task *self;
     int64_t former, deadline;
 
-    if (!selector || !asocket__here(selector))
+    if (!asocket__here(selector))
         return ASOCKET_NEVER;
     self = asocket__self(selector);
     former = self->deadline;
@@ -12148,43 +12174,56 @@ int64_t asocket_set_deadline(asocket_selector *selector, int64_t ms)
 
 void asocket_restore_deadline(asocket_selector *selector, int64_t former)
 {
-    if (selector && asocket__here(selector))
+    if (asocket__here(selector))
         asocket__self(selector)->deadline = former;
 }
 
-int asocket_wait_handle(asocket_selector *selector, asocket_handle handle, int events)
+static int asocket__wait_foreign(asocket_selector *selector, asocket_handle handle, int events,
+                                 const char **detail)
 {
     asocket *foreign;
     int64_t until;
     int status;
 
-    if (!selector || !asocket__here(selector))
-        return ASOCKET_EINVAL;
-    if (handle == ASOCKET__NO_HANDLE || !events || (events & ~ASOCKET__BOTH))
-        return asocket__fail(selector, ASOCKET_EINVAL, "wait_handle",
-                             "no descriptor, or events other than ASOCKET_READ, ASOCKET_WRITE");
-    // epoll refuses what is no descriptor, poll calls it ready: ask, so that both answer the same.
-    if (!asocket__handle_is_open(handle))
-        return asocket__fail(selector, ASOCKET_EINVAL, "wait_handle", "no open descriptor");
-    if (asocket__foreign_is_ours(selector, handle))
-        return asocket__fail(selector, ASOCKET_EBUSY, "wait_handle", "a socket of the library");
     // First of all, for both let others run, who may wait for the same descriptor. A plain file is
     // always ready.
     asocket__self(selector)->budget--;
     asocket__breathe(selector);
     status = asocket__wait_begin(selector, ASOCKET_FOREVER, &until);
     if (status)
-        return asocket__fail(selector, status, "wait_handle", NULL);
+        return status;
     foreign = asocket__foreign_open(selector, handle);
     if (!foreign)
-        return asocket__fail(selector, ASOCKET_ENOMEM, "wait_handle", NULL);
+        return ASOCKET_ENOMEM;
     if (((events & ASOCKET_READ) && foreign->waiter[ASOCKET__READER]) ||
-        ((events & ASOCKET_WRITE) && foreign->waiter[ASOCKET__WRITER]))
-        return asocket__fail(selector, ASOCKET_EBUSY, "wait_handle",
-                             "another coroutine waits for it");
+        ((events & ASOCKET_WRITE) && foreign->waiter[ASOCKET__WRITER])) {
+        *detail = "another coroutine waits for it";
+        return ASOCKET_EBUSY;
+    }
     status = asocket__foreign_wait(foreign, events, until);
     asocket__foreign_close(foreign);
-    return status < 0 ? asocket__fail(selector, status, "wait_handle", NULL) : status;
+    return status;
+}
+
+int asocket_wait_handle(asocket_selector *selector, asocket_handle handle, int events)
+{
+    int status = ASOCKET_EINVAL;
+    const char *detail = NULL;
+
+    if (!asocket__here(selector))
+        return ASOCKET_EINVAL;
+    // epoll refuses what is no descriptor, poll calls it ready: ask, so that both answer the same.
+    if (handle == ASOCKET__NO_HANDLE || !events || (events & ~ASOCKET__BOTH)) {
+        detail = "no descriptor, or events other than ASOCKET_READ, ASOCKET_WRITE";
+    } else if (!asocket__handle_is_open(handle)) {
+        detail = "no open descriptor";
+    } else if (asocket__foreign_is_ours(selector, handle)) {
+        status = ASOCKET_EBUSY;
+        detail = "a socket of the library";
+    } else {
+        status = asocket__wait_foreign(selector, handle, events, &detail);
+    }
+    return status < 0 ? asocket__fail(selector, status, "wait_handle", detail) : status;
 }
 
 // Building
@@ -12831,7 +12870,7 @@ int asocket_pipe(asocket_selector *selector, size_t capacity, asocket_read_chann
         *in = NULL;
     if (out)
         *out = NULL;
-    if (!selector || !asocket__here(selector))
+    if (!asocket__here(selector))
         return ASOCKET_EINVAL;
     if (!in || !out || capacity > ASOCKET__SIZE_MOST)
         return asocket__fail(selector, ASOCKET_EINVAL, "pipe", "no place for an end, or too large");
