@@ -1967,10 +1967,10 @@ struct asocket {
 struct asocket__pipe {
     asocket__link link;
     asocket_selector *selector;
+    asocket__ring ring;
+    uint8_t done; // directions that have ended for good
     asocket_read_channel in;
     asocket_write_channel out;
-    asocket__ring ring;
-    uint8_t reader_done, writer_done, dead;
 };
 
 typedef struct asocket__post {
@@ -2274,6 +2274,12 @@ static void asocket__list_remove(asocket__link *link)
     link->previous->next = link->next;
     link->next->previous = link->previous;
     link->next = link->previous = link;
+}
+
+static ASOCKET__SMALL void asocket__list_move(asocket__link *list, asocket__link *link)
+{
+    asocket__list_remove(link);
+    asocket__list_append(list, link);
 }
 
 // Moves all of `from` to the end of `list`.
@@ -2997,10 +3003,11 @@ static uint32_t asocket__ring_free(const asocket__ring *ring)
     return ring->capacity - ring->size;
 }
 
-// The bytes from `offset` on that lie in one piece.
-static uint32_t asocket__ring_piece(const asocket__ring *ring, uint32_t offset, char **bytes)
+// Of `length` bytes, `offset` bytes behind the head, those that lie in one piece.
+static ASOCKET__SMALL uint32_t asocket__ring_span(const asocket__ring *ring, uint32_t offset,
+                                                  uint32_t length, char **bytes)
 {
-    uint32_t at = ring->head + offset, length = ring->size - offset;
+    uint32_t at = ring->head + offset;
 
     if (at >= ring->capacity)
         at -= ring->capacity;
@@ -3008,15 +3015,16 @@ static uint32_t asocket__ring_piece(const asocket__ring *ring, uint32_t offset, 
     return length < ring->capacity - at ? length : ring->capacity - at;
 }
 
+// The bytes from `offset` on that lie in one piece.
+static uint32_t asocket__ring_piece(const asocket__ring *ring, uint32_t offset, char **bytes)
+{
+    return asocket__ring_span(ring, offset, ring->size - offset, bytes);
+}
+
 // The free space after the last byte that lies in one piece.
 static uint32_t asocket__ring_space(const asocket__ring *ring, char **bytes)
 {
-    uint32_t at = ring->head + ring->size, length = asocket__ring_free(ring);
-
-    if (at >= ring->capacity)
-        at -= ring->capacity;
-    *bytes = ring->data + at;
-    return length < ring->capacity - at ? length : ring->capacity - at;
+    return asocket__ring_span(ring, ring->size, asocket__ring_free(ring), bytes);
 }
 
 // Takes over `count` bytes that were put into the space.
@@ -3027,24 +3035,17 @@ static void asocket__ring_extend(asocket__ring *ring, uint32_t count)
 
 static void asocket__ring_append(asocket__ring *ring, const char *bytes, uint32_t count)
 {
-    uint32_t end = ring->head + ring->size;
+    char *space;
+    uint32_t length = asocket__ring_space(ring, &space);
 
-    if (ASOCKET__LIKELY(count && end < ring->capacity && count <= ring->capacity - end)) {
-        memcpy(ring->data + end, bytes, count);
-        ring->size += count;
-        return;
-    }
-    while (count) {
-        char *space;
-        uint32_t length = asocket__ring_space(ring, &space);
-
-        if (length > count)
-            length = count;
+    asocket__ring_extend(ring, count);
+    if (ASOCKET__UNLIKELY(length < count)) { // the rest goes to the beginning of the block
         memcpy(space, bytes, length);
-        asocket__ring_extend(ring, length);
+        space = ring->data;
         bytes += length;
         count -= length;
     }
+    memcpy(space, bytes, count);
 }
 
 static void asocket__ring_drop(asocket__ring *ring, uint32_t count)
@@ -3060,17 +3061,18 @@ static void asocket__ring_drop(asocket__ring *ring, uint32_t count)
 
 static void asocket__ring_take(asocket__ring *ring, char *buffer, uint32_t count)
 {
-    while (count) {
-        char *bytes;
-        uint32_t length = asocket__ring_piece(ring, 0, &bytes);
+    char *bytes;
+    uint32_t length;
 
-        if (length > count)
-            length = count;
-        memcpy(buffer, bytes, length);
-        asocket__ring_drop(ring, length);
-        buffer += length;
-        count -= length;
-    }
+    if (!count) // perhaps there is no block
+        return;
+    length = asocket__ring_piece(ring, 0, &bytes);
+    if (length > count)
+        length = count;
+    memcpy(buffer, bytes, length);
+    if (ASOCKET__UNLIKELY(length < count))
+        memcpy(buffer + length, ring->data, count - length);
+    asocket__ring_drop(ring, count);
 }
 
 static void asocket__reverse(char *bytes, uint32_t count)
@@ -3098,6 +3100,14 @@ static void asocket__ring_straighten(asocket__ring *ring)
     ring->head = 0;
 }
 
+static char asocket__ring_byte(const asocket__ring *ring, uint32_t offset)
+{
+    char *byte;
+
+    (void)asocket__ring_piece(ring, offset, &byte);
+    return *byte;
+}
+
 static bool asocket__ring_matches(const asocket__ring *ring, uint32_t offset, const char *delimiter,
                                   uint32_t length)
 {
@@ -3112,31 +3122,21 @@ static bool asocket__ring_matches(const asocket__ring *ring, uint32_t offset, co
     return true;
 }
 
-// Offset of the first delimiter that begins at or after `*from` within the visible bytes, or -1
-// with *from moved to where the search must go on when more bytes have come.
-static int64_t asocket__ring_find(const asocket__ring *ring, uint32_t *from, const char *delimiter,
-                                  uint32_t length)
+// Offset of the first delimiter that begins at or after `from` within the visible bytes. None does
+// if its end were beyond them: then that is where the search must go on when more bytes have come.
+static uint32_t asocket__ring_find(const asocket__ring *ring, uint32_t from, const char *delimiter,
+                                   uint32_t length)
 {
-    uint32_t last = ring->visible >= length ? ring->visible - length + 1 : 0;
-
-    while (*from < last) {
+    for (; from + length <= ring->visible; from++) {
         char *bytes;
-        uint32_t piece = asocket__ring_piece(ring, *from, &bytes);
-        const char *hit;
+        uint32_t piece = asocket__ring_span(ring, from, ring->visible - length - from + 1, &bytes);
+        const char *hit = (const char *)memchr(bytes, delimiter[0], piece);
 
-        if (piece > last - *from)
-            piece = last - *from;
-        hit = (const char *)memchr(bytes, delimiter[0], piece);
-        if (!hit) {
-            *from += piece;
-            continue;
-        }
-        *from += (uint32_t)(hit - bytes);
-        if (asocket__ring_matches(ring, *from, delimiter, length))
-            return *from;
-        ++*from;
+        from += hit ? (uint32_t)(hit - bytes) : piece - 1;
+        if (hit && asocket__ring_matches(ring, from, delimiter, length))
+            break;
     }
-    return -1;
+    return from;
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -5332,7 +5332,7 @@ static char *asocket__block(asocket_selector *selector, size_t size)
 
 // A block has room for a little more than the capacity: when as much as that comes at once, the
 // receive that asks for more is answered short, and so knows that there is nothing left to ask for.
-static uint32_t asocket__buffer_size(uint32_t capacity)
+static ASOCKET__SMALL uint32_t asocket__buffer_size(uint32_t capacity)
 {
     return capacity >= 4096 && capacity < ASOCKET__LARGE_SIZE / 2 ? capacity + 64 : capacity;
 }
@@ -5379,34 +5379,24 @@ static void asocket__large_give(asocket_selector *selector, char *buffer)
     asocket__buffer_push(&selector->large_buffers, buffer);
 }
 
-// Lends an empty ring its block: 0, or ASOCKET_ENOMEM.
-static int asocket__ring_attach(asocket_selector *selector, asocket__ring *ring, uint32_t capacity)
+// Lends a ring without one, which is empty, its block: 0, or ASOCKET_ENOMEM.
+static ASOCKET__SMALL int asocket__ring_lend(asocket_selector *selector, asocket__ring *ring,
+                                             char *block, uint32_t capacity)
 {
-    if (ring->data)
-        return 0;
-    ring->data = asocket__buffer_take(selector, capacity);
-    if (ASOCKET__UNLIKELY(!ring->data))
+    if (ASOCKET__UNLIKELY(!block))
         return ASOCKET_ENOMEM;
+    ring->data = block;
     ring->capacity = capacity;
-    ring->head = ring->size = ring->visible = 0;
     selector->statistics.buffers++;
     return 0;
 }
 
-// The same with one of the few large blocks, if one is free; for copying.
-static int asocket__ring_attach_large(asocket_selector *selector, asocket__ring *ring,
-                                      uint32_t capacity)
+static ASOCKET__SMALL int asocket__ring_attach(asocket_selector *selector, asocket__ring *ring,
+                                               uint32_t capacity)
 {
     if (ring->data)
         return 0;
-    if (capacity < ASOCKET__LARGE_SIZE)
-        ring->data = asocket__large_take(selector);
-    if (!ring->data)
-        return asocket__ring_attach(selector, ring, capacity);
-    ring->capacity = ASOCKET__LARGE_SIZE;
-    ring->head = ring->size = ring->visible = 0;
-    selector->statistics.buffers++;
-    return 0;
+    return asocket__ring_lend(selector, ring, asocket__buffer_take(selector, capacity), capacity);
 }
 
 // Drops what is kept and gives the block back; `capacity` is the channel's own.
@@ -9069,12 +9059,17 @@ static ASOCKET__SMALL int asocket__host_lookup(asocket_selector *selector, const
 // Reading: the ring is filled by need, every call takes from it whole or not at all. A call that
 // may wait marks the channel as its own while it does, so that a second reader is told EBUSY.
 
-static ASOCKET__NOINLINE int asocket__in_fail(const asocket_read_channel *in, int status,
-                                              const char *operation)
+static ASOCKET__PLAIN int asocket__channel_fail(asocket_selector *selector, const asocket *socket,
+                                                int status, const char *operation)
 {
-    (void)asocket__fail_at(in->selector, status, 0, operation,
-                           in->socket ? &in->socket->remote : NULL);
-    return asocket__layer_why(in->socket, status);
+    (void)asocket__fail_at(selector, status, 0, operation, socket ? &socket->remote : NULL);
+    return asocket__layer_why(socket, status);
+}
+
+static ASOCKET__PLAIN int asocket__in_fail(const asocket_read_channel *in, int status,
+                                           const char *operation)
+{
+    return asocket__channel_fail(in->selector, in->socket, status, operation);
 }
 
 // What every reading call begins with.
@@ -9083,14 +9078,13 @@ static int asocket__in_enter(asocket_read_channel *in, const char *operation)
     if (!in || !ASOCKET__HERE(in->selector))
         return ASOCKET_EINVAL;
     ASOCKET_ASSERT(!in->socket || in->socket->state != ASOCKET__FREE);
-    if (ASOCKET__UNLIKELY(in->status)) {
-        in->transferred = in->task ? in->transferred : 0;
+    if (ASOCKET__LIKELY(!in->task))
+        in->transferred = 0;
+    if (ASOCKET__UNLIKELY(in->status))
         return asocket__in_fail(in, in->status, operation);
-    }
     if (ASOCKET__UNLIKELY(in->task != NULL))
         return asocket__fail(in->selector, ASOCKET_EBUSY, operation,
                              "another coroutine is reading");
-    in->transferred = 0;
     return 0;
 }
 
@@ -9103,9 +9097,9 @@ static void asocket__in_after(asocket_read_channel *in)
         asocket__wake(in->pipe->out.task, 0);
 }
 
-static void asocket__in_take(asocket_read_channel *in, void *buffer, uint32_t count)
+static void asocket__in_take(asocket_read_channel *in, char *buffer, uint32_t count)
 {
-    asocket__ring_take(in->ring, (char *)buffer, count);
+    asocket__ring_take(in->ring, buffer, count);
     in->transferred += count;
     asocket__in_after(in);
 }
@@ -9118,28 +9112,34 @@ static void asocket__in_drop(asocket_read_channel *in, uint32_t count)
         asocket__in_after(in);
 }
 
-// Notes how the stream ended; what was received before stays readable. ENOMEM is no end, nor is
-// anything that befalls a datagram; an empty one has no bytes.
+// Notes how the stream ended; what was received before stays readable. EAGAIN and ENOMEM are no end,
+// nor is anything that befalls a datagram; an empty one has no bytes.
 static int asocket__in_end(asocket_read_channel *in, ptrdiff_t count)
 {
-    if (count == ASOCKET_ENOMEM)
-        return ASOCKET_ENOMEM;
-    if (in->socket->kind == ASOCKET__DATAGRAM || asocket__layer_goes_on(in->socket, count))
+    if (count == ASOCKET_EAGAIN || count == ASOCKET_ENOMEM ||
+        in->socket->kind == ASOCKET__DATAGRAM || asocket__layer_goes_on(in->socket, count))
         return (int)count;
     in->ended = count ? (int32_t)count : ASOCKET_EOF;
     return in->ended;
 }
 
-static int asocket__in_wait(asocket_read_channel *in)
+// Waits for the other end of a pipe; `task` and `status` are this end's.
+static ASOCKET__PLAIN int asocket__pipe_wait(asocket_selector *selector, asocket__task **task,
+                                             const int32_t *status)
 {
-    int status;
+    int ended;
 
+    *task = asocket__self(selector);
+    ended = asocket__wait_in(selector, NULL, ASOCKET_FOREVER);
+    *task = NULL;
+    return *status ? *status : ended;
+}
+
+static ASOCKET__SMALL int asocket__in_wait(asocket_read_channel *in)
+{
     if (ASOCKET__LIKELY(in->socket != NULL))
         return asocket__wait_socket(in->socket, ASOCKET__READER);
-    in->task = asocket__self(in->selector);
-    status = asocket__wait_in(in->selector, NULL, ASOCKET_FOREVER);
-    in->task = NULL;
-    return in->status ? in->status : status;
+    return asocket__pipe_wait(in->selector, &in->task, &in->status);
 }
 
 static void asocket__in_breathe(asocket_read_channel *in)
@@ -9164,56 +9164,80 @@ static uint32_t asocket__in_space(asocket__ring *ring, char **space)
     return asocket__ring_space(ring, space);
 }
 
-// One receive into the ring: 0, ASOCKET_EAGAIN, or how the stream ended.
-static int asocket__in_receive(asocket_read_channel *in, bool large)
+// Why nothing more comes: 0, closed, cancelled, or how the stream ended.
+static int asocket__in_over(const asocket_read_channel *in)
+{
+    return in->status ? in->status : in->ended;
+}
+
+// Lends the ring its block: for much one of the few large ones, if one is free.
+static int asocket__in_attach(asocket_read_channel *in, uint32_t expected)
+{
+    uint32_t capacity = ASOCKET__LARGE_SIZE;
+    char *block = NULL;
+
+    if (in->ring->data)
+        return 0;
+    if (ASOCKET__UNLIKELY(expected >= capacity && in->capacity < capacity))
+        block = asocket__large_take(in->selector);
+    if (!block) {
+        capacity = asocket__buffer_size(in->capacity);
+        block = asocket__buffer_take(in->selector, in->capacity);
+    }
+    return asocket__ring_lend(in->selector, in->ring, block, capacity);
+}
+
+// One receive into the caller's memory: bytes; or, without such, into the ring: 0. Or
+// ASOCKET_EAGAIN, or how the stream ended.
+static int asocket__in_receive(asocket_read_channel *in, char *buffer, uint32_t size)
 {
     asocket__ring *ring = in->ring;
+    char *space = buffer;
     ptrdiff_t count;
-    char *space;
-    uint32_t length;
 
     if (!(in->socket->ready & ASOCKET_READ))
         return ASOCKET_EAGAIN;
-    if (large ? asocket__ring_attach_large(in->selector, ring, in->capacity)
-              : asocket__ring_attach(in->selector, ring, in->capacity))
-        return ASOCKET_ENOMEM;
-    if (ring->capacity == in->capacity)
-        ring->capacity = asocket__buffer_size(in->capacity);
-    length = asocket__in_space(ring, &space);
-    count = asocket__socket_recv(in->socket, space, length);
-    if (ASOCKET__UNLIKELY(in->status || in->ended)) { // closed while its transport waited
-        asocket__ring_detach(in->selector, ring, in->capacity);
-        return in->status ? in->status : in->ended;
+    if (!buffer) {
+        if (asocket__in_attach(in, size))
+            return ASOCKET_ENOMEM;
+        size = asocket__in_space(ring, &space);
+    }
+    count = asocket__socket_recv(in->socket, space, size);
+    if (ASOCKET__UNLIKELY(asocket__in_over(in))) { // closed while its transport waited
+        count = asocket__in_over(in);
+        ring->size = 0;
     }
     if (ASOCKET__LIKELY(count > 0)) {
+        if (buffer) {
+            in->transferred += count;
+            return (int)count;
+        }
         asocket__ring_extend(ring, (uint32_t)count);
         ring->visible = ring->size;
         return 0;
     }
     if (!ring->size)
         asocket__ring_detach(in->selector, ring, in->capacity);
-    return count == ASOCKET_EAGAIN ? ASOCKET_EAGAIN : asocket__in_end(in, count);
+    return asocket__in_end(in, count);
 }
 
-static void asocket__pipe_done(asocket__pipe *pipe)
+// One of its ends will not be used again; after the other one, too, its memory may serve again.
+static void asocket__pipe_done(asocket__pipe *pipe, uint8_t side)
 {
     asocket_selector *selector = pipe->selector;
 
-    if (pipe->dead || !pipe->reader_done || !pipe->writer_done)
+    if (pipe->done == ASOCKET__BOTH || (pipe->done |= side) != ASOCKET__BOTH)
         return;
-    pipe->dead = 1;
-    asocket__list_remove(&pipe->link);
-    asocket__list_append(&selector->dead_pipes, &pipe->link);
-    selector->dead_pipe_count++;
-    if (selector->dead_pipe_count <= ASOCKET__QUARANTINE)
+    asocket__list_move(&selector->dead_pipes, &pipe->link);
+    if (++selector->dead_pipe_count <= ASOCKET__QUARANTINE)
         return;
     pipe = ASOCKET__OF(asocket__pipe, link, selector->dead_pipes.next);
-    asocket__list_remove(&pipe->link);
     if (pipe->in.task || pipe->out.task) { // woken, but not yet out of its call
-        asocket__list_append(&selector->dead_pipes, &pipe->link);
+        asocket__list_move(&selector->dead_pipes, &pipe->link);
         return;
     }
     selector->dead_pipe_count--;
+    asocket__list_remove(&pipe->link);
     asocket__release(selector, pipe, sizeof *pipe);
 }
 
@@ -9222,20 +9246,17 @@ static void asocket__pipe_done(asocket__pipe *pipe)
 // lasts until it runs empty.
 static int asocket__pipe_widen(asocket__pipe *pipe)
 {
-    asocket__ring wide;
+    asocket__ring *ring = &pipe->ring;
+    uint32_t capacity = pipe->in.capacity * 2 - 1, size = ring->size;
+    char *block = asocket__block(pipe->selector, capacity);
 
-    wide.capacity = pipe->in.capacity * 2 - 1;
-    wide.data = asocket__block(pipe->selector, wide.capacity);
-    if (!wide.data)
+    if (!block)
         return ASOCKET_ENOMEM;
-    wide.head = 0;
-    wide.size = wide.visible = pipe->ring.size;
-    asocket__ring_take(&pipe->ring, wide.data, wide.size);
-    asocket__ring_detach(pipe->selector, &pipe->ring, pipe->in.capacity);
-    pipe->ring = wide;
-    pipe->selector->statistics.buffers++;
+    asocket__ring_take(ring, block, size);
+    asocket__ring_detach(pipe->selector, ring, pipe->in.capacity);
+    ring->size = ring->visible = size;
     asocket__wake(pipe->out.task, 0);
-    return 0;
+    return asocket__ring_lend(pipe->selector, ring, block, capacity);
 }
 
 static int asocket__pipe_fill(asocket_read_channel *in)
@@ -9243,27 +9264,26 @@ static int asocket__pipe_fill(asocket_read_channel *in)
     uint32_t before = in->ring->visible;
 
     while (in->ring->visible == before) {
-        int status;
+        int status = 0;
 
         if (in->ended) {
-            in->pipe->reader_done = !in->ring->visible;
-            asocket__pipe_done(in->pipe);
+            if (!before)
+                asocket__pipe_done(in->pipe, ASOCKET_READ);
             return in->ended;
         }
-        if (in->pipe->out.wanted > asocket__ring_free(in->ring)) {
+        if (before && in->pipe->out.wanted > asocket__ring_free(in->ring))
             status = asocket__pipe_widen(in->pipe);
-            if (status)
-                return status;
-        }
-        status = asocket__in_wait(in);
+        if (!status)
+            status = asocket__in_wait(in);
         if (status && (in->status || in->ring->visible == before))
             return status;
     }
     return 0;
 }
 
-// At least one more byte in a ring that has room for it: 0, or why there is none.
-static int asocket__in_fill(asocket_read_channel *in, bool large)
+// At least one byte into the caller's memory, past the empty ring of a socket: bytes; or, without
+// such memory, one more in a ring that has room for it: 0. Or why there is none.
+static int asocket__in_fill(asocket_read_channel *in, char *buffer, uint32_t size)
 {
     if (in->pipe)
         return asocket__pipe_fill(in);
@@ -9271,9 +9291,9 @@ static int asocket__in_fill(asocket_read_channel *in, bool large)
         int status;
 
         asocket__in_breathe(in);
-        status = in->status ? in->status : in->ended;
+        status = asocket__in_over(in);
         if (!status)
-            status = asocket__in_receive(in, large);
+            status = asocket__in_receive(in, buffer, size);
         if (status != ASOCKET_EAGAIN)
             return status;
         status = asocket__in_wait(in);
@@ -9282,11 +9302,16 @@ static int asocket__in_fill(asocket_read_channel *in, bool large)
     }
 }
 
+static int asocket__in_more(asocket_read_channel *in)
+{
+    return asocket__in_fill(in, NULL, 0);
+}
+
 // Until `count` bytes can be taken; the channel must be able to hold them.
 static int asocket__in_need(asocket_read_channel *in, uint32_t count)
 {
     while (in->ring->visible < count) {
-        int status = asocket__in_fill(in, false);
+        int status = asocket__in_more(in);
 
         if (status)
             return status;
@@ -9294,143 +9319,103 @@ static int asocket__in_need(asocket_read_channel *in, uint32_t count)
     return 0;
 }
 
-// Straight into the caller's memory, past the empty ring: bytes, or why there are none.
-static ptrdiff_t asocket__in_direct(asocket_read_channel *in, void *buffer, size_t size)
+static int asocket__in_some(asocket_read_channel *in, char *buffer, size_t size)
 {
-    for (;;) {
-        ptrdiff_t count;
-        int status;
+    uint32_t most = size < INT32_MAX ? (uint32_t)size : INT32_MAX;
 
-        asocket__in_breathe(in);
-        status = in->status ? in->status : in->ended;
-        if (status)
-            return status;
-        count = asocket__socket_recv(in->socket, buffer, size);
-        if (count > 0)
-            in->transferred += count;
-        if (count > 0)
-            return count;
-        if (count != ASOCKET_EAGAIN)
-            return asocket__in_end(in, count);
-        status = asocket__in_wait(in);
-        if (status)
-            return status;
-    }
-}
-
-static ptrdiff_t asocket__in_some(asocket_read_channel *in, void *buffer, size_t size)
-{
     if (!in->ring->visible) {
-        int status;
+        int count = asocket__in_fill(in, most >= in->capacity ? buffer : NULL, most);
 
-        if (in->socket && size >= in->capacity)
-            return asocket__in_direct(in, buffer, size);
-        status = asocket__in_fill(in, false);
-        if (status)
-            return status;
+        if (count)
+            return count;
     }
-    if (size > in->ring->visible)
-        size = in->ring->visible;
-    asocket__in_take(in, buffer, (uint32_t)size);
-    return (ptrdiff_t)size;
+    if (most > in->ring->visible)
+        most = in->ring->visible;
+    asocket__in_take(in, buffer, most);
+    return (int)most;
 }
 
 // Exactly `size` bytes; whole or not at all if the channel can hold them.
-static int asocket__in_full(asocket_read_channel *in, void *buffer, size_t size)
+static int asocket__in_full(asocket_read_channel *in, char *buffer, size_t size)
 {
-    char *at = (char *)buffer;
     int status;
 
     while (size > in->capacity) {
-        ptrdiff_t count = asocket__in_some(in, at, size);
+        int count = asocket__in_some(in, buffer, size);
 
         if (count < 0)
-            return (int)count;
-        at += count;
+            return count;
+        buffer += count;
         size -= (size_t)count;
     }
     status = asocket__in_need(in, (uint32_t)size);
-    if (status)
-        return status;
-    asocket__in_take(in, at, (uint32_t)size);
-    return 0;
+    if (!status)
+        asocket__in_take(in, buffer, (uint32_t)size);
+    return status;
 }
 
 // A search for a delimiter that moves what is certain into the caller's buffer when the ring is
 // full and the buffer is larger than the ring.
 typedef struct asocket__search {
     const char *delimiter;
-    uint32_t length, from; // from: in the ring, where no delimiter begins before
-    bool line;             // a CR before the delimiter belongs to it
+    size_t length;
+    bool line; // a CR before the delimiter belongs to it
     char *buffer;
     size_t limit, moved; // the most that fits, and what was moved already
+    uint32_t from;       // in the ring, where no delimiter begins before
 } asocket__search;
 
-static char asocket__search_last(const asocket__search *search, const asocket__ring *ring,
-                                 uint32_t end)
-{
-    char *byte;
-
-    if (end) {
-        (void)asocket__ring_piece(ring, end - 1, &byte);
-        return *byte;
-    }
-    return search->moved ? search->buffer[search->moved - 1] : 0;
-}
-
-// Hands out the content that ends at `end` in the ring and drops `skip` bytes behind it.
-static ptrdiff_t asocket__search_deliver(asocket_read_channel *in, asocket__search *search,
-                                         uint32_t end, uint32_t skip)
+// How much would be handed out that ends at `end` in the ring, in front of a delimiter.
+static size_t asocket__search_length(const asocket__search *search, const asocket__ring *ring,
+                                     uint32_t end)
 {
     size_t length = search->moved + end;
+    char last = 0;
 
-    if (skip && search->line && asocket__search_last(search, in->ring, end) == '\r')
-        length--;
+    if (end)
+        last = asocket__ring_byte(ring, end - 1);
+    else if (length)
+        last = search->buffer[length - 1];
+    return search->line && last == '\r' ? length - 1 : length;
+}
+
+static void asocket__search_move(asocket_read_channel *in, asocket__search *search, uint32_t count)
+{
+    asocket__in_take(in, search->buffer + search->moved, count);
+    search->moved += count;
+    search->from = 0;
+}
+
+// Hands out `length` bytes: what ends at `end` in the ring. Drops `skip` bytes behind it.
+static ptrdiff_t asocket__search_deliver(asocket_read_channel *in, asocket__search *search,
+                                         size_t length, uint32_t end, uint32_t skip)
+{
     if (length > search->limit)
         return ASOCKET_EMSGSIZE;
-    asocket__ring_take(in->ring, search->buffer + search->moved, end);
-    asocket__ring_drop(in->ring, skip);
+    asocket__search_move(in, search, end);
+    asocket__in_drop(in, skip);
     search->buffer[length] = 0;
-    in->transferred = (int64_t)(search->moved + end + skip);
-    asocket__in_after(in);
     return (ptrdiff_t)length;
-}
-
-static bool asocket__search_too_long(const asocket__search *search, const asocket__ring *ring)
-{
-    size_t certain = search->moved + search->from;
-
-    if (search->line && certain == search->limit + 1 &&
-        asocket__search_last(search, ring, search->from) == '\r')
-        return false;
-    return certain > search->limit;
-}
-
-static void asocket__search_move(asocket_read_channel *in, asocket__search *search)
-{
-    asocket__ring_take(in->ring, search->buffer + search->moved, search->from);
-    search->moved += search->from;
-    search->from = 0;
-    in->transferred = (int64_t)search->moved;
-    asocket__in_after(in);
 }
 
 static ptrdiff_t asocket__in_search(asocket_read_channel *in, asocket__search *search)
 {
+    uint32_t skip = (uint32_t)search->length;
+
     for (;;) {
-        int64_t hit =
-            asocket__ring_find(in->ring, &search->from, search->delimiter, search->length);
+        uint32_t from = asocket__ring_find(in->ring, search->from, search->delimiter, skip);
+        size_t length = asocket__search_length(search, in->ring, from);
         int status;
 
-        if (hit >= 0)
-            return asocket__search_deliver(in, search, (uint32_t)hit, search->length);
-        if (asocket__search_too_long(search, in->ring))
-            return ASOCKET_EMSGSIZE;
+        if (from + skip <= in->ring->visible || length > search->limit)
+            return asocket__search_deliver(in, search, length, from, skip);
+        search->from = from;
         if (in->ring->visible >= in->capacity)
-            asocket__search_move(in, search);
-        status = asocket__in_fill(in, false);
+            asocket__search_move(in, search, from);
+        status = asocket__in_more(in);
         if (status == ASOCKET_EOF && search->line && search->moved + in->ring->visible)
-            return asocket__search_deliver(in, search, in->ring->visible, 0);
+            return asocket__search_deliver(in, search, search->moved + in->ring->visible,
+                                           in->ring->visible, 0);
         if (status)
             return status;
     }
@@ -9440,14 +9425,14 @@ static ptrdiff_t asocket__in_search(asocket_read_channel *in, asocket__search *s
 static ptrdiff_t asocket__in_skip(asocket_read_channel *in, const char *delimiter, uint32_t length)
 {
     for (;;) {
-        uint32_t from = 0;
-        int64_t hit = asocket__ring_find(in->ring, &from, delimiter, length);
+        uint32_t from = asocket__ring_find(in->ring, 0, delimiter, length);
+        bool found = from + length <= in->ring->visible;
         int status;
 
-        asocket__in_drop(in, hit >= 0 ? (uint32_t)hit + length : from);
-        if (hit >= 0)
+        asocket__in_drop(in, found ? from + length : from);
+        if (found)
             return (ptrdiff_t)in->transferred;
-        status = asocket__in_fill(in, false);
+        status = asocket__in_more(in);
         if (status)
             return status;
     }
@@ -9457,12 +9442,10 @@ static ptrdiff_t asocket__in_skip(asocket_read_channel *in, const char *delimite
 // >>writing
 // Appending to the ring, making room in it, sending past it.
 
-static ASOCKET__NOINLINE int asocket__out_fail(const asocket_write_channel *out, int status,
-                                               const char *operation)
+static ASOCKET__PLAIN int asocket__out_fail(const asocket_write_channel *out, int status,
+                                            const char *operation)
 {
-    (void)asocket__fail_at(out->selector, status, 0, operation,
-                           out->socket ? &out->socket->remote : NULL);
-    return asocket__layer_why(out->socket, status);
+    return asocket__channel_fail(out->selector, out->socket, status, operation);
 }
 
 // What every writing call begins with.
@@ -9470,28 +9453,22 @@ static int asocket__out_enter(asocket_write_channel *out, const char *operation)
 {
     if (!out || !ASOCKET__HERE(out->selector))
         return ASOCKET_EINVAL;
-    if (ASOCKET__UNLIKELY(out->status)) {
-        out->written = out->task ? out->written : 0;
+    if (ASOCKET__LIKELY(!out->task))
+        out->written = 0;
+    if (ASOCKET__UNLIKELY(out->status))
         return asocket__out_fail(out, out->status, operation);
-    }
     if (ASOCKET__UNLIKELY(out->task != NULL))
         return asocket__fail(out->selector, ASOCKET_EBUSY, operation,
                              "another coroutine is writing");
-    out->written = 0;
     out->reserved = 0;
     return 0;
 }
 
 static ASOCKET__NOINLINE int asocket__out_wait(asocket_write_channel *out)
 {
-    int status;
-
     if (ASOCKET__LIKELY(out->socket != NULL))
         return asocket__wait_socket(out->socket, ASOCKET__WRITER);
-    out->task = asocket__self(out->selector);
-    status = asocket__wait_in(out->selector, NULL, ASOCKET_FOREVER);
-    out->task = NULL;
-    return out->status ? out->status : status;
+    return asocket__pipe_wait(out->selector, &out->task, &out->status);
 }
 
 static int asocket__out_breathe(asocket_write_channel *out)
@@ -9777,7 +9754,7 @@ static int asocket__copy_fill(asocket_read_channel *in, asocket_write_channel *o
     if (out->status)
         return out->status;
     out->task = asocket__self(in->selector);
-    status = asocket__in_fill(in, in->socket && out->socket);
+    status = asocket__in_fill(in, NULL, out->socket ? ASOCKET__LARGE_SIZE : 0);
     out->task = NULL;
     return out->status ? out->status : status;
 }
@@ -9826,13 +9803,12 @@ static int asocket__copy(asocket_read_channel *in, asocket_write_channel *out, i
 
 static void asocket__pipe_finish(asocket__pipe *pipe, int status)
 {
-    pipe->writer_done = 1;
     if (!pipe->in.ended)
         pipe->in.ended = status;
     asocket__ring_detach(pipe->selector, &pipe->out.own, pipe->out.capacity);
     if (pipe->in.task)
         asocket__wake(pipe->in.task, 0);
-    asocket__pipe_done(pipe);
+    asocket__pipe_done(pipe, ASOCKET_WRITE);
 }
 
 // Ends the stream of each socket from a layer down: the transports first, then the descriptor's.
@@ -12895,14 +12871,14 @@ int asocket_pipe(asocket_selector *selector, size_t capacity, asocket_read_chann
 
 ptrdiff_t asocket_read(asocket_read_channel *in, void *buffer, size_t size)
 {
-    ptrdiff_t count = asocket__in_enter(in, "read");
+    int count = asocket__in_enter(in, "read");
 
     if (count || !size)
         return count;
     if (!buffer || size > PTRDIFF_MAX)
         return asocket__fail(in->selector, ASOCKET_EINVAL, "read", "no buffer, or no such size");
-    count = asocket__in_some(in, buffer, size);
-    return ASOCKET__LIKELY(count >= 0) ? count : asocket__in_fail(in, (int)count, "read");
+    count = asocket__in_some(in, (char *)buffer, size);
+    return ASOCKET__LIKELY(count >= 0) ? count : asocket__in_fail(in, count, "read");
 }
 
 static int asocket__read_exactly(asocket_read_channel *in, void *buffer, size_t size,
@@ -12914,7 +12890,7 @@ static int asocket__read_exactly(asocket_read_channel *in, void *buffer, size_t 
         return status;
     if (!buffer || size > PTRDIFF_MAX)
         return asocket__fail(in->selector, ASOCKET_EINVAL, operation, "no buffer, or no such size");
-    status = asocket__in_full(in, buffer, size);
+    status = asocket__in_full(in, (char *)buffer, size);
     return status ? asocket__in_fail(in, status, operation) : 0;
 }
 
@@ -12925,14 +12901,33 @@ ptrdiff_t asocket_read_full(asocket_read_channel *in, void *buffer, size_t size)
     return status ? status : (ptrdiff_t)size;
 }
 
-static ASOCKET__NOINLINE ptrdiff_t asocket__read_search(asocket_read_channel *in,
-                                                        asocket__search *search, size_t size,
-                                                        const char *operation)
+static ASOCKET__SMALL int asocket__delimiter_check(asocket_read_channel *in, const void *delimiter,
+                                                   size_t length, const char *operation)
 {
-    ptrdiff_t length;
+    int status = asocket__in_enter(in, operation);
 
-    search->limit = size - 1;
+    if (status)
+        return status;
+    if (!delimiter || !length || length > in->capacity)
+        return asocket__fail(in->selector, ASOCKET_EINVAL, operation,
+                             "the delimiter is empty or longer than the channel's capacity");
+    return 0;
+}
+
+static ASOCKET__NOINLINE ptrdiff_t asocket__read_search(asocket_read_channel *in,
+                                                        asocket__search *search, void *buffer,
+                                                        size_t size, const char *operation)
+{
+    ptrdiff_t length = asocket__delimiter_check(in, search->delimiter, search->length, operation);
+
+    if (length)
+        return length;
+    if (!buffer || !size)
+        return asocket__fail(in->selector, ASOCKET_EINVAL, operation, "no buffer");
+    search->buffer = (char *)buffer;
     search->buffer[0] = 0;
+    search->limit = size - 1;
+    search->moved = search->from = 0;
     length = asocket__in_search(in, search);
     if (length >= 0)
         return length;
@@ -12945,18 +12940,11 @@ static ASOCKET__NOINLINE ptrdiff_t asocket__line_search(asocket_read_channel *in
                                                         size_t size)
 {
     asocket__search search;
-    int status = asocket__in_enter(in, "read_line");
 
-    if (status)
-        return status;
-    if (!line || !size)
-        return asocket__fail(in->selector, ASOCKET_EINVAL, "read_line", "no buffer");
-    memset(&search, 0, sizeof search);
     search.delimiter = "\n";
     search.length = 1;
     search.line = true;
-    search.buffer = line;
-    return asocket__read_search(in, &search, size, "read_line");
+    return asocket__read_search(in, &search, line, size, "read_line");
 }
 
 // The first bytes of a line, and all other cases than the common one.
@@ -12968,7 +12956,7 @@ static ASOCKET__NOINLINE ptrdiff_t asocket__line_await(asocket_read_channel *in,
         int status;
 
         do // an empty datagram brings nothing
-            status = asocket__in_fill(in, false);
+            status = asocket__in_more(in);
         while (!status && !in->ring->visible);
         line[0] = 0;
         in->transferred = 0;
@@ -13021,34 +13009,15 @@ ptrdiff_t asocket_read_line(asocket_read_channel *in, char *line, size_t size)
     return (ptrdiff_t)length;
 }
 
-static int asocket__delimiter_check(asocket_read_channel *in, const void *delimiter, size_t length,
-                                    const char *operation)
-{
-    int status = asocket__in_enter(in, operation);
-
-    if (status)
-        return status;
-    if (!delimiter || !length || length > in->capacity)
-        return asocket__fail(in->selector, ASOCKET_EINVAL, operation,
-                             "the delimiter is empty or longer than the channel's capacity");
-    return 0;
-}
-
 ptrdiff_t asocket_read_until(asocket_read_channel *in, const void *delimiter, size_t length,
                              void *buffer, size_t size)
 {
     asocket__search search;
-    int status = asocket__delimiter_check(in, delimiter, length, "read_until");
 
-    if (status)
-        return status;
-    if (!buffer || !size)
-        return asocket__fail(in->selector, ASOCKET_EINVAL, "read_until", "no buffer");
-    memset(&search, 0, sizeof search);
     search.delimiter = (const char *)delimiter;
-    search.length = (uint32_t)length;
-    search.buffer = (char *)buffer;
-    return asocket__read_search(in, &search, size, "read_until");
+    search.length = length;
+    search.line = false;
+    return asocket__read_search(in, &search, buffer, size, "read_until");
 }
 
 int asocket_read_byte(asocket_read_channel *in)
@@ -13060,8 +13029,8 @@ int asocket_read_byte(asocket_read_channel *in)
 }
 
 // Numbers of `size` bytes; of -size, when the first byte counts least.
-static ASOCKET__NOINLINE int asocket__read_number(asocket_read_channel *in, uint64_t *value,
-                                                  int size, const char *operation)
+static ASOCKET__NOINLINE int asocket__read_number(asocket_read_channel *in, void *value, int size,
+                                                  const char *operation)
 {
     uint8_t bytes[8];
     int i, count = size < 0 ? -size : size;
@@ -13072,19 +13041,19 @@ static ASOCKET__NOINLINE int asocket__read_number(asocket_read_channel *in, uint
         return status;
     for (i = 0; i < count; i++)
         number = number << 8 | bytes[size < 0 ? count - 1 - i : i];
-    *value = number;
+    if (count == 2)
+        *(uint16_t *)value = (uint16_t)number;
+    else if (count == 4)
+        *(uint32_t *)value = (uint32_t)number;
+    else
+        *(uint64_t *)value = number;
     return 0;
 }
 
-#define ASOCKET__READ_NUMBER(name, type, size)                                              \
-    int asocket_read_##name(asocket_read_channel *in, type *value)                          \
-    {                                                                                       \
-        uint64_t number;                                                                    \
-        int status = asocket__read_number(in, value ? &number : NULL, size, "read_" #name); \
-                                                                                            \
-        if (!status)                                                                        \
-            *value = (type)number;                                                          \
-        return status;                                                                      \
+#define ASOCKET__READ_NUMBER(name, type, size)                       \
+    int asocket_read_##name(asocket_read_channel *in, type *value)   \
+    {                                                                \
+        return asocket__read_number(in, value, size, "read_" #name); \
     }
 ASOCKET__READ_NUMBER(u16be, uint16_t, 2)
 ASOCKET__READ_NUMBER(u16le, uint16_t, -2)
@@ -13149,7 +13118,7 @@ ptrdiff_t asocket_discard(asocket_read_channel *in, size_t count)
 
         asocket__in_drop(in, length);
         left -= length;
-        status = left ? asocket__in_fill(in, false) : 0;
+        status = left ? asocket__in_more(in) : 0;
         if (status == ASOCKET_EOF && left < count)
             break;
         if (status)
@@ -13222,8 +13191,7 @@ int asocket_cancel_read(asocket_read_channel *in)
         in->pipe->out.status = ASOCKET_ECANCELED;
     if (in->pipe->out.task)
         asocket__wake(in->pipe->out.task, ASOCKET_ECANCELED);
-    in->pipe->reader_done = 1;
-    asocket__pipe_done(in->pipe);
+    asocket__pipe_done(in->pipe, ASOCKET_READ);
     return ASOCKET_OK;
 }
 
@@ -13454,7 +13422,7 @@ int asocket_flush(asocket_write_channel *out)
 // The reader has given up: there is nothing to tell it, but the pipe can be freed.
 static void asocket__pipe_leave(asocket_write_channel *out, int status)
 {
-    if (out && out->pipe && out->status == status && !out->pipe->writer_done)
+    if (out && out->pipe && out->status == status && !(out->pipe->done & ASOCKET_WRITE))
         asocket__pipe_finish(out->pipe, status);
 }
 

@@ -230,8 +230,9 @@ static void compare_find(const asocket__ring *ring, const model *content, uint32
                          const char *delimiter, uint32_t length)
 {
     int64_t expected = model_find(content, ring->visible, from, delimiter, length);
-    uint32_t last = ring->visible >= length ? ring->visible - length + 1 : 0, on = from;
-    int64_t found = asocket__ring_find(ring, &on, delimiter, length);
+    uint32_t last = ring->visible >= length ? ring->visible - length + 1 : 0;
+    uint32_t on = asocket__ring_find(ring, from, delimiter, length);
+    int64_t found = on + length <= ring->visible ? (int64_t)on : -1;
 
     check(found == expected, "capacity %u, head %u, visible %u, from %u, length %u: %d for %d",
           (unsigned)ring->capacity, (unsigned)ring->head, (unsigned)ring->visible, (unsigned)from,
