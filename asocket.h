@@ -5693,11 +5693,12 @@ static ptrdiff_t asocket__layer_send(asocket *socket, const void *bytes, size_t 
 }
 
 // A wait that ended inside of a transport is no end of the layer: the next call asks it again.
-static bool asocket__layer_goes_on(const asocket *socket, ptrdiff_t status)
+static ASOCKET__PLAIN bool asocket__layer_goes_on(const asocket *socket, ptrdiff_t status)
 {
-    return socket->lower && (status == ASOCKET_EAGAIN || status == ASOCKET_ETIMEDOUT ||
-                             status == ASOCKET_ECANCELED || status == ASOCKET_ECLOSED ||
-                             status == ASOCKET_EBUSY || status == ASOCKET_ENOMEM);
+    return socket && socket->lower &&
+           (status == ASOCKET_EAGAIN || status == ASOCKET_ETIMEDOUT ||
+            status == ASOCKET_ECANCELED || status == ASOCKET_ECLOSED || status == ASOCKET_EBUSY ||
+            status == ASOCKET_ENOMEM);
 }
 
 // A transport may be filling the ring of its layer: then it goes when that one returns.
@@ -5947,19 +5948,26 @@ static void asocket__out_tidy(asocket_write_channel *out)
         asocket__ring_detach(out->selector, out->ring, out->capacity);
 }
 
+// The block of its own; of a pipe that is a window.
+static ASOCKET__SMALL void asocket__out_detach(asocket_write_channel *out)
+{
+    asocket__ring_detach(out->selector, &out->own, out->capacity);
+}
+
 // A block with a window that somebody may still fill stays until the close.
 // An error ends a stream; of datagrams it costs one, and the next may go.
-static void asocket__out_break(asocket_write_channel *out, int status)
+static int asocket__out_break(asocket_write_channel *out, int status)
 {
-    if (out->socket && asocket__layer_goes_on(out->socket, status))
-        return;
-    if (!out->socket || out->socket->kind != ASOCKET__DATAGRAM)
+    if (asocket__layer_goes_on(out->socket, status))
+        return status;
+    if (out->socket->kind != ASOCKET__DATAGRAM)
         out->status = status;
-    if (out->socket && out->socket->kind == ASOCKET__STREAM)
+    if (out->socket->kind == ASOCKET__STREAM)
         out->socket->hard = 1; // the peer must not take what it got for everything
     out->pending = 0;
-    if (!out->pipe && !out->reserved)
-        asocket__ring_detach(out->selector, &out->own, out->capacity);
+    if (!out->reserved)
+        asocket__out_detach(out);
+    return status;
 }
 
 // What was not taken is sent by the loop as soon as there is room: ASOCKET_EAGAIN.
@@ -5970,11 +5978,8 @@ static int asocket__out_pend(asocket_write_channel *out)
     if (out->socket->lower)
         return ASOCKET_EAGAIN; // its transport would not wait; the caller decides
     status = out->selector->backend->arm(out->selector, out->socket, ASOCKET_WRITE);
-
-    if (status) {
-        asocket__out_break(out, status);
-        return status;
-    }
+    if (status)
+        return asocket__out_break(out, status);
     out->pending = 1;
     return ASOCKET_EAGAIN;
 }
@@ -5995,7 +6000,7 @@ static int asocket__out_settle(asocket_write_channel *out, int status)
     if (status == ASOCKET_EAGAIN)
         return asocket__out_pend(out);
     if (status)
-        asocket__out_break(out, status);
+        (void)asocket__out_break(out, status);
     out->pending = 0;
     asocket__out_tidy(out);
     return status;
@@ -6013,10 +6018,8 @@ static int asocket__out_push(asocket_write_channel *out, int flags)
 
         if (count == ASOCKET_EAGAIN)
             return asocket__out_pend(out);
-        if (count < 0) {
-            asocket__out_break(out, (int)count);
-            return (int)count;
-        }
+        if (count < 0)
+            return asocket__out_break(out, (int)count);
         asocket__ring_drop(&out->own, (uint32_t)count);
     }
     return asocket__out_settle(out, asocket__send_settled(out->socket));
@@ -9535,7 +9538,12 @@ static ASOCKET__NOINLINE int asocket__out_flush(asocket_write_channel *out, int 
                                                         : status;
 }
 
-// Until `count` bytes fit; not more than the capacity.
+static ASOCKET__SMALL int asocket__out_attach(asocket_write_channel *out)
+{
+    return asocket__ring_attach(out->selector, out->ring, out->capacity);
+}
+
+// Until `count` bytes fit: at least one, not more than the capacity.
 static int asocket__out_room(asocket_write_channel *out, uint32_t count)
 {
     for (;;) {
@@ -9543,18 +9551,18 @@ static int asocket__out_room(asocket_write_channel *out, uint32_t count)
 
         if (status)
             return status;
-        if (asocket__ring_attach(out->selector, out->ring, out->capacity))
+        if (asocket__out_attach(out))
             return ASOCKET_ENOMEM;
         if (asocket__ring_free(out->ring) >= count)
             return 0;
         status = asocket__out_push(out, 0);
-        if (status && status != ASOCKET_EAGAIN)
-            return status;
-        if (out->ring->data && asocket__ring_free(out->ring) >= count)
-            return 0;
-        out->wanted = count;
-        status = status ? asocket__out_wait(out) : 0;
-        out->wanted = 0;
+        if (status == ASOCKET_EAGAIN) {
+            if (asocket__ring_free(out->ring) >= count)
+                return 0;
+            out->wanted = count;
+            status = asocket__out_wait(out);
+            out->wanted = 0;
+        }
         if (status)
             return status;
     }
@@ -9577,7 +9585,7 @@ static int asocket__out_touch(asocket_write_channel *out, uint32_t count)
         return 0;
     }
     status = asocket__out_flush(out, 0);
-    if (out->socket && asocket__layer_goes_on(out->socket, status)) {
+    if (asocket__layer_goes_on(out->socket, status)) {
         if (status != ASOCKET_ENOMEM || out->status || out->own.size < count)
             return out->status;
         out->own.size -= count;
@@ -9592,7 +9600,7 @@ static int asocket__out_append(asocket_write_channel *out, const void *bytes, ui
 {
     int status = 0;
 
-    if (!out->ring->data && asocket__ring_attach(out->selector, out->ring, out->capacity))
+    if (!out->ring->data && asocket__out_attach(out))
         return ASOCKET_ENOMEM;
     if (asocket__ring_free(out->ring) < count)
         status = asocket__out_room(out, count);
@@ -9614,8 +9622,7 @@ static int asocket__out_direct(asocket_write_channel *out, const char *bytes, si
         if (count == ASOCKET_EAGAIN) {
             status = asocket__out_wait(out);
         } else if (count < 0) {
-            status = (int)count;
-            asocket__out_break(out, status);
+            status = asocket__out_break(out, (int)count);
         } else {
             bytes += count;
             size -= (size_t)count;
@@ -9629,21 +9636,20 @@ static int asocket__out_direct(asocket_write_channel *out, const char *bytes, si
 // A pipe takes a large write in pieces.
 static int asocket__out_pieces(asocket_write_channel *out, const char *bytes, size_t size)
 {
-    while (size) {
-        uint32_t count = size < out->capacity ? (uint32_t)size : out->capacity;
-        int status = asocket__out_room(out, 1);
+    int status = 0;
 
-        if (status)
-            return status;
-        if (count > asocket__ring_free(out->ring))
-            count = asocket__ring_free(out->ring);
-        status = asocket__out_append(out, bytes, count);
-        if (status)
-            return status;
-        bytes += count;
-        size -= count;
+    while (!status && size) {
+        status = asocket__out_room(out, 1);
+        if (!status) {
+            uint32_t most = asocket__ring_free(out->ring),
+                     count = size < most ? (uint32_t)size : most;
+
+            status = asocket__out_append(out, bytes, count);
+            bytes += count;
+            size -= count;
+        }
     }
-    return 0;
+    return status;
 }
 
 // As much as fills a ring: what the kernel does not take at once fits the empty ring, so that the
@@ -9652,15 +9658,13 @@ static int asocket__out_whole(asocket_write_channel *out, const char *bytes, uin
 {
     ptrdiff_t count;
 
-    if (asocket__ring_attach(out->selector, out->ring, out->capacity))
+    if (asocket__out_attach(out))
         return ASOCKET_ENOMEM;
     count = asocket__socket_send(out->socket, bytes, size, 0);
     if (count == ASOCKET_EAGAIN)
         count = 0;
-    if (count < 0) {
-        asocket__out_break(out, (int)count);
-        return (int)count;
-    }
+    if (count < 0)
+        return asocket__out_break(out, (int)count);
     asocket__ring_append(out->ring, bytes + count, size - (uint32_t)count);
     out->written += size;
     (void)asocket__out_push(out, 0);
@@ -9719,8 +9723,7 @@ static int asocket__copy_direct(asocket_read_channel *in, asocket_write_channel 
         status = asocket__out_wait(out);
         in->task = NULL;
     } else if (sent < 0) {
-        status = (int)sent;
-        asocket__out_break(out, status);
+        status = asocket__out_break(out, (int)sent);
     } else {
         *count = (uint32_t)sent;
     }
@@ -9805,7 +9808,7 @@ static void asocket__pipe_finish(asocket__pipe *pipe, int status)
 {
     if (!pipe->in.ended)
         pipe->in.ended = status;
-    asocket__ring_detach(pipe->selector, &pipe->out.own, pipe->out.capacity);
+    asocket__out_detach(&pipe->out);
     if (pipe->in.task)
         asocket__wake(pipe->in.task, 0);
     asocket__pipe_done(pipe, ASOCKET_WRITE);
@@ -13260,7 +13263,7 @@ ptrdiff_t asocket_vprintf(asocket_write_channel *out, const char *format, va_lis
         return status;
     if (!format)
         return asocket__fail(out->selector, ASOCKET_EINVAL, "printf", "no format");
-    if (asocket__ring_attach(out->selector, out->ring, out->capacity))
+    if (asocket__out_attach(out))
         return asocket__out_fail(out, ASOCKET_ENOMEM, "printf");
     room = asocket__ring_space(out->ring, &space);
     va_copy(again, arguments);
@@ -13333,16 +13336,18 @@ ASOCKET__WRITE_NUMBER(u64le, uint64_t, -8)
 // A pipe's window is a block of its own: the reader may move what is in the ring.
 static int asocket__reserve_window(asocket_write_channel *out, uint32_t minimum, char **bytes)
 {
-    asocket__ring *ring = out->pipe ? &out->own : out->ring;
+    asocket__ring *ring = &out->own;
+    uint32_t most = asocket__ring_free(out->ring), room;
 
     if (asocket__ring_attach(out->selector, ring, out->capacity))
         return ASOCKET_ENOMEM;
-    if (asocket__ring_space(ring, bytes) < minimum)
+    room = asocket__ring_space(ring, bytes);
+    if (room < minimum) {
         asocket__ring_straighten(ring);
-    out->reserved = asocket__ring_space(ring, bytes);
+        room = asocket__ring_space(ring, bytes);
+    }
+    out->reserved = room < most ? room : most;
     out->reserved_at = (uint32_t)(*bytes - ring->data);
-    if (out->pipe && out->reserved > asocket__ring_free(out->ring))
-        out->reserved = asocket__ring_free(out->ring);
     return 0;
 }
 
@@ -13383,29 +13388,27 @@ int asocket_commit(asocket_write_channel *out, size_t count)
 
     if (status)
         return status;
-    if (count > reserved) {
-        out->reserved = reserved;
+    out->reserved = reserved;
+    if (count > reserved)
         return asocket__fail(out->selector, ASOCKET_EINVAL, "commit", "more than was reserved");
-    }
+    if (out->pipe && asocket__out_attach(out)) // it ran empty
+        return asocket__out_fail(out, ASOCKET_ENOMEM, "commit");
+    out->reserved = 0;
+    out->written = (int64_t)count;
     if (out->pipe) {
-        if (asocket__ring_attach(out->selector, out->ring, out->capacity)) { // it ran empty
-            out->reserved = reserved;
-            return asocket__out_fail(out, ASOCKET_ENOMEM, "commit");
-        }
-        asocket__ring_append(out->ring, out->own.data, (uint32_t)count);
-        asocket__ring_detach(out->selector, &out->own, out->capacity);
-    } else if (reserved) { // what was before it may have left in the meantime
+        if (count)
+            asocket__ring_append(out->ring, out->own.data, (uint32_t)count);
+        asocket__out_detach(out);
+    } else if (count) { // what was before it may have left in the meantime
         char *space;
 
         (void)asocket__ring_space(out->ring, &space);
         memmove(space, out->own.data + out->reserved_at, count);
         asocket__ring_extend(out->ring, (uint32_t)count);
     }
-    out->written = (int64_t)count;
     asocket__out_tidy(out);
-    if (!count)
-        return ASOCKET_OK;
-    status = asocket__out_touch(out, (uint32_t)count);
+    if (count)
+        status = asocket__out_touch(out, (uint32_t)count);
     return status ? asocket__out_fail(out, status, "commit") : ASOCKET_OK;
 }
 
@@ -13493,14 +13496,12 @@ int asocket_cancel_write(asocket_write_channel *out, int status)
         asocket__wake(out->task, ASOCKET_ECANCELED);
     if (asocket__out_sending(out))
         return ASOCKET_OK; // its transport gives the block back
-    if (!out->pipe) {
-        asocket__ring_detach(out->selector, &out->own, out->capacity);
-        return ASOCKET_OK;
+    asocket__out_detach(out);
+    if (out->pipe) {
+        out->ring->size = out->ring->visible;
+        asocket__out_tidy(out);
+        asocket__pipe_finish(out->pipe, status);
     }
-    out->ring->size = out->ring->visible;
-    if (!out->ring->size)
-        asocket__ring_detach(out->selector, out->ring, out->capacity);
-    asocket__pipe_finish(out->pipe, status);
     return ASOCKET_OK;
 }
 
