@@ -2167,6 +2167,19 @@ static ASOCKET__SMALL void asocket__release(asocket_selector *selector, void *bl
     asocket__dispose(&selector->allocator, block, size);
 }
 
+// A copy of a block, if there is one; `*missing` is set when there is no memory for it.
+static ASOCKET__SMALL void *asocket__copy_of(asocket_selector *selector, const void *block,
+                                             size_t size, bool *missing)
+{
+    void *copy = block ? asocket__allocate(selector, size) : NULL;
+
+    if (copy)
+        memcpy(copy, block, size);
+    else if (block)
+        *missing = true;
+    return copy;
+}
+
 // An array with room for `needed` items: the same one, a larger one, or NULL with all as it was.
 static void *asocket__grow(asocket_selector *selector, void *array, uint32_t *capacity,
                            uint32_t needed, size_t item)
@@ -5362,7 +5375,7 @@ static char *asocket__large_take(asocket_selector *selector)
 {
     char *buffer;
 
-    if (selector->large_used == ASOCKET__LARGE_BUFFERS)
+    if (selector->large_used + 1 > ASOCKET__LARGE_BUFFERS) // those that came along count, too
         return NULL;
     if (selector->large_buffers)
         buffer = asocket__buffer_pop(&selector->large_buffers);
@@ -5397,6 +5410,18 @@ static ASOCKET__SMALL int asocket__ring_attach(asocket_selector *selector, asock
     if (ring->data)
         return 0;
     return asocket__ring_lend(selector, ring, asocket__buffer_take(selector, capacity), capacity);
+}
+
+// Takes over a ring that another selector had, in a block of this one's memory.
+static void asocket__ring_adopt(asocket_selector *selector, asocket__ring *ring,
+                                const asocket__ring *from, uint32_t capacity)
+{
+    *ring = *from;
+    if (!ring->data)
+        return;
+    selector->statistics.buffers++;
+    if (ring->capacity == ASOCKET__LARGE_SIZE && capacity < ASOCKET__LARGE_SIZE)
+        selector->large_used++;
 }
 
 // Drops what is kept and gives the block back; `capacity` is the channel's own.
@@ -5708,6 +5733,19 @@ static void asocket__in_forget(asocket_read_channel *in)
         asocket__ring_detach(in->selector, in->ring, in->capacity);
 }
 
+#if !ASOCKET__WINDOWS && !ASOCKET__EMBEDDED
+// A message of one piece; its address and control data are for the caller to add.
+static ASOCKET__SMALL void asocket__message_init(struct msghdr *message, struct iovec *piece,
+                                                 void *bytes, size_t size)
+{
+    memset(message, 0, sizeof *message);
+    piece->iov_base = bytes;
+    piece->iov_len = size;
+    message->msg_iov = piece;
+    message->msg_iovlen = 1;
+}
+#endif
+
 #if ASOCKET__LINUX
 
 // A receive ends behind a descriptor that nobody asked for (unix(7)), although there may be more.
@@ -5719,11 +5757,7 @@ static ssize_t asocket__handle_read(asocket *socket, void *buffer, size_t size)
 
     if (ASOCKET__LIKELY(socket->domain != AF_UNIX))
         return ASOCKET_SYS(recv)(socket->handle, buffer, size, 0);
-    memset(&message, 0, sizeof message);
-    piece.iov_base = buffer;
-    piece.iov_len = size;
-    message.msg_iov = &piece;
-    message.msg_iovlen = 1;
+    asocket__message_init(&message, &piece, buffer, size);
     count = ASOCKET_SYS(recvmsg)(socket->handle, &message, 0);
     if (count > 0 && (message.msg_flags & MSG_CTRUNC))
         socket->hangup = 1;
@@ -5818,7 +5852,7 @@ static void asocket__endpoint_unmap(asocket__endpoint *endpoint)
     memset(endpoint->bytes + 4, 0, 12);
 }
 
-static int asocket__names_make(asocket *socket)
+static ASOCKET__SMALL int asocket__names_make(asocket *socket)
 {
     if (!socket->names)
         socket->names =
@@ -5826,49 +5860,53 @@ static int asocket__names_make(asocket *socket)
     return socket->names ? 0 : ASOCKET_ENOMEM;
 }
 
-// Keeps an address of the socket, in `endpoint` and, a path, in `name`.
-static void asocket__socket_keep(asocket__endpoint *endpoint, char *name,
-                                 const asocket__native *native, socklen_t size)
+// Keeps the address of the socket's own end, or of the other one: 0, or ASOCKET_ENOMEM.
+static int asocket__socket_keep(asocket *socket, bool other, const asocket__native *native,
+                                size_t size)
 {
-    size_t length;
+    asocket__endpoint *endpoint = other ? &socket->remote : &socket->local;
+    char *name;
 
     if (!ASOCKET__PATHS || native->any.sa_family != AF_UNIX) {
         asocket__endpoint_native(endpoint, native);
         asocket__endpoint_unmap(endpoint);
-        return;
+        return 0;
     }
-    length = asocket__path_length(native, (size_t)size);
-    memcpy(name, native->local.sun_path, length);
-    asocket__endpoint_at(endpoint, name, length);
+    if (asocket__names_make(socket))
+        return ASOCKET_ENOMEM;
+    name = other ? socket->names->remote : socket->names->local;
+    size = asocket__path_length(native, size);
+    memcpy(name, native->local.sun_path, size);
+    asocket__endpoint_at(endpoint, name, size);
+    return 0;
 }
 
-static int asocket__socket_keep_remote(asocket *socket, const asocket__native *native,
-                                       socklen_t size)
+// The address of a descriptor's own end, or of the other one: its size, or -1.
+static ASOCKET__SMALL int asocket__handle_name(asocket_handle handle, bool other,
+                                               asocket__native *name)
 {
-    if (ASOCKET__PATHS && native->any.sa_family == AF_UNIX && asocket__names_make(socket))
-        return ASOCKET_ENOMEM;
-    asocket__socket_keep(&socket->remote, socket->names ? socket->names->remote : NULL, native,
-                         size);
-    return 0;
+    socklen_t size = sizeof *name;
+    int result;
+
+    memset(name, 0, sizeof *name);
+    result = other ? ASOCKET_SYS(getpeername)(handle, &name->any, &size)
+                   : ASOCKET_SYS(getsockname)(handle, &name->any, &size);
+    return result ? -1 : (int)size;
 }
 
 // Asks for the local address once, when it is first needed: 0, or a status.
 static int asocket__local_learn(asocket *socket)
 {
     asocket__native native;
-    socklen_t size = sizeof native;
+    int size;
 
     if (socket->local.family || (socket->kind & (ASOCKET__FOREIGN | ASOCKET__LAYER)))
         return 0;
-    memset(&native, 0, sizeof native);
     socket->selector->statistics.system_calls++;
-    if (ASOCKET_SYS(getsockname)(socket->handle, &native.any, &size))
+    size = asocket__handle_name(socket->handle, false, &native);
+    if (size < 0)
         return asocket__status_of(errno);
-    if (ASOCKET__PATHS && native.any.sa_family == AF_UNIX && asocket__names_make(socket))
-        return ASOCKET_ENOMEM;
-    asocket__socket_keep(&socket->local, socket->names ? socket->names->local : NULL, &native,
-                         size);
-    return 0;
+    return asocket__socket_keep(socket, false, &native, (size_t)size);
 }
 
 typedef struct asocket__file { // what tells the file of a Unix socket from others
@@ -6089,23 +6127,23 @@ static void asocket__handle_close(asocket_selector *selector, asocket_handle han
     asocket__handle_freed(selector);
 }
 
-// Keeps the name of the host that a TCP socket was connected to; NULL: forgets it.
-static int asocket__socket_host(asocket *socket, const char *host)
+// The name of the host that a TCP socket was connected to.
+static int asocket__host_keep(asocket *socket, const char *host)
 {
-    size_t size = host ? strlen(host) + 1 : 0;
+    bool missing = false;
 
-    if (socket->lower)
-        return 0;
-    if (socket->told.host)
-        asocket__release(socket->selector, socket->told.host, strlen(socket->told.host) + 1);
-    socket->told.host = NULL;
-    if (!size || socket->kind != ASOCKET__STREAM || socket->domain == AF_UNIX)
-        return 0;
-    socket->told.host = (char *)asocket__allocate(socket->selector, size);
-    if (!socket->told.host)
-        return ASOCKET_ENOMEM;
-    memcpy(socket->told.host, host, size);
-    return 0;
+    if (socket->kind == ASOCKET__STREAM && socket->domain != AF_UNIX)
+        socket->told.host =
+            (char *)asocket__copy_of(socket->selector, host, strlen(host) + 1, &missing);
+    return missing ? ASOCKET_ENOMEM : 0;
+}
+
+static void asocket__host_forget(asocket_selector *selector, asocket *socket)
+{
+    if (!socket->lower && socket->told.host) {
+        asocket__release(selector, socket->told.host, strlen(socket->told.host) + 1);
+        socket->told.host = NULL;
+    }
 }
 
 // The memory that it keeps.
@@ -6115,7 +6153,7 @@ static ASOCKET__NOINLINE void asocket__socket_empty(asocket *socket)
 
     asocket__ring_detach(selector, &socket->in.own, socket->in.capacity);
     asocket__ring_detach(selector, &socket->out.own, socket->out.capacity);
-    (void)asocket__socket_host(socket, NULL);
+    asocket__host_forget(selector, socket);
     asocket__release(selector, socket->joined, sizeof *socket->joined);
     socket->joined = NULL;
 }
@@ -7879,7 +7917,7 @@ static ASOCKET__NOINLINE int asocket__wait_socket(asocket *socket, int side)
 // Socket options in one table: of the builder and of a living socket, for both families.
 
 enum { ASOCKET__SWITCHES = 1, ASOCKET__AMOUNT, ASOCKET__INTERFACE }; // on and off, a number
-// asocket_builder.protocol, and what an option is for
+// asocket_builder.protocol, and what an option is for; datagrams: twice what a stream is
 enum { ASOCKET__TCP = 1, ASOCKET__UDP = 2, ASOCKET__UNIX = 4, ASOCKET__UNIX_DATAGRAM = 8 };
 #define ASOCKET__INTERNET (ASOCKET__TCP | ASOCKET__UDP)
 #define ASOCKET__ANY      (ASOCKET__INTERNET | ASOCKET__UNIX | ASOCKET__UNIX_DATAGRAM)
@@ -7962,15 +8000,16 @@ static const asocket__option_row asocket__option_rows[] = {
     {ASOCKET_OPTION_MULTICAST_INTERFACE, ASOCKET__UDP, ASOCKET__INTERFACE, INT_MAX, IPPROTO_IP,
      IP_MULTICAST_IF, IPPROTO_IPV6, IPV6_MULTICAST_IF, ASOCKET__FIELD(multicast_interface)},
 };
-enum { ASOCKET__OPTION_COUNT = sizeof asocket__option_rows / sizeof asocket__option_rows[0] };
+static const asocket__option_row *const asocket__option_end =
+    asocket__option_rows + sizeof asocket__option_rows / sizeof *asocket__option_rows;
 
 static const asocket__option_row *asocket__option_row_of(int option)
 {
-    int i;
+    const asocket__option_row *row;
 
-    for (i = 0; i < ASOCKET__OPTION_COUNT; i++)
-        if (asocket__option_rows[i].option == option)
-            return &asocket__option_rows[i];
+    for (row = asocket__option_rows; row < asocket__option_end; row++)
+        if (row->option == option)
+            return row;
     return NULL;
 }
 
@@ -8056,8 +8095,10 @@ static int asocket__option_read(asocket_handle handle, int level, int name, int 
     unsigned char byte = 0;
     socklen_t size = asocket__option_is_byte(level, name) ? sizeof byte : sizeof *value;
     void *place = asocket__option_is_byte(level, name) ? (void *)&byte : (void *)value;
-    int result = ASOCKET_SYS(getsockopt)(handle, level, name, place, &size);
+    int result;
 
+    *value = 0;
+    result = ASOCKET_SYS(getsockopt)(handle, level, name, place, &size);
     if (place == &byte)
         *value = byte;
     return result;
@@ -8073,10 +8114,12 @@ static int asocket__option_write(asocket_handle handle, int level, int name, int
     return ASOCKET_SYS(setsockopt)(handle, level, name, &value, sizeof value);
 }
 
-static int asocket__option_read(asocket_handle handle, int level, int name, int *value)
+static ASOCKET__SMALL int asocket__option_read(asocket_handle handle, int level, int name,
+                                               int *value)
 {
     socklen_t size = sizeof *value;
 
+    *value = 0;
     return ASOCKET_SYS(getsockopt)(handle, level, name, value, &size);
 }
 
@@ -8113,10 +8156,9 @@ static int asocket__builder_field(const asocket_builder *builder, const asocket_
 
 static const char *asocket__builder_wrong(const asocket_builder *b)
 {
-    int i;
+    const asocket__option_row *row;
 
-    for (i = 0; i < ASOCKET__OPTION_COUNT; i++) {
-        const asocket__option_row *row = &asocket__option_rows[i];
+    for (row = asocket__option_rows; row < asocket__option_end; row++) {
         int value = asocket__builder_field(b, row);
         int least = row->form == ASOCKET__SWITCHES ? -1 : 0;
 
@@ -8175,22 +8217,22 @@ static int asocket__builder_value(const asocket_builder *builder, const asocket_
     }
 }
 
+// 0, or a status that is noted.
 static int asocket__builder_apply(const asocket_builder *builder, asocket_handle handle, int domain,
-                                  int kind, const char **wrong)
+                                  int kind, const char *operation)
 {
-    int i;
+    const asocket__option_row *row;
 
-    for (i = 0; i < ASOCKET__OPTION_COUNT; i++) {
-        const asocket__option_row *row = &asocket__option_rows[i];
+    for (row = asocket__option_rows; row < asocket__option_end; row++) {
         int value = asocket__builder_value(builder, row, domain, kind);
         int status;
 
         if (!value || !(row->protocols & builder->protocol))
             continue;
         status = asocket__option_set(builder->selector, handle, domain, row, value < 0 ? 0 : value);
-        *wrong = row->text;
         if (status)
-            return status;
+            return asocket__fail_text(builder->selector, status, operation, row->text,
+                                      "the system does not honour this option");
     }
     return 0;
 }
@@ -8354,13 +8396,12 @@ static int asocket__handle_connect(asocket *socket, asocket__native *to, socklen
 static int asocket__handle_error(asocket *socket, int *error)
 {
     asocket__operation *operation = socket->operation[ASOCKET__WRITER];
-    socklen_t size = sizeof *error;
     int result = 0;
 
     if (operation && operation->kind == ASOCKET__CONNECT)
         *error = operation->error;
     else
-        result = ASOCKET_SYS(getsockopt)(socket->handle, SOL_SOCKET, SO_ERROR, error, &size);
+        result = asocket__option_read(socket->handle, SOL_SOCKET, SO_ERROR, error);
     if (*error > WSABASEERR)
         *error = asocket__windows_errno(*error);
     return result;
@@ -8374,9 +8415,8 @@ static asocket_handle asocket__handle_duplicate(asocket_handle handle)
 static bool asocket__handle_is_open(asocket_handle handle)
 {
     int type;
-    socklen_t size = sizeof type;
 
-    return !ASOCKET_SYS(getsockopt)(handle, SOL_SOCKET, SO_TYPE, &type, &size);
+    return !asocket__option_read(handle, SOL_SOCKET, SO_TYPE, &type);
 }
 
 #else
@@ -8386,9 +8426,7 @@ static bool asocket__handle_is_open(asocket_handle handle)
 
 static int asocket__handle_error(const asocket *socket, int *error)
 {
-    socklen_t size = sizeof *error;
-
-    return ASOCKET_SYS(getsockopt)(socket->handle, SOL_SOCKET, SO_ERROR, error, &size);
+    return asocket__option_read(socket->handle, SOL_SOCKET, SO_ERROR, error);
 }
 
 #if ASOCKET__EMBEDDED
@@ -8402,9 +8440,8 @@ static asocket_handle asocket__handle_duplicate(asocket_handle handle)
 static bool asocket__handle_is_open(asocket_handle handle)
 {
     int type;
-    socklen_t size = sizeof type;
 
-    return !ASOCKET_SYS(getsockopt)(handle, SOL_SOCKET, SO_TYPE, &type, &size);
+    return !asocket__option_read(handle, SOL_SOCKET, SO_TYPE, &type);
 }
 #else
 static int asocket__handle_prepare(asocket_handle handle)
@@ -8443,44 +8480,48 @@ static int asocket__domain_of(const asocket__endpoint *endpoint)
     return endpoint->family == 4 ? AF_INET : endpoint->family == 6 ? AF_INET6 : AF_UNIX;
 }
 
+static bool asocket__builder_datagrams(const asocket_builder *builder)
+{
+    return (builder->protocol & (ASOCKET__UDP | ASOCKET__UNIX_DATAGRAM)) != 0;
+}
+
+static void asocket__builder_open(const asocket_builder *builder, asocket *socket,
+                                  asocket_handle handle, int kind, int domain)
+{
+    asocket__socket_open(socket, handle, kind);
+    socket->domain = (uint8_t)domain;
+    asocket__socket_inherit(socket, builder->timeout,
+                            builder->channel_capacity ? (uint32_t)builder->channel_capacity
+                                                      : builder->selector->channel_capacity);
+}
+
 // A socket object with a new descriptor and the builder's options, or NULL and a failure noted.
 static asocket *asocket__socket_build(const asocket_builder *builder, int kind,
                                       const asocket__endpoint *endpoint, const char *operation)
 {
     asocket_selector *selector = builder->selector;
     asocket *socket = asocket__socket_new(selector);
-    asocket_handle handle = ASOCKET__NO_HANDLE;
-    int domain = asocket__domain_of(endpoint), status = ASOCKET_ENOMEM, error = 0;
-    bool datagrams = (builder->protocol & (ASOCKET__UDP | ASOCKET__UNIX_DATAGRAM)) != 0;
-    const char *wrong;
+    asocket_handle handle;
+    int domain = asocket__domain_of(endpoint);
+    bool datagrams = asocket__builder_datagrams(builder);
 
-    if (socket) {
-        selector->statistics.system_calls++;
-        handle = asocket__handle_new(domain, datagrams ? SOCK_DGRAM : SOCK_STREAM);
-        if (handle == ASOCKET__NO_HANDLE) {
-            error = errno;
-            status = asocket__status_of(error);
-            asocket__socket_unused(socket);
-        }
+    if (!socket) {
+        (void)asocket__fail_at(selector, ASOCKET_ENOMEM, 0, operation, endpoint);
+        return NULL;
     }
+    selector->statistics.system_calls++;
+    handle = asocket__handle_new(domain, datagrams ? SOCK_DGRAM : SOCK_STREAM);
     if (handle == ASOCKET__NO_HANDLE) {
-        (void)asocket__fail_at(selector, status, error, operation, endpoint);
-        return NULL;
-    }
-    status = asocket__builder_apply(builder, handle, domain, kind, &wrong);
-    if (status) {
+        (void)asocket__fail_at(selector, asocket__status_of(errno), errno, operation, endpoint);
+    } else if (!asocket__builder_apply(builder, handle, domain, kind, operation)) {
+        asocket__builder_open(builder, socket, handle, datagrams ? ASOCKET__DATAGRAM : kind,
+                              domain);
+        return socket;
+    } else {
         asocket__handle_close(selector, handle);
-        asocket__socket_unused(socket);
-        (void)asocket__fail_text(selector, status, operation, wrong,
-                                 "the system does not honour this option");
-        return NULL;
     }
-    asocket__socket_open(socket, handle, datagrams ? ASOCKET__DATAGRAM : kind);
-    socket->domain = (uint8_t)domain;
-    asocket__socket_inherit(socket, builder->timeout,
-                            builder->channel_capacity ? (uint32_t)builder->channel_capacity
-                                                      : selector->channel_capacity);
-    return socket;
+    asocket__socket_unused(socket);
+    return NULL;
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -8634,7 +8675,7 @@ static asocket *asocket__accept_done(asocket *server, asocket *socket, asocket_h
     asocket__socket_open(socket, handle, ASOCKET__STREAM);
     asocket__socket_inherit(socket, server->timeout, server->capacity);
     socket->domain = server->domain;
-    (void)asocket__socket_keep_remote(socket, peer, size);
+    (void)asocket__socket_keep(socket, true, peer, (size_t)size);
     if (socket->domain != AF_UNIX && !asocket__endpoint_is_any(&server->local))
         socket->local = server->local; // else it is asked for when somebody wants to know
     asocket__socket_settle(socket, 0);
@@ -8752,7 +8793,7 @@ static int asocket__connect_begin(const asocket_builder *builder, asocket *socke
     asocket_selector *selector = socket->selector;
     asocket__native native;
     socklen_t size = asocket__native_of(endpoint, &native);
-    int status = asocket__socket_keep_remote(socket, &native, size), error = 0;
+    int status = asocket__socket_keep(socket, true, &native, (size_t)size), error = 0;
 
     if (!status) {
         status = asocket__connect_local(builder, socket, endpoint);
@@ -9896,7 +9937,7 @@ static void asocket__layer_end(asocket_selector *selector, void *argument)
 }
 
 // The socket at the bottom, whose descriptor it all goes through.
-static const asocket *asocket__bottom(const asocket *socket)
+static ASOCKET__SMALL const asocket *asocket__bottom(const asocket *socket)
 {
     while (socket->lower)
         socket = socket->lower;
@@ -10045,150 +10086,82 @@ static int asocket__file_write(asocket_write_channel *out, int file, int64_t off
 // >>moving
 // Sockets on their way to another selector, or another process.
 
-typedef struct asocket__move { // what arrives; its size is sizeof + count
+typedef struct asocket__move { // what arrives
     asocket_function *function;
-    asocket_handle handle;
-    int kind, domain;
-    int64_t timeout;
-    uint32_t capacity, count;
-    int32_t ended, in_status, out_status;
-    uint8_t hangup, reset, deaf, finished, lent;
-    int16_t alike;
-    asocket__joined *joined;
-    asocket__endpoint local, remote;
-    asocket__names names;
-    char host[256];
-    char bytes[1];
+    asocket socket; // as it was, with copies of what hangs on it
+    bool shared;    // its descriptor only: nothing has ended, nothing is there to read
 } asocket__move;
-
-static size_t asocket__move_size(uint32_t count)
-{
-    return sizeof(asocket__move) + count;
-}
 
 static ASOCKET__NOINLINE void asocket__move_free(asocket_selector *other, asocket__move *move)
 {
-    asocket__release(other, move->joined, sizeof *move->joined);
-    asocket__release(other, move, asocket__move_size(move->count));
+    asocket *moved = &move->socket;
+
+    asocket__release(other, moved->in.own.data, moved->in.own.capacity);
+    asocket__release(other, moved->names, sizeof *moved->names);
+    asocket__release(other, moved->joined, sizeof *moved->joined);
+    asocket__host_forget(other, moved);
+    asocket__release(other, move, sizeof *move);
 }
 
-static void asocket__move_drop(asocket_selector *other, asocket__move *move)
+static ASOCKET__SMALL void asocket__move_drop(asocket_selector *other, asocket__move *move)
 {
-    (void)ASOCKET_SYS(close)(move->handle);
+    if (move->socket.handle != ASOCKET__NO_HANDLE)
+        (void)ASOCKET_SYS(close)(move->socket.handle);
     asocket__move_free(other, move);
 }
 
-// Datagrams that came already go with it.
-static int asocket__move_joined(asocket__move *move, const asocket *socket, asocket_selector *other)
+static void asocket__move_path(asocket__endpoint *endpoint, const char *path)
 {
-    move->alike = socket->alike;
-    if (!socket->joined)
-        return 0;
-    move->joined = (asocket__joined *)asocket__allocate(other, sizeof *move->joined);
-    if (!move->joined)
-        return ASOCKET_ENOMEM;
-    *move->joined = *socket->joined;
-    return 0;
+    if (endpoint->family == ASOCKET__PATH)
+        memcpy(endpoint->bytes, &path, sizeof path);
 }
 
 static asocket__move *asocket__move_make(asocket *socket, asocket_selector *other,
-                                         asocket_function *function, uint32_t count)
+                                         asocket_function *function, bool shared)
 {
-    asocket__move *move = (asocket__move *)asocket__allocate(other, asocket__move_size(count));
-    uint32_t piece;
-    char *bytes;
+    asocket__move *move = (asocket__move *)asocket__allocate(other, sizeof *move);
+    const char *host = socket->told.host;
+    bool missing = false;
+    asocket__ring *ring;
+    asocket *moved;
 
     if (!move)
         return NULL;
     move->function = function;
-    move->handle = socket->handle;
-    move->kind = socket->kind;
-    move->domain = socket->domain;
-    move->timeout = socket->timeout;
-    move->capacity = socket->capacity;
-    move->count = count;
-    move->local = socket->local;
-    move->remote = socket->remote;
-    if (socket->names)
-        move->names = *socket->names;
-    move->host[0] = 0;
-    if (socket->told.host)
-        memcpy(move->host, socket->told.host, strlen(socket->told.host) + 1);
-    if (asocket__move_joined(move, socket, other)) {
+    move->shared = shared;
+    moved = &move->socket;
+    ring = &moved->in.own;
+    *moved = *socket;
+    if (shared)
+        memset(ring, 0, sizeof *ring);
+    ring->data = (char *)asocket__copy_of(other, ring->data, ring->capacity, &missing);
+    moved->names =
+        (asocket__names *)asocket__copy_of(other, socket->names, sizeof *moved->names, &missing);
+    moved->joined =
+        (asocket__joined *)asocket__copy_of(other, socket->joined, sizeof *moved->joined, &missing);
+    moved->told.host = (char *)asocket__copy_of(other, host, host ? strlen(host) + 1 : 0, &missing);
+    if (missing) {
         asocket__move_free(other, move);
         return NULL;
     }
-    if (!count)
-        return move;
-    piece = asocket__ring_piece(&socket->in.own, 0, &bytes);
-    memcpy(move->bytes, bytes, piece);
-    memcpy(move->bytes + piece, socket->in.own.data, count - piece);
+    if (moved->names) {
+        asocket__move_path(&moved->local, moved->names->local);
+        asocket__move_path(&moved->remote, moved->names->remote);
+    }
     return move;
 }
 
-// What else was known of it: both directions may have ended.
-static void asocket__move_state(asocket__move *move, const asocket *socket)
+// Both directions may have ended.
+static void asocket__arrive_state(asocket *socket, const asocket *moved)
 {
-    move->ended = socket->in.ended;
-    move->in_status = socket->in.status;
-    move->out_status = socket->out.status;
-    move->hangup = socket->hangup;
-    move->reset = socket->reset;
-    move->deaf = socket->deaf;
-    move->finished = socket->out.finished;
-    move->lent = socket->lent;
-}
-
-static void asocket__arrive_state(asocket *socket, const asocket__move *move)
-{
-    socket->in.ended = move->ended;
-    socket->in.status = move->in_status;
-    socket->out.status = move->out_status;
-    socket->hangup = move->hangup;
-    socket->reset = move->reset;
-    socket->deaf = move->deaf;
-    socket->out.finished = move->finished;
-    socket->lent = move->lent;
-    socket->alike = move->alike;
-    socket->in.opened = move->joined ? ASOCKET__BY_MANY : 0;
-}
-
-// The bytes that were read already come first here too. More than the channel's own block takes
-// have one of their size, which must not be taken for one of the large blocks.
-static int asocket__arrive_bytes(asocket *socket, const asocket__move *move)
-{
-    asocket__ring *ring = &socket->in.own;
-    uint32_t capacity = move->capacity;
-
-    if (!move->count)
-        return 0;
-    if (move->count > capacity)
-        capacity = move->count + (move->count == ASOCKET__LARGE_SIZE);
-    ring->data = capacity == move->capacity ? asocket__buffer_take(socket->selector, capacity)
-                                            : asocket__block(socket->selector, capacity);
-    if (!ring->data)
-        return ASOCKET_ENOMEM;
-    ring->capacity = capacity;
-    ring->size = ring->visible = move->count;
-    memcpy(ring->data, move->bytes, move->count);
-    socket->selector->statistics.buffers++;
-    return 0;
-}
-
-static int asocket__arrive_names(asocket *socket, const asocket__move *move)
-{
-    if (socket->domain == AF_UNIX && asocket__names_make(socket))
-        return ASOCKET_ENOMEM;
-    socket->local = move->local;
-    socket->remote = move->remote;
-    if (socket->domain != AF_UNIX)
-        return 0;
-    *socket->names = move->names;
-    if (socket->local.family)
-        asocket__endpoint_at(&socket->local, socket->names->local, socket->local.scope);
-    if (socket->remote.family)
-        asocket__endpoint_at(&socket->remote, socket->names->remote, socket->remote.scope);
-    return 0;
+    socket->in.ended = moved->in.ended;
+    socket->in.status = moved->in.status;
+    socket->out.status = moved->out.status;
+    socket->hangup = moved->hangup;
+    socket->reset = moved->reset;
+    socket->deaf = moved->deaf;
+    socket->out.finished = moved->out.finished;
+    socket->lent = moved->lent;
 }
 
 // The handle is left, the descriptor is not closed: it lives elsewhere now.
@@ -10202,25 +10175,28 @@ static void asocket__socket_leave(asocket *socket)
     asocket__close_finish(socket);
 }
 
-static asocket *asocket__arrive(asocket_selector *selector, asocket__move *move)
+static asocket *asocket__arrive(asocket_selector *selector, const asocket__move *move)
 {
+    const asocket *moved = &move->socket;
     asocket *socket = asocket__socket_new(selector);
 
     if (!socket)
         return NULL;
-    asocket__socket_open(socket, move->handle, move->kind);
-    socket->domain = (uint8_t)move->domain;
-    socket->shared = 1;
-    asocket__socket_inherit(socket, move->timeout, move->capacity);
-    asocket__arrive_state(socket, move);
-    if (!asocket__arrive_names(socket, move) && !asocket__arrive_bytes(socket, move) &&
-        !asocket__socket_host(socket, move->host[0] ? move->host : NULL)) {
-        socket->joined = move->joined;
-        move->joined = NULL;
-        return socket;
-    }
-    asocket__socket_leave(socket);
-    return NULL;
+    asocket__socket_open(socket, moved->handle, moved->kind);
+    asocket__socket_inherit(socket, moved->timeout, moved->capacity);
+    socket->domain = moved->domain;
+    socket->shared = socket->lent = 1;
+    if (!move->shared)
+        asocket__arrive_state(socket, moved);
+    asocket__ring_adopt(selector, &socket->in.own, &moved->in.own, moved->capacity);
+    socket->local = moved->local;
+    socket->remote = moved->remote;
+    socket->names = moved->names;
+    socket->told = moved->told;
+    socket->alike = moved->alike;
+    socket->joined = moved->joined;
+    socket->in.opened = moved->joined ? ASOCKET__BY_MANY : 0;
+    return socket;
 }
 
 // Runs in the other selector, as a coroutine or a callback; the socket closes when it ends.
@@ -10238,7 +10214,7 @@ static void asocket__move_run(asocket_selector *selector, void *argument)
         asocket__move_drop(selector, move);
         return;
     }
-    asocket__move_free(selector, move);
+    asocket__release(selector, move, sizeof *move);
     task->socket = socket;
     socket->launcher = task;
     function(selector, socket);
@@ -10374,12 +10350,9 @@ static ssize_t asocket__handle_send(asocket *channel, asocket_handle handle,
     char byte = 'S';
 
     (void)parcel;
-    memset(&message, 0, sizeof message);
     memset(&control, 0, sizeof control);
-    piece.iov_base = &byte; // a message of descriptors alone may be lost (unix(7))
-    piece.iov_len = 1;
-    message.msg_iov = &piece;
-    message.msg_iovlen = 1;
+    // A message of descriptors alone may be lost (unix(7)).
+    asocket__message_init(&message, &piece, &byte, 1);
     message.msg_control = control.bytes;
     message.msg_controllen = (socklen_t)CMSG_SPACE(sizeof handle);
     header = CMSG_FIRSTHDR(&message);
@@ -10425,11 +10398,7 @@ static ssize_t asocket__handle_receive(asocket *channel, asocket_handle *handle)
     char byte;
     ssize_t count;
 
-    memset(&message, 0, sizeof message);
-    piece.iov_base = &byte;
-    piece.iov_len = 1;
-    message.msg_iov = &piece;
-    message.msg_iovlen = 1;
+    asocket__message_init(&message, &piece, &byte, 1);
     message.msg_control = control.bytes;
     message.msg_controllen = (socklen_t)CMSG_SPACE(ASOCKET__HANDLES * sizeof(int));
     channel->selector->statistics.system_calls++;
@@ -10726,12 +10695,11 @@ static int asocket__joined_many(asocket *socket, asocket_datagram *datagrams, in
 // A descriptor from elsewhere: whether it joins is up to who made it.
 static int asocket__joined_adopt(asocket *socket)
 {
-    socklen_t size = sizeof(int);
-    int on = 0;
+    int on;
 
     socket->alike = ASOCKET__JOIN_NEVER;
     if (socket->kind != ASOCKET__DATAGRAM || socket->domain == AF_UNIX ||
-        ASOCKET_SYS(getsockopt)(socket->handle, SOL_UDP, UDP_GRO, &on, &size) || !on)
+        asocket__option_read(socket->handle, SOL_UDP, UDP_GRO, &on) || !on)
         return 0;
     return asocket__joined_make(socket);
 }
@@ -11113,14 +11081,15 @@ static asocket *asocket__foreign_find(asocket_selector *selector, asocket_handle
 }
 
 // Registered twice, one of the two would take the other's events, or end them.
-static bool asocket__foreign_is_ours(const asocket_selector *selector, asocket_handle handle)
+static bool asocket__handle_is_known(const asocket_selector *selector, asocket_handle handle,
+                                     int kinds)
 {
     uint32_t i;
 
     for (i = 0; i < selector->socket_count; i++) {
         const asocket *socket = asocket__socket_at(selector, i);
 
-        if (socket->handle == handle && socket->kind != ASOCKET__FOREIGN)
+        if (socket->handle == handle && (socket->kind & kinds))
             return true;
     }
     return false;
@@ -12196,7 +12165,7 @@ int asocket_wait_handle(asocket_selector *selector, asocket_handle handle, int e
         detail = "no descriptor, or events other than ASOCKET_READ, ASOCKET_WRITE";
     } else if (!asocket__handle_is_open(handle)) {
         detail = "no open descriptor";
-    } else if (asocket__foreign_is_ours(selector, handle)) {
+    } else if (asocket__handle_is_known(selector, handle, 255 & ~ASOCKET__FOREIGN)) {
         status = ASOCKET_EBUSY;
         detail = "a socket of the library";
     } else {
@@ -12341,7 +12310,7 @@ asocket *asocket_connect(asocket_builder builder, const char *host, int port)
         return socket;
     if (!socket && self->failure.endpoint.family)
         asocket__note_text(&self->failure, host, strlen(host)); // whose it was
-    if (!socket || !asocket__socket_host(socket, host))
+    if (!socket || !asocket__host_keep(socket, host))
         return socket;
     asocket__close_unseen(socket);
     (void)asocket__fail_text(builder.selector, ASOCKET_ENOMEM, "connect", host, NULL);
@@ -12436,94 +12405,80 @@ asocket *asocket_connect_any(asocket_builder builder, const asocket_address *add
 }
 
 // What a foreign descriptor is, if it is what the builder is for: a kind of ours, or a status.
-static int asocket__adopt_kind(const asocket_builder *builder, asocket_handle handle,
-                               asocket__native *local)
+static int asocket__adopt_kind(const asocket_builder *builder, asocket_handle handle, int *domain)
 {
-    bool datagrams = (builder->protocol & (ASOCKET__UDP | ASOCKET__UNIX_DATAGRAM)) != 0;
-    int type = 0, listening = 0, family;
-    asocket__native peer;
-    socklen_t size = sizeof type;
+    bool datagrams = asocket__builder_datagrams(builder);
+    bool internet = (builder->protocol & ASOCKET__INTERNET) != 0;
+    asocket__native name;
+    int type, listening;
 
-    if (ASOCKET_SYS(getsockopt)(handle, SOL_SOCKET, SO_TYPE, &type, &size))
+    if (asocket__option_read(handle, SOL_SOCKET, SO_TYPE, &type) ||
+        asocket__handle_name(handle, false, &name) < 0)
         return asocket__status_of(errno);
-    size = sizeof *local;
-    memset(local, 0, sizeof *local);
-    if (ASOCKET_SYS(getsockname)(handle, &local->any, &size))
-        return asocket__status_of(errno);
-    family = local->any.sa_family;
+    *domain = name.any.sa_family;
     if (type != (datagrams ? SOCK_DGRAM : SOCK_STREAM) ||
-        (family != AF_UNIX && family != AF_INET && family != AF_INET6) ||
-        (family == AF_UNIX) == ((builder->protocol & ASOCKET__INTERNET) != 0))
+        (internet ? *domain != AF_INET && *domain != AF_INET6 : *domain != AF_UNIX))
         return ASOCKET_EINVAL;
     if (datagrams)
         return ASOCKET__DATAGRAM;
-    size = sizeof listening;
-    if (ASOCKET_SYS(getsockopt)(handle, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size))
+    if (asocket__option_read(handle, SOL_SOCKET, SO_ACCEPTCONN, &listening))
         return asocket__status_of(errno);
-    size = sizeof peer;
-    if (!listening && ASOCKET_SYS(getpeername)(handle, &peer.any, &size))
-        return ASOCKET_EINVAL; // neither listening nor connected
-    return listening ? ASOCKET__LISTENER : ASOCKET__STREAM;
+    if (listening)
+        return ASOCKET__LISTENER;
+    return asocket__handle_name(handle, true, &name) < 0 ? ASOCKET_EINVAL : ASOCKET__STREAM;
 }
 
-static int asocket__adopt_options(const asocket_builder *builder, asocket_handle handle,
-                                  const asocket__native *local)
+static int asocket__adopt_options(const asocket_builder *builder, asocket_handle handle, int domain)
 {
-    const char *wrong = "";
-    int status;
+    int status = asocket__builder_apply(builder, handle, domain, 0, "adopt");
 
-    status = asocket__builder_apply(builder, handle, local->any.sa_family, 0, &wrong);
     if (status)
-        return asocket__fail_text(builder->selector, status, "adopt", wrong,
-                                  "the system does not honour this option");
+        return status;
     status = asocket__handle_prepare(handle);
     return status ? asocket__fail(builder->selector, status, "adopt", NULL) : 0;
 }
 
-asocket *asocket_adopt(asocket_builder builder, asocket_handle handle)
+static ASOCKET__NOINLINE asocket *asocket__adopt(const asocket_builder *builder,
+                                                 asocket_handle handle)
 {
-    asocket__native local, peer;
+    asocket_selector *selector = builder->selector;
+    asocket__native peer;
     asocket *socket;
-    socklen_t size = sizeof peer;
-    int kind;
+    int domain = AF_UNSPEC, kind = asocket__adopt_kind(builder, handle, &domain), size;
 
-    if (asocket__builder_check(&builder, "adopt"))
-        return NULL;
-    kind = asocket__adopt_kind(&builder, handle, &local);
     if (kind < 0) {
-        (void)asocket__fail(builder.selector, kind, "adopt",
+        (void)asocket__fail(selector, kind, "adopt",
                             "the descriptor is no socket of the builder's kind");
         return NULL;
     }
-    if (asocket__foreign_is_ours(builder.selector, handle) ||
-        asocket__foreign_find(builder.selector, handle)) {
-        (void)asocket__fail(builder.selector, ASOCKET_EBUSY, "adopt",
+    if (asocket__handle_is_known(selector, handle, 255)) {
+        (void)asocket__fail(selector, ASOCKET_EBUSY, "adopt",
                             "a socket of the library, or waited for");
         return NULL;
     }
-    socket = asocket__socket_new(builder.selector);
+    socket = asocket__socket_new(selector);
     if (!socket) {
-        (void)asocket__fail(builder.selector, ASOCKET_ENOMEM, "adopt", NULL);
+        (void)asocket__fail(selector, ASOCKET_ENOMEM, "adopt", NULL);
         return NULL;
     }
-    if (asocket__adopt_options(&builder, handle, &local)) {
+    if (asocket__adopt_options(builder, handle, domain)) {
         asocket__socket_unused(socket);
         return NULL;
     }
-    asocket__socket_open(socket, handle, kind);
-    socket->domain = (uint8_t)local.any.sa_family;
-    asocket__socket_inherit(socket, builder.timeout,
-                            builder.channel_capacity ? (uint32_t)builder.channel_capacity
-                                                     : builder.selector->channel_capacity);
-    memset(&peer, 0, sizeof peer);
+    asocket__builder_open(builder, socket, handle, kind, domain);
     (void)asocket__local_learn(socket);
-    if ((kind == ASOCKET__LISTENER || ASOCKET_SYS(getpeername)(handle, &peer.any, &size) ||
-         !asocket__socket_keep_remote(socket, &peer, size)) &&
+    size = kind == ASOCKET__LISTENER ? -1 : asocket__handle_name(handle, true, &peer);
+    if ((size < 0 || !asocket__socket_keep(socket, true, &peer, (size_t)size)) &&
         !asocket__joined_adopt(socket))
         return socket;
     asocket__socket_leave(socket);
-    (void)asocket__fail(builder.selector, ASOCKET_ENOMEM, "adopt", NULL);
+    (void)asocket__fail(selector, ASOCKET_ENOMEM, "adopt", NULL);
     return NULL;
+}
+
+asocket *asocket_adopt(asocket_builder builder, asocket_handle handle)
+{
+    return asocket__builder_check(&builder, "adopt") ? NULL : asocket__adopt(&builder, handle);
 }
 
 // Sockets
@@ -12535,6 +12490,12 @@ static const char *asocket__kind_name(const asocket *socket)
                                                : "not for a connection";
 }
 
+static ASOCKET__NOINLINE int asocket__socket_fail(const asocket *socket, int status,
+                                                  const char *operation)
+{
+    return asocket__fail_at(socket->selector, status, 0, operation, &socket->remote);
+}
+
 // What every call on an open socket begins with; `kinds` are those it is for.
 static int asocket__socket_check(const asocket *socket, int kinds, const char *operation)
 {
@@ -12542,7 +12503,7 @@ static int asocket__socket_check(const asocket *socket, int kinds, const char *o
         return ASOCKET_EINVAL;
     ASOCKET_ASSERT(socket->state != ASOCKET__FREE && "a handle that was closed long ago");
     if (socket->state != ASOCKET__OPEN)
-        return asocket__fail_at(socket->selector, ASOCKET_ECLOSED, 0, operation, &socket->remote);
+        return asocket__socket_fail(socket, ASOCKET_ECLOSED, operation);
     if (!(socket->kind & kinds))
         return asocket__fail(socket->selector, ASOCKET_EINVAL, operation,
                              asocket__kind_name(socket));
@@ -12604,7 +12565,7 @@ int asocket_abort(asocket *socket)
     if (!socket || !asocket__here(socket->selector))
         return ASOCKET_EINVAL;
     if (socket->state >= ASOCKET__CLOSED)
-        return asocket__fail_at(socket->selector, ASOCKET_ECLOSED, 0, "abort", &socket->remote);
+        return asocket__socket_fail(socket, ASOCKET_ECLOSED, "abort");
     asocket__socket_abort(socket);
     asocket__layers_end_now(socket);
     return ASOCKET_OK;
@@ -12628,35 +12589,40 @@ int asocket_await_closed(asocket *socket)
     return status ? asocket__fail(socket->selector, status, "await_closed", NULL) : ASOCKET_OK;
 }
 
-int asocket_local_address(const asocket *socket, asocket_address *address)
+static ASOCKET__SMALL int asocket__address_place(const asocket *socket, asocket_address *address,
+                                                 const char *operation)
 {
-    int status;
-
     if (address)
         memset(address, 0, sizeof *address);
     if (!socket)
         return ASOCKET_EINVAL;
-    if (!address)
-        return asocket__fail(socket->selector, ASOCKET_EINVAL, "local_address",
-                             "no place to store");
-    status =
-        socket->state >= ASOCKET__CLOSED ? 0 : asocket__local_learn((asocket *)(uintptr_t)socket);
-    if (status || !socket->local.family)
-        return asocket__fail(socket->selector, status ? status : ASOCKET_EINVAL, "local_address",
-                             NULL);
+    return address
+               ? 0
+               : asocket__fail(socket->selector, ASOCKET_EINVAL, operation, "no place to store");
+}
+
+int asocket_local_address(const asocket *socket, asocket_address *address)
+{
+    int status = asocket__address_place(socket, address, "local_address");
+
+    if (status)
+        return status;
+    if (socket->state < ASOCKET__CLOSED)
+        status = asocket__local_learn((asocket *)(uintptr_t)socket);
+    if (!status && !socket->local.family)
+        status = ASOCKET_EINVAL;
+    if (status)
+        return asocket__fail(socket->selector, status, "local_address", NULL);
     asocket__endpoint_address(&socket->local, address);
     return ASOCKET_OK;
 }
 
 int asocket_remote_address(const asocket *socket, asocket_address *address)
 {
-    if (address)
-        memset(address, 0, sizeof *address);
-    if (!socket)
-        return ASOCKET_EINVAL;
-    if (!address)
-        return asocket__fail(socket->selector, ASOCKET_EINVAL, "remote_address",
-                             "no place to store");
+    int status = asocket__address_place(socket, address, "remote_address");
+
+    if (status)
+        return status;
     if (!socket->remote.family && socket->kind != ASOCKET__STREAM)
         return asocket__fail(socket->selector, ASOCKET_EINVAL, "remote_address",
                              socket->kind == ASOCKET__LISTENER ? asocket__kind_name(socket)
@@ -12665,12 +12631,9 @@ int asocket_remote_address(const asocket *socket, asocket_address *address)
     return ASOCKET_OK;
 }
 
-static int asocket__protocol_of(const asocket *socket)
+static int asocket__protocol_of(int domain, bool datagrams)
 {
-    socket = asocket__bottom(socket);
-    if (socket->kind == ASOCKET__DATAGRAM)
-        return socket->domain == AF_UNIX ? ASOCKET__UNIX_DATAGRAM : ASOCKET__UDP;
-    return socket->domain == AF_UNIX ? ASOCKET__UNIX : ASOCKET__TCP;
+    return (domain == AF_UNIX ? ASOCKET__UNIX : ASOCKET__TCP) << datagrams;
 }
 
 static ASOCKET__NOINLINE int asocket__option_check(const asocket *socket, asocket_option option,
@@ -12682,7 +12645,9 @@ static ASOCKET__NOINLINE int asocket__option_check(const asocket *socket, asocke
     if (status)
         return status;
     *row = asocket__option_row_of((int)option);
-    if (!*row || !((*row)->protocols & asocket__protocol_of(socket)))
+    socket = asocket__bottom(socket);
+    if (!*row || !((*row)->protocols &
+                   asocket__protocol_of(socket->domain, socket->kind == ASOCKET__DATAGRAM)))
         return asocket__fail(socket->selector, ASOCKET_EINVAL, operation,
                              "no such option, or not for this kind of socket");
     return 0;
@@ -12691,16 +12656,19 @@ static ASOCKET__NOINLINE int asocket__option_check(const asocket *socket, asocke
 int asocket_set_option(asocket *socket, asocket_option option, int value)
 {
     const asocket__option_row *row;
+    const char *detail = NULL;
     int status = asocket__option_check(socket, option, "set_option", &row);
 
     if (status)
         return status;
-    if (value < 0 || value > row->most)
-        return asocket__fail_text(socket->selector, ASOCKET_EINVAL, "set_option", row->text,
-                                  "the value is out of range");
-    status = asocket__option_set(socket->selector, asocket__bottom(socket)->handle, socket->domain,
-                                 row, value);
-    return status ? asocket__fail_text(socket->selector, status, "set_option", row->text, NULL)
+    if (value < 0 || value > row->most) {
+        status = ASOCKET_EINVAL;
+        detail = "the value is out of range";
+    } else {
+        status = asocket__option_set(socket->selector, asocket__bottom(socket)->handle,
+                                     socket->domain, row, value);
+    }
+    return status ? asocket__fail_text(socket->selector, status, "set_option", row->text, detail)
                   : ASOCKET_OK;
 }
 
@@ -12708,20 +12676,25 @@ int asocket_get_option(const asocket *socket, asocket_option option, int *value)
 {
     const asocket__option_row *row;
     int status = asocket__option_check(socket, option, "get_option", &row), level, name;
+    asocket_handle handle;
 
     if (status)
         return status;
     if (!value)
         return asocket__fail(socket->selector, ASOCKET_EINVAL, "get_option", "no place to store");
     *value = 0;
+    handle = asocket__bottom(socket)->handle;
     if (!asocket__option_place(row, socket->domain, &level, &name) ||
-        (row->form == ASOCKET__INTERFACE && socket->domain == AF_INET))
-        return asocket__fail_text(socket->selector, ASOCKET_ENOTSUP, "get_option", row->text, NULL);
-    asocket__option_translate(asocket__bottom(socket)->handle, row, &name, value);
-    if (asocket__option_read(asocket__bottom(socket)->handle, level, name, value))
-        return asocket__fail_text(socket->selector, asocket__status_of(errno), "get_option",
-                                  row->text, NULL);
-    asocket__option_translate(asocket__bottom(socket)->handle, row, &name, value);
+        (row->form == ASOCKET__INTERFACE && socket->domain == AF_INET)) {
+        status = ASOCKET_ENOTSUP;
+    } else {
+        asocket__option_translate(handle, row, &name, value);
+        if (asocket__option_read(handle, level, name, value))
+            status = asocket__status_of(errno);
+    }
+    if (status)
+        return asocket__fail_text(socket->selector, status, "get_option", row->text, NULL);
+    asocket__option_translate(handle, row, &name, value);
     if (row->form == ASOCKET__SWITCHES)
         *value = *value != 0; // some systems answer with the flag's bit
     return ASOCKET_OK;
@@ -13788,11 +13761,11 @@ static int asocket__handle_peer(asocket_handle handle, asocket_credentials *cred
     socklen_t size = sizeof peer;
 
     if (ASOCKET_SYS(getsockopt)(handle, SOL_SOCKET, SO_PEERCRED, &peer, &size))
-        return asocket__status_of(errno);
+        return -1;
     credentials->process = peer.process;
     credentials->user = peer.user;
     credentials->group = peer.group;
-    return ASOCKET_OK;
+    return 0;
 }
 #elif ASOCKET__APPLE || ASOCKET__BSD
 
@@ -13814,17 +13787,18 @@ static int asocket__handle_peer(asocket_handle handle, asocket_credentials *cred
     gid_t group;
 
     if (ASOCKET_SYS(getpeereid)(handle, &user, &group))
-        return asocket__status_of(errno);
+        return -1;
     credentials->process = asocket__handle_process(handle, &process) ? -1 : process;
     credentials->user = user;
     credentials->group = group;
-    return ASOCKET_OK;
+    return 0;
 }
 #else
 static int asocket__handle_peer(asocket_handle handle, asocket_credentials *credentials)
 {
     (void)handle, (void)credentials;
-    return ASOCKET_ENOTSUP;
+    errno = ENOTSUP;
+    return -1;
 }
 #endif
 
@@ -13837,8 +13811,9 @@ int asocket_peer_credentials(const asocket *socket, asocket_credentials *credent
     if (!credentials || socket->domain != AF_UNIX)
         return asocket__fail(socket->selector, ASOCKET_EINVAL, "peer_credentials",
                              "no place to store, or no Unix socket");
-    status = asocket__handle_peer(socket->handle, credentials);
-    return status ? asocket__fail(socket->selector, status, "peer_credentials", NULL) : ASOCKET_OK;
+    if (asocket__handle_peer(socket->handle, credentials))
+        return asocket__fail(socket->selector, asocket__status_of(errno), "peer_credentials", NULL);
+    return ASOCKET_OK;
 }
 
 // Moving sockets
@@ -13881,7 +13856,7 @@ int asocket_hand_over(asocket *socket, asocket_selector *other, asocket_function
     if (!socket->out.status)
         status = asocket__out_flush(&socket->out, 0);
     if (status)
-        return asocket__fail_at(socket->selector, status, 0, "hand_over", &socket->remote);
+        return asocket__socket_fail(socket, status, "hand_over");
     status = asocket__hand_over_check(socket, other, function);
     if (status)
         return status; // somebody has begun a call meanwhile
@@ -13889,10 +13864,9 @@ int asocket_hand_over(asocket *socket, asocket_selector *other, asocket_function
         return asocket__fail(socket->selector, ASOCKET_ENOTSUP, "hand_over",
                              "the system ties a socket that has waited to its selector");
     (void)asocket__local_learn(socket); // the old handle can be asked, too
-    move = asocket__move_make(socket, other, function, socket->in.own.visible);
+    move = asocket__move_make(socket, other, function, false);
     if (!move)
         return asocket__fail(socket->selector, ASOCKET_ENOMEM, "hand_over", NULL);
-    asocket__move_state(move, socket);
     socket->shared = 1; // it must leave the set: closing will not take it out
     socket->selector->backend->remove(socket->selector, socket);
     socket->registered = socket->selector->backend->reports;
@@ -13914,25 +13888,22 @@ int asocket_share(asocket *server, asocket_selector *other, asocket_function *fu
         return status;
     if (server->upper)
         return asocket__fail(server->selector, ASOCKET_EBUSY, "share", "a layer stands on it");
-    move = asocket__move_make(server, other, function, 0);
+    move = asocket__move_make(server, other, function, true);
     if (!move)
         return asocket__fail(server->selector, ASOCKET_ENOMEM, "share", NULL);
-    move->names.unlink = false;
-    move->lent = 1;
-    if (move->joined)
-        move->joined->count = 0; // what came already stays here
-    move->handle = asocket__handle_duplicate(server->handle);
-    if (move->handle == ASOCKET__NO_HANDLE)
-        status = asocket__status_of(errno);
-    else if (asocket__post_push(other, asocket__move_run, move))
-        status = ASOCKET_ENOMEM;
+    if (move->socket.names)
+        move->socket.names->unlink = false;
+    if (move->socket.joined)
+        move->socket.joined->count = 0; // what came already stays here
+    move->socket.handle = asocket__handle_duplicate(server->handle);
+    status = move->socket.handle == ASOCKET__NO_HANDLE
+                 ? asocket__status_of(errno)
+                 : asocket__post_push(other, asocket__move_run, move);
     if (!status) {
         server->shared = server->lent = 1;
         return ASOCKET_OK;
     }
-    if (move->handle != ASOCKET__NO_HANDLE)
-        (void)ASOCKET_SYS(close)(move->handle);
-    asocket__move_free(other, move);
+    asocket__move_drop(other, move);
     return asocket__fail(server->selector, status, "share", NULL);
 }
 
@@ -13950,6 +13921,14 @@ static int asocket__pass_check(asocket *channel, int side, const char *operation
         return asocket__fail(channel->selector, ASOCKET_EBUSY, operation,
                              "its channel is in use, or holds bytes");
     return 0;
+}
+
+// A try has failed: 0, when it is worth another one.
+static ASOCKET__SMALL int asocket__pass_failed(asocket *channel, int direction)
+{
+    int status = asocket__datagram_error(channel, direction, errno);
+
+    return status == ASOCKET_EAGAIN && channel->timeout != ASOCKET_NO_WAIT ? 0 : status;
 }
 
 int asocket_send_socket(asocket *unix_socket, asocket *socket)
@@ -13978,9 +13957,7 @@ int asocket_send_socket(asocket *unix_socket, asocket *socket)
             break;
         count = asocket__handle_send(unix_socket, socket->handle, &parcel);
         if (count < 0)
-            status = asocket__datagram_error(unix_socket, ASOCKET_WRITE, errno);
-        if (status == ASOCKET_EAGAIN && unix_socket->timeout != ASOCKET_NO_WAIT)
-            status = 0;
+            status = asocket__pass_failed(unix_socket, ASOCKET_WRITE);
     }
     socket->pins--;
     if (!status) {
@@ -13989,42 +13966,29 @@ int asocket_send_socket(asocket *unix_socket, asocket *socket)
     }
     if (asocket__parcel_begun(&parcel))
         unix_socket->out.status = status; // nothing can follow a part of one
-    return asocket__fail_at(unix_socket->selector, status, 0, "send_socket", &unix_socket->remote);
+    return asocket__socket_fail(unix_socket, status, "send_socket");
 }
 
-// A builder that fits a descriptor of any kind.
-static asocket_builder asocket__builder_for(asocket_selector *selector, asocket_handle handle)
+// What a builder for a descriptor of any kind is for.
+static int asocket__handle_protocol(asocket_handle handle)
 {
-    asocket_builder builder = asocket_tcp(selector);
     asocket__native local;
-    socklen_t size = sizeof local;
-    int type = SOCK_STREAM;
+    int type;
 
-    memset(&local, 0, sizeof local);
-    (void)ASOCKET_SYS(getsockname)(handle, &local.any, &size);
-    size = sizeof type;
-    (void)ASOCKET_SYS(getsockopt)(handle, SOL_SOCKET, SO_TYPE, &type, &size);
-    if (local.any.sa_family == AF_UNIX)
-        builder.protocol = type == SOCK_DGRAM ? ASOCKET__UNIX_DATAGRAM : ASOCKET__UNIX;
-    else if (type == SOCK_DGRAM)
-        builder.protocol = ASOCKET__UDP;
-    return builder;
+    (void)asocket__handle_name(handle, false, &local);
+    (void)asocket__option_read(handle, SOL_SOCKET, SO_TYPE, &type);
+    return asocket__protocol_of(local.any.sa_family, type == SOCK_DGRAM);
 }
 
 // A connection that broke while it was on its way; nobody misses it, as with accept.
 static bool asocket__handle_broken(asocket_handle handle)
 {
-    int type = 0, listening = 0;
-    socklen_t size = sizeof type;
+    int type, listening;
     asocket__native peer;
 
-    if (ASOCKET_SYS(getsockopt)(handle, SOL_SOCKET, SO_TYPE, &type, &size) || type != SOCK_STREAM)
-        return false;
-    size = sizeof listening;
-    if (ASOCKET_SYS(getsockopt)(handle, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) || listening)
-        return false;
-    size = sizeof peer;
-    return ASOCKET_SYS(getpeername)(handle, &peer.any, &size) && errno == ENOTCONN;
+    return !asocket__option_read(handle, SOL_SOCKET, SO_TYPE, &type) && type == SOCK_STREAM &&
+           !asocket__option_read(handle, SOL_SOCKET, SO_ACCEPTCONN, &listening) && !listening &&
+           asocket__handle_name(handle, true, &peer) < 0 && errno == ENOTCONN;
 }
 
 // The next descriptor that comes: 0, or why none does.
@@ -14041,11 +14005,9 @@ static int asocket__handle_wait(asocket *channel, asocket_handle *handle)
             break;
         count = asocket__handle_receive(channel, handle);
         if (count < 0)
-            status = asocket__datagram_error(channel, ASOCKET_READ, errno);
+            status = asocket__pass_failed(channel, ASOCKET_READ);
         else if (!count && channel->kind == ASOCKET__STREAM)
             status = ASOCKET_EOF;
-        if (status == ASOCKET_EAGAIN && channel->timeout != ASOCKET_NO_WAIT)
-            status = 0;
     }
     return status;
 }
@@ -14053,18 +14015,23 @@ static int asocket__handle_wait(asocket *channel, asocket_handle *handle)
 asocket *asocket_receive_socket(asocket *unix_socket)
 {
     int status = asocket__pass_check(unix_socket, ASOCKET__READER, "receive_socket");
+    asocket_builder builder;
     bool broken = true;
 
     if (status)
         return NULL;
-    while (!status && broken) {
+    builder = asocket_tcp(unix_socket->selector);
+    while (broken) {
         asocket_handle handle;
         asocket *socket;
 
         status = asocket__handle_wait(unix_socket, &handle);
-        if (status)
-            break;
-        socket = asocket_adopt(asocket__builder_for(unix_socket->selector, handle), handle);
+        if (status) {
+            (void)asocket__fail(unix_socket->selector, status, "receive_socket", NULL);
+            return NULL;
+        }
+        builder.protocol = asocket__handle_protocol(handle);
+        socket = asocket__adopt(&builder, handle);
         if (socket) {
             socket->shared = 1;
             return socket;
@@ -14072,8 +14039,6 @@ asocket *asocket_receive_socket(asocket *unix_socket)
         broken = asocket__handle_broken(handle);
         (void)ASOCKET_SYS(close)(handle);
     }
-    if (status)
-        (void)asocket__fail(unix_socket->selector, status, "receive_socket", NULL);
     return NULL;
 }
 
