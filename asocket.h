@@ -5733,19 +5733,6 @@ static void asocket__in_forget(asocket_read_channel *in)
         asocket__ring_detach(in->selector, in->ring, in->capacity);
 }
 
-#if !ASOCKET__WINDOWS && !ASOCKET__EMBEDDED
-// A message of one piece; its address and control data are for the caller to add.
-static ASOCKET__SMALL void asocket__message_init(struct msghdr *message, struct iovec *piece,
-                                                 void *bytes, size_t size)
-{
-    memset(message, 0, sizeof *message);
-    piece->iov_base = bytes;
-    piece->iov_len = size;
-    message->msg_iov = piece;
-    message->msg_iovlen = 1;
-}
-#endif
-
 #if ASOCKET__LINUX
 
 // A receive ends behind a descriptor that nobody asked for (unix(7)), although there may be more.
@@ -5757,7 +5744,11 @@ static ssize_t asocket__handle_read(asocket *socket, void *buffer, size_t size)
 
     if (ASOCKET__LIKELY(socket->domain != AF_UNIX))
         return ASOCKET_SYS(recv)(socket->handle, buffer, size, 0);
-    asocket__message_init(&message, &piece, buffer, size);
+    memset(&message, 0, sizeof message);
+    piece.iov_base = buffer;
+    piece.iov_len = size;
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
     count = ASOCKET_SYS(recvmsg)(socket->handle, &message, 0);
     if (count > 0 && (message.msg_flags & MSG_CTRUNC))
         socket->hangup = 1;
@@ -6138,7 +6129,7 @@ static int asocket__host_keep(asocket *socket, const char *host)
     return missing ? ASOCKET_ENOMEM : 0;
 }
 
-static void asocket__host_forget(asocket_selector *selector, asocket *socket)
+static ASOCKET__SMALL void asocket__host_forget(asocket_selector *selector, asocket *socket)
 {
     if (!socket->lower && socket->told.host) {
         asocket__release(selector, socket->told.host, strlen(socket->told.host) + 1);
@@ -8270,7 +8261,7 @@ static asocket_handle asocket__handle_accept(asocket *server, struct sockaddr *a
 
 // Overlapped and never inherited; never blocking. An error that a datagram brings back from a
 // closed port would be taken for that of another one, and end loops that receive: off.
-static int asocket__handle_prepare(asocket_handle handle)
+static ASOCKET__SMALL int asocket__handle_prepare(asocket_handle handle)
 {
     unsigned long on = 1, off = 0, count;
 
@@ -8444,7 +8435,7 @@ static bool asocket__handle_is_open(asocket_handle handle)
     return !asocket__option_read(handle, SOL_SOCKET, SO_TYPE, &type);
 }
 #else
-static int asocket__handle_prepare(asocket_handle handle)
+static ASOCKET__SMALL int asocket__handle_prepare(asocket_handle handle)
 {
     int flags = ASOCKET_SYS(fcntl)(handle, F_GETFL);
 
@@ -8485,8 +8476,8 @@ static bool asocket__builder_datagrams(const asocket_builder *builder)
     return (builder->protocol & (ASOCKET__UDP | ASOCKET__UNIX_DATAGRAM)) != 0;
 }
 
-static void asocket__builder_open(const asocket_builder *builder, asocket *socket,
-                                  asocket_handle handle, int kind, int domain)
+static ASOCKET__SMALL void asocket__builder_open(const asocket_builder *builder, asocket *socket,
+                                                 asocket_handle handle, int kind, int domain)
 {
     asocket__socket_open(socket, handle, kind);
     socket->domain = (uint8_t)domain;
@@ -10145,6 +10136,8 @@ static asocket__move *asocket__move_make(asocket *socket, asocket_selector *othe
         return NULL;
     }
     if (moved->names) {
+        if (shared)
+            moved->names->unlink = false;
         asocket__move_path(&moved->local, moved->names->local);
         asocket__move_path(&moved->remote, moved->names->remote);
     }
@@ -10327,42 +10320,50 @@ static ssize_t asocket__handle_receive(asocket *channel, asocket_handle *handle)
 
 // CMSG_SPACE calls a function on NetBSD: the most that it can be.
 #define ASOCKET__CONTROL_SIZE(size)   (sizeof(struct cmsghdr) + (size) + 32)
-enum { ASOCKET__HANDLES = 64 }; // descriptors that one message may bring (SCM_MAX_FD is 253)
-typedef union asocket__control {
-    uint64_t alignment;
-    char bytes[ASOCKET__CONTROL_SIZE(ASOCKET__HANDLES * sizeof(int))];
-} asocket__control;
+enum { ASOCKET__HANDLES = 64 };  // descriptors that one message may bring (SCM_MAX_FD is 253)
+typedef struct asocket__packet { // one byte, for descriptors alone may be lost (unix(7)), and them
+    struct msghdr message;
+    struct iovec piece;
+    union {
+        uint64_t alignment;
+        char bytes[ASOCKET__CONTROL_SIZE(ASOCKET__HANDLES * sizeof(int))];
+    } control;
+    char byte;
+} asocket__packet;
 
 #ifndef MSG_CMSG_CLOEXEC
 #define MSG_CMSG_CLOEXEC 0
 #endif
 
+static ASOCKET__SMALL void asocket__packet_begin(asocket *channel, asocket__packet *packet,
+                                                 size_t control)
+{
+    memset(packet, 0, sizeof *packet);
+    packet->byte = 'S';
+    packet->piece.iov_base = &packet->byte;
+    packet->piece.iov_len = 1;
+    packet->message.msg_iov = &packet->piece;
+    packet->message.msg_iovlen = 1;
+    packet->message.msg_control = packet->control.bytes;
+    packet->message.msg_controllen = (socklen_t)control;
+    channel->selector->statistics.system_calls++;
+    asocket__self(channel->selector)->budget--;
+}
+
 static ssize_t asocket__handle_send(asocket *channel, asocket_handle handle,
                                     asocket__parcel *parcel)
 {
-    union {
-        uint64_t alignment;
-        char bytes[ASOCKET__CONTROL_SIZE(sizeof(int))];
-    } control;
-    struct msghdr message;
+    asocket__packet packet;
     struct cmsghdr *header;
-    struct iovec piece;
-    char byte = 'S';
 
     (void)parcel;
-    memset(&control, 0, sizeof control);
-    // A message of descriptors alone may be lost (unix(7)).
-    asocket__message_init(&message, &piece, &byte, 1);
-    message.msg_control = control.bytes;
-    message.msg_controllen = (socklen_t)CMSG_SPACE(sizeof handle);
-    header = CMSG_FIRSTHDR(&message);
+    asocket__packet_begin(channel, &packet, CMSG_SPACE(sizeof handle));
+    header = CMSG_FIRSTHDR(&packet.message);
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
     header->cmsg_len = (socklen_t)CMSG_LEN(sizeof handle);
     memcpy(CMSG_DATA(header), &handle, sizeof handle);
-    channel->selector->statistics.system_calls++;
-    asocket__self(channel->selector)->budget--;
-    return ASOCKET_SYS(sendmsg)(channel->handle, &message, MSG_NOSIGNAL);
+    return ASOCKET_SYS(sendmsg)(channel->handle, &packet.message, MSG_NOSIGNAL);
 }
 
 // The first descriptor of a message; all others are closed, so that nobody can fill our table.
@@ -10392,23 +10393,16 @@ static asocket_handle asocket__handle_first(struct msghdr *message)
 // One message: a descriptor in *handle (none: the message had none), 0 at the end of the stream.
 static ssize_t asocket__handle_receive(asocket *channel, asocket_handle *handle)
 {
-    asocket__control control;
-    struct msghdr message;
-    struct iovec piece;
-    char byte;
+    asocket__packet packet;
     ssize_t count;
 
-    asocket__message_init(&message, &piece, &byte, 1);
-    message.msg_control = control.bytes;
-    message.msg_controllen = (socklen_t)CMSG_SPACE(ASOCKET__HANDLES * sizeof(int));
-    channel->selector->statistics.system_calls++;
-    asocket__self(channel->selector)->budget--;
-    count = ASOCKET_SYS(recvmsg)(channel->handle, &message, MSG_CMSG_CLOEXEC);
+    asocket__packet_begin(channel, &packet, CMSG_SPACE(ASOCKET__HANDLES * sizeof(int)));
+    count = ASOCKET_SYS(recvmsg)(channel->handle, &packet.message, MSG_CMSG_CLOEXEC);
     *handle = ASOCKET__NO_HANDLE;
     if (count <= 0)
         return count;
-    *handle = asocket__handle_first(&message);
-    if (*handle != ASOCKET__NO_HANDLE || !(message.msg_flags & MSG_CTRUNC))
+    *handle = asocket__handle_first(&packet.message);
+    if (*handle != ASOCKET__NO_HANDLE || !(packet.message.msg_flags & MSG_CTRUNC))
         return count;
     errno = EMFILE; // it brought one, for which there was no room: the kernel has closed it
     return -1;
@@ -13891,8 +13885,6 @@ int asocket_share(asocket *server, asocket_selector *other, asocket_function *fu
     move = asocket__move_make(server, other, function, true);
     if (!move)
         return asocket__fail(server->selector, ASOCKET_ENOMEM, "share", NULL);
-    if (move->socket.names)
-        move->socket.names->unlink = false;
     if (move->socket.joined)
         move->socket.joined->count = 0; // what came already stays here
     move->socket.handle = asocket__handle_duplicate(server->handle);
