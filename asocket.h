@@ -2334,25 +2334,21 @@ static void asocket__heap_up(asocket__heap *heap, uint32_t position, asocket__he
     asocket__heap_place(heap, position, entry);
 }
 
-static uint32_t asocket__heap_least_child(const asocket__heap *heap, uint32_t position)
-{
-    uint32_t first = position * 4 - 2, least = first, i;
-
-    for (i = first + 1; i < first + 4 && i <= heap->count; i++)
-        if (heap->entries[i].key < heap->entries[least].key)
-            least = i;
-    return least;
-}
-
 static void asocket__heap_down(asocket__heap *heap, uint32_t position, asocket__heap_entry entry)
 {
-    while (position * 4 - 2 <= heap->count) {
-        uint32_t child = asocket__heap_least_child(heap, position);
+    for (;;) {
+        uint32_t child = position * 4 - 2, last = child + 3, least = position;
+        int64_t key = entry.key;
 
-        if (heap->entries[child].key >= entry.key)
+        for (; child <= last && child <= heap->count; child++)
+            if (heap->entries[child].key < key) {
+                key = heap->entries[child].key;
+                least = child;
+            }
+        if (least == position)
             break;
-        asocket__heap_place(heap, position, heap->entries[child]);
-        position = child;
+        asocket__heap_place(heap, position, heap->entries[least]);
+        position = least;
     }
     asocket__heap_place(heap, position, entry);
 }
@@ -2470,6 +2466,11 @@ static ASOCKET__NOINLINE int asocket__status_of(int error)
     case EINTR: return ASOCKET_EAGAIN;
     default: return ASOCKET_EIO;
     }
+}
+
+static ASOCKET__SMALL int asocket__last_status(void)
+{
+    return asocket__status_of(errno);
 }
 
 // Who calls: the running coroutine, or what stands for the code outside.
@@ -4074,7 +4075,7 @@ static int asocket__epoll_open(asocket_selector *selector)
 
     selector->epoll.handle = ASOCKET_SYS(epoll_create1)(EPOLL_CLOEXEC);
     if (selector->epoll.handle < 0)
-        return asocket__status_of(errno);
+        return asocket__last_status();
     selector->epoll.event = ASOCKET_SYS(eventfd)(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (selector->epoll.event >= 0) {
         event.events = EPOLLIN | EPOLLET; // each write is an edge: the counter is never read
@@ -4083,7 +4084,7 @@ static int asocket__epoll_open(asocket_selector *selector)
                                     &event))
             return 0;
     }
-    status = asocket__status_of(errno);
+    status = asocket__last_status();
     asocket__epoll_shut(selector);
     return status;
 }
@@ -4108,16 +4109,20 @@ static int asocket__epoll_control(asocket_selector *selector, asocket *socket, i
 
 static int asocket__epoll_arm(asocket_selector *selector, asocket *socket, int directions)
 {
-    int wanted = socket->registered | directions, error;
+    int wanted = socket->registered | directions, error, tries;
+    int operation = socket->registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
 
     if (ASOCKET__LIKELY(wanted == socket->registered && socket->kind != ASOCKET__FOREIGN))
         return 0;
-    error = asocket__epoll_control(selector, socket,
-                                   socket->registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, wanted);
-    if (error == EEXIST) // closed under this number, kept by a duplicate, and now it is back
-        error = asocket__epoll_control(selector, socket, EPOLL_CTL_MOD, wanted);
-    if (error == ENOENT && !socket->registered) // and that one has gone in between
-        error = asocket__epoll_control(selector, socket, EPOLL_CTL_ADD, wanted);
+    for (tries = 0; tries < 3; tries++) {
+        error = asocket__epoll_control(selector, socket, operation, wanted);
+        if (error == EEXIST) // closed under this number, kept by a duplicate, and now it is back
+            operation = EPOLL_CTL_MOD;
+        else if (error == ENOENT && !socket->registered) // and that one has gone in between
+            operation = EPOLL_CTL_ADD;
+        else
+            break;
+    }
     if (error == EPERM && socket->kind == ASOCKET__FOREIGN) { // a plain file is always ready
         asocket__socket_signal(socket, directions);
         return 0;
@@ -4277,7 +4282,7 @@ static int asocket__poll_open_socket(asocket_selector *selector)
 
     selector->poll.wake_in = handle;
     if (handle == ASOCKET__NO_HANDLE)
-        return asocket__status_of(errno);
+        return asocket__last_status();
     memset(&self, 0, sizeof self);
     self.sin_family = AF_INET;
     self.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -4285,7 +4290,7 @@ static int asocket__poll_open_socket(asocket_selector *selector)
         ASOCKET_SYS(getsockname)(handle, (struct sockaddr *)(void *)&self, &size) ||
         ASOCKET_SYS(connect)(handle, (struct sockaddr *)(void *)&self, sizeof self) ||
         asocket__poll_nonblocking(handle))
-        return asocket__status_of(errno);
+        return asocket__last_status();
     return 0;
 }
 
@@ -4341,18 +4346,17 @@ static ssize_t asocket__wake_write(const asocket_selector *selector)
 // A pipe that ends a wait when it is written to.
 static void asocket__poll_close_pipe(asocket_selector *selector)
 {
-    if (selector->poll.wake_in >= 0)
-        (void)ASOCKET_SYS(close)(selector->poll.wake_in);
-    if (selector->poll.wake_out >= 0)
-        (void)ASOCKET_SYS(close)(selector->poll.wake_out);
-    selector->poll.wake_in = selector->poll.wake_out = -1;
+    if (selector->poll.wake_in < 0) // kqueue did without
+        return;
+    (void)ASOCKET_SYS(close)(selector->poll.wake_in);
+    (void)ASOCKET_SYS(close)(selector->poll.wake_out);
 }
 
 #if ASOCKET__LINUX || ASOCKET__BSD
 
 static int asocket__poll_pipe(int ends[2])
 {
-    return ASOCKET_SYS(pipe2)(ends, O_NONBLOCK | O_CLOEXEC) ? asocket__status_of(errno) : 0;
+    return ASOCKET_SYS(pipe2)(ends, O_NONBLOCK | O_CLOEXEC) ? asocket__last_status() : 0;
 }
 
 #define asocket__poll_prepare(handle) ((void)(handle), 0) // it is from its birth
@@ -4361,7 +4365,7 @@ static int asocket__poll_pipe(int ends[2])
 
 static int asocket__poll_pipe(int ends[2])
 {
-    return ASOCKET_SYS(pipe)(ends) ? asocket__status_of(errno) : 0;
+    return ASOCKET_SYS(pipe)(ends) ? asocket__last_status() : 0;
 }
 
 static int asocket__poll_prepare(int handle)
@@ -4370,7 +4374,7 @@ static int asocket__poll_prepare(int handle)
 
     if (flags < 0 || ASOCKET_SYS(fcntl)(handle, F_SETFL, flags | O_NONBLOCK) < 0 ||
         ASOCKET_SYS(fcntl)(handle, F_SETFD, FD_CLOEXEC) < 0)
-        return asocket__status_of(errno);
+        return asocket__last_status();
     return 0;
 }
 
@@ -4378,10 +4382,8 @@ static int asocket__poll_prepare(int handle)
 
 static int asocket__poll_open_pipe(asocket_selector *selector)
 {
-    int ends[2], status;
+    int ends[2], status = asocket__poll_pipe(ends);
 
-    selector->poll.wake_in = selector->poll.wake_out = -1;
-    status = asocket__poll_pipe(ends);
     if (status)
         return status;
     selector->poll.wake_in = ends[0];
@@ -4445,19 +4447,19 @@ static short asocket__poll_events(int directions)
 
 static int asocket__poll_arm(asocket_selector *selector, asocket *socket, int directions)
 {
-    struct pollfd *entry;
+    uint32_t position = socket->position;
 
-    if (!socket->position) {
-        if (asocket__poll_room(selector, selector->poll.count + 1))
+    if (!position) {
+        position = selector->poll.count;
+        if (asocket__poll_room(selector, position + 1))
             return ASOCKET_ENOMEM;
-        socket->position = selector->poll.count++;
-        selector->poll.sockets[socket->position] = socket->index + 1;
-        entry = &selector->poll.handles[socket->position];
-        entry->fd = socket->handle;
-        entry->events = 0;
+        selector->poll.count = position + 1;
+        selector->poll.sockets[position] = socket->index + 1;
+        selector->poll.handles[position].fd = socket->handle;
+        selector->poll.handles[position].events = 0;
+        socket->position = position;
     }
-    entry = &selector->poll.handles[socket->position];
-    entry->events |= asocket__poll_events(directions);
+    selector->poll.handles[position].events |= asocket__poll_events(directions);
     return 0;
 }
 
@@ -4641,7 +4643,7 @@ static int asocket__kqueue_open_wake(asocket_selector *selector)
     struct kevent change;
     int status;
 
-    selector->poll.wake_in = selector->poll.wake_out = -1;
+    selector->poll.wake_in = -1;
     if (!asocket__kqueue_open_event(selector))
         return 0;
     status = asocket__poll_open_pipe(selector);
@@ -4661,9 +4663,9 @@ static int asocket__kqueue_open(asocket_selector *selector)
 
     selector->kqueue = ASOCKET_SYS(kqueue)();
     if (selector->kqueue < 0)
-        return asocket__status_of(errno);
+        return asocket__last_status();
     if (ASOCKET_SYS(fcntl)(selector->kqueue, F_SETFD, FD_CLOEXEC) < 0)
-        status = asocket__status_of(errno);
+        status = asocket__last_status();
     if (!status)
         status = asocket__kqueue_open_wake(selector);
     if (status)
@@ -5469,7 +5471,7 @@ static void asocket__buffers_free(asocket_selector *selector)
 static int asocket__timer_room(asocket_selector *selector)
 {
     uint32_t tasks = (uint32_t)selector->statistics.coroutines + selector->guests;
-    uint32_t needed = tasks + selector->socket_count + 8; // one more guest among the 8
+    uint32_t needed = tasks + selector->socket_count + 8; // one more task or guest among the 8
     void *entries = asocket__grow(selector, selector->heap.entries, &selector->heap.capacity,
                                   needed, sizeof *selector->heap.entries);
 
@@ -5797,11 +5799,11 @@ static ptrdiff_t asocket__socket_recv(asocket *socket, void *buffer, size_t size
         asocket__expect_learn(selector, socket->received, !count);
     if (!count)
         return socket->reset ? ASOCKET_ECONNRESET : 0;
-    if (asocket__status_of(errno) == ASOCKET_EAGAIN) {
+    if (asocket__last_status() == ASOCKET_EAGAIN) {
         socket->ready &= (uint8_t)~ASOCKET_READ;
         return ASOCKET_EAGAIN;
     }
-    return errno == EBADF ? ASOCKET_ECLOSED : asocket__status_of(errno);
+    return errno == EBADF ? ASOCKET_ECLOSED : asocket__last_status();
 }
 
 // send: bytes that the kernel took, or a status.
@@ -5824,13 +5826,13 @@ static ptrdiff_t asocket__socket_send(asocket *socket, const void *bytes, size_t
         asocket__spend(selector, count);
         return count;
     }
-    if (asocket__status_of(errno) == ASOCKET_EAGAIN) {
+    if (asocket__last_status() == ASOCKET_EAGAIN) {
         socket->ready &= (uint8_t)~ASOCKET_WRITE;
         return asocket__send_later(socket, bytes, size);
     }
-    if (asocket__status_of(errno) == ASOCKET_ECONNRESET)
+    if (asocket__last_status() == ASOCKET_ECONNRESET)
         socket->reset = 1; // the reader must not take what follows for an end of stream
-    return errno == EBADF ? ASOCKET_ECLOSED : asocket__status_of(errno);
+    return errno == EBADF ? ASOCKET_ECLOSED : asocket__last_status();
 }
 
 // IPv4 peers of a dual-stack socket are shown as what they are.
@@ -5896,7 +5898,7 @@ static int asocket__local_learn(asocket *socket)
     socket->selector->statistics.system_calls++;
     size = asocket__handle_name(socket->handle, false, &native);
     if (size < 0)
-        return asocket__status_of(errno);
+        return asocket__last_status();
     return asocket__socket_keep(socket, false, &native, (size_t)size);
 }
 
@@ -6218,7 +6220,7 @@ static int asocket__close_flush(asocket *socket)
         return ASOCKET_EOF; // the peer has ended its side already, or what it got is not all
     socket->selector->statistics.system_calls++;
     if (ASOCKET_SYS(shutdown)(socket->handle, SHUT_WR))
-        return asocket__status_of(errno); // the peer is gone
+        return asocket__last_status(); // the peer is gone
     socket->state = ASOCKET__DRAINING;
     return 0;
 }
@@ -6592,12 +6594,13 @@ static asocket__slab *asocket__slab_new(asocket_selector *selector)
 // A slab with a free stack, or NULL. The last one that got a stack back is the first to lend.
 static asocket__slab *asocket__slab_open(asocket_selector *selector)
 {
+    asocket__link *list = &selector->open_slabs;
     asocket__slab *slab;
 
-    if (!asocket__list_empty(&selector->open_slabs))
-        return ASOCKET__OF(asocket__slab, link, selector->open_slabs.previous);
-    if (!asocket__list_empty(&selector->idle_slabs))
-        return ASOCKET__OF(asocket__slab, link, selector->idle_slabs.previous);
+    if (asocket__list_empty(list))
+        list = &selector->idle_slabs;
+    if (!asocket__list_empty(list))
+        return ASOCKET__OF(asocket__slab, link, list->previous);
     slab = asocket__slab_new(selector);
     if (!slab || asocket__slab_map(selector, slab))
         return NULL;
@@ -6749,12 +6752,10 @@ static asocket__task *asocket__launch(asocket_selector *selector, asocket__task 
     asocket__task *task;
     char *low;
 
-    selector->statistics.coroutines++;
     task = asocket__timer_room(selector) ? NULL : asocket__stack_take(selector);
-    if (!task) {
-        selector->statistics.coroutines--;
+    if (!task)
         return NULL;
-    }
+    selector->statistics.coroutines++;
     task->function = function;
     task->argument = argument;
     task->parent = parent;
@@ -6786,15 +6787,14 @@ static void asocket__resume(asocket_selector *selector, asocket__task *task)
 
 static void asocket__resume_ready(asocket_selector *selector, uint32_t limit)
 {
-    asocket__link batch;
+    asocket__link end;
 
-    // Those made ready from here on wait for the next turn.
-    asocket__list_init(&batch);
-    asocket__list_splice(&batch, &selector->ready);
-    while (!asocket__list_empty(&batch) && limit-- > 0) {
-        asocket__task *task = ASOCKET__OF(asocket__task, link, batch.next);
+    // Those made ready from here on come behind it: they wait for the next turn.
+    asocket__list_append(&selector->ready, &end);
+    while (selector->ready.next != &end && limit-- > 0) {
+        asocket__task *task = ASOCKET__OF(asocket__task, link, selector->ready.next);
 
-        ASOCKET__PREFETCH(batch.next->next);
+        ASOCKET__PREFETCH(task->link.next);
         asocket__list_remove(&task->link);
         selector->since_wait++;
         if (ASOCKET__LIKELY(!task->outside))
@@ -6802,8 +6802,7 @@ static void asocket__resume_ready(asocket_selector *selector, uint32_t limit)
         else
             task->state = ASOCKET__RUNNING; // it yields: see >>wait
     }
-    asocket__list_splice(&batch, &selector->ready);
-    asocket__list_splice(&selector->ready, &batch);
+    asocket__list_remove(&end);
 }
 
 // The next of a task and all below it, parents first; NULL: that was the last.
@@ -6820,12 +6819,13 @@ static asocket__task *asocket__task_below(asocket__task *task, const asocket__ta
 // children may be longer than a coroutine's stack is deep.
 static void asocket__cancel(asocket__task *top)
 {
-    asocket__task *task;
+    asocket__task *task = top;
 
-    for (task = top; task; task = asocket__task_below(task, top)) {
+    do {
         task->cancelled = 1;
         asocket__wake(task, ASOCKET_ECANCELED);
-    }
+        task = asocket__task_below(task, top);
+    } while (task);
 }
 
 #else
@@ -6930,24 +6930,27 @@ static bool asocket__intruding(const asocket_selector *selector)
     return selector->turning && !asocket__owned(selector);
 }
 
-// The thread that the selector belongs to: the first one in; while nobody runs the loop, another
-// may take it over. Nobody's, too, where there is no selector.
-static ASOCKET__NOINLINE bool asocket__here(const asocket_selector *selector)
+// 0 in the thread that the selector belongs to: the first one in; while nobody runs the loop, another
+// may take it over. Else, and where there is no selector, ASOCKET_EINVAL.
+static ASOCKET__NOINLINE int asocket__enter(const asocket_selector *selector)
 {
     if (!selector)
-        return false;
+        return ASOCKET_EINVAL;
     if (ASOCKET__LIKELY(asocket__owned(selector) && asocket__alive(selector)))
-        return true;
-    if (!asocket__alive(selector)) {
-        (void)asocket__fail((asocket_selector *)(uintptr_t)selector, ASOCKET_EINVAL, "fork",
-                            "the selector belongs to the parent process");
-        return false;
-    }
+        return 0;
+    if (!asocket__alive(selector))
+        return asocket__fail((asocket_selector *)(uintptr_t)selector, ASOCKET_EINVAL, "fork",
+                             "the selector belongs to the parent process");
     ASOCKET__ASSERT_THREAD(!asocket__intruding(selector) && "a selector belongs to one thread");
     if (selector->turning)
-        return false;
+        return ASOCKET_EINVAL;
     asocket__own((asocket_selector *)(uintptr_t)selector);
-    return true;
+    return 0;
+}
+
+static inline bool asocket__here(const asocket_selector *selector)
+{
+    return !asocket__enter(selector);
 }
 
 // The same, in place where it is asked for every few bytes.
@@ -7403,14 +7406,19 @@ static void asocket__call(asocket_selector *selector, asocket_function *function
     asocket__children_pass_on(&guest, &selector->root);
 }
 
-// The first of those that are late leaves them first of all, for a callback may run the loop.
-static ASOCKET__SMALL asocket__post asocket__post_take(asocket_selector *selector)
+// The end of the first of those that are late: by a call of `end`, or it was launched (NULL). It
+// leaves them before, for a callback may run the loop.
+static ASOCKET__SMALL void asocket__post_end(asocket_selector *selector,
+                                             void (*end)(asocket_selector *selector,
+                                                         asocket_function *function,
+                                                         void *argument))
 {
-    asocket__post *first = selector->late, post = *first;
+    asocket__post *post = selector->late;
 
-    selector->late = first->next;
-    asocket__release(selector, first, sizeof *first);
-    return post;
+    selector->late = post->next;
+    if (end)
+        end(selector, post->function, post->argument);
+    asocket__release(selector, post, sizeof *post);
 }
 
 #if ASOCKET__COROUTINES
@@ -7438,15 +7446,12 @@ static void asocket__posts_run(asocket_selector *selector)
         asocket__posts_take(selector);
     while (selector->late && limit-- > 0) {
         bool launched = asocket__post_launch(selector, selector->late);
-        asocket__post post;
 
         if (!launched && !asocket__post_must_run(selector)) {
             selector->refused = 1;
             return;
         }
-        post = asocket__post_take(selector);
-        if (!launched)
-            asocket__call(selector, post.function, post.argument);
+        asocket__post_end(selector, launched ? NULL : asocket__call);
     }
 }
 
@@ -7601,15 +7606,17 @@ static void asocket__serve_sockets(asocket_selector *selector)
 
         selector->serving = socket->serve_next;
         socket->served = 0;
-        if (socket->state == ASOCKET__OPEN && socket->out.pending)
-            (void)asocket__out_push(&socket->out, 0);
-        if (!socket->lower &&
-            (socket->state == ASOCKET__FLUSHING || socket->state == ASOCKET__DRAINING))
-            asocket__close_step(socket);
-        else if (socket->state == ASOCKET__FLUSHING)
+        if (socket->state == ASOCKET__OPEN) {
+            if (socket->out.pending)
+                (void)asocket__out_push(&socket->out, 0);
+            if (socket->notices)
+                asocket__notices_run(socket);
+        } else if (socket->state == ASOCKET__FLUSHING && socket->lower) {
             asocket__layer_start_end(socket);
-        if (socket->state == ASOCKET__OPEN && socket->notices)
-            asocket__notices_run(socket);
+        } else if (!socket->lower &&
+                   (socket->state == ASOCKET__FLUSHING || socket->state == ASOCKET__DRAINING)) {
+            asocket__close_step(socket);
+        }
     }
 }
 
@@ -7665,8 +7672,7 @@ static void asocket__turn(asocket_selector *selector, int64_t limit)
     if (ASOCKET__LOAD(&selector->answered))
         asocket__lookups_take(selector);
     asocket__posts_run(selector);
-    if (selector->serve || selector->serving || selector->occupied)
-        asocket__serve_sockets(selector);
+    asocket__serve_sockets(selector);
     asocket__resume_ready(selector, ASOCKET__RESUMES);
 }
 
@@ -7792,10 +7798,10 @@ static int asocket__wait_time(const asocket__task *task, int64_t timeout, int64_
 static int asocket__wait_begin(asocket_selector *selector, int64_t timeout, int64_t *until)
 {
     asocket__task *task = asocket__self(selector);
-    int status;
+    int status = asocket__enter(selector);
 
-    if (!asocket__here(selector))
-        return ASOCKET_EINVAL;
+    if (status)
+        return status;
     if (task->dirty)
         asocket__push_dirty(task);
     if (ASOCKET__UNLIKELY(task->cancelled))
@@ -8020,7 +8026,7 @@ static int asocket__interface_set(asocket_handle handle, int index)
     uint32_t request = htonl((uint32_t)index); // 0.x.x.x is no address, but an index
 
     if (ASOCKET_SYS(setsockopt)(handle, IPPROTO_IP, IP_MULTICAST_IF, &request, sizeof request))
-        return asocket__status_of(errno);
+        return asocket__last_status();
     return 0;
 }
 #else
@@ -8032,7 +8038,7 @@ static int asocket__interface_set(asocket_handle handle, int index)
     memset(&request, 0, sizeof request);
     request.imr_ifindex = index;
     if (ASOCKET_SYS(setsockopt)(handle, IPPROTO_IP, IP_MULTICAST_IF, &request, sizeof request))
-        return asocket__status_of(errno);
+        return asocket__last_status();
     return 0;
 }
 #endif
@@ -8130,7 +8136,7 @@ static int asocket__option_set(asocket_selector *selector, asocket_handle handle
     asocket__option_translate(handle, row, &name, &value);
     selector->statistics.system_calls++;
     if (asocket__option_write(handle, level, name, value))
-        return asocket__status_of(errno);
+        return asocket__last_status();
     // For IPv4 peers of a dual-stack socket.
     if (ASOCKET__IPV4_OF_BOTH && domain == AF_INET6 && row->ipv6_name && row->name)
         return asocket__option_set(selector, handle, AF_INET, row, value);
@@ -8266,7 +8272,7 @@ static ASOCKET__SMALL int asocket__handle_prepare(asocket_handle handle)
     unsigned long on = 1, off = 0, count;
 
     if (asocket__windows_result(ASOCKET_WINDOWS(ioctlsocket)(handle, (long)FIONBIO, &on)))
-        return asocket__status_of(errno);
+        return asocket__last_status();
     (void)SetHandleInformation((HANDLE)handle, HANDLE_FLAG_INHERIT, 0);
     (void)ASOCKET_WINDOWS(WSAIoctl)(handle, SIO_UDP_CONNRESET, &off, sizeof off, NULL, 0, &count,
                                     NULL, NULL);
@@ -8442,7 +8448,7 @@ static ASOCKET__SMALL int asocket__handle_prepare(asocket_handle handle)
     asocket__handle_quiet(handle);
     if (flags < 0 || ASOCKET_SYS(fcntl)(handle, F_SETFD, FD_CLOEXEC) < 0 ||
         (!(flags & O_NONBLOCK) && ASOCKET_SYS(fcntl)(handle, F_SETFL, flags | O_NONBLOCK) < 0))
-        return asocket__status_of(errno);
+        return asocket__last_status();
     return 0;
 }
 
@@ -8503,7 +8509,7 @@ static asocket *asocket__socket_build(const asocket_builder *builder, int kind,
     selector->statistics.system_calls++;
     handle = asocket__handle_new(domain, datagrams ? SOCK_DGRAM : SOCK_STREAM);
     if (handle == ASOCKET__NO_HANDLE) {
-        (void)asocket__fail_at(selector, asocket__status_of(errno), errno, operation, endpoint);
+        (void)asocket__fail_at(selector, asocket__last_status(), errno, operation, endpoint);
     } else if (!asocket__builder_apply(builder, handle, domain, kind, operation)) {
         asocket__builder_open(builder, socket, handle, datagrams ? ASOCKET__DATAGRAM : kind,
                               domain);
@@ -8565,7 +8571,7 @@ static int asocket__bind_begin(const asocket_builder *builder, asocket *socket,
         asocket__path_clear(&native, size, socket->kind);
     socket->selector->statistics.system_calls++;
     if (ASOCKET_SYS(bind)(socket->handle, &native.any, size))
-        return asocket__status_of(errno);
+        return asocket__last_status();
     if (socket->kind == ASOCKET__STREAM && !path)
         return 0; // connect(2) may change the address
     status = asocket__local_learn(socket);
@@ -8578,7 +8584,7 @@ static int asocket__bind_begin(const asocket_builder *builder, asocket *socket,
     socket->selector->statistics.system_calls++;
     return ASOCKET_SYS(listen)(socket->handle,
                                builder->backlog ? builder->backlog : ASOCKET__BACKLOG)
-               ? asocket__status_of(errno)
+               ? asocket__last_status()
                : 0;
 }
 
@@ -8801,7 +8807,7 @@ static int asocket__connect_begin(const asocket_builder *builder, asocket *socke
         else if (errno == EAGAIN) // no local port is left, or the backlog is full (connect(2))
             status = socket->domain == AF_UNIX ? ASOCKET_EAGAIN : ASOCKET_EADDRNOTAVAIL;
         else
-            status = asocket__status_of(errno);
+            status = asocket__last_status();
         error = errno;
     }
     return status ? asocket__fail_at(selector, status, error, "connect", endpoint) : 0;
@@ -9866,7 +9872,7 @@ static int asocket__socket_finish(asocket *socket)
     socket->selector->statistics.system_calls++;
     if (!ASOCKET_SYS(shutdown)(socket->handle, SHUT_WR) || errno == ENOTCONN)
         return 0; // ENOTCONN: the peer is gone already, its own way
-    return asocket__status_of(errno);
+    return asocket__last_status();
 }
 
 static int asocket__out_finish(asocket_write_channel *out)
@@ -9986,11 +9992,11 @@ static ptrdiff_t asocket__file_send(asocket *socket, int file, int64_t offset, s
         return count;
     if (errno == EINVAL || errno == ENOSYS || errno == ESPIPE)
         return ASOCKET_ENOTSUP; // a file that cannot be mapped
-    if (asocket__status_of(errno) == ASOCKET_EAGAIN)
+    if (asocket__last_status() == ASOCKET_EAGAIN)
         socket->ready &= (uint8_t)~ASOCKET_WRITE;
-    if (asocket__status_of(errno) == ASOCKET_ECONNRESET)
+    if (asocket__last_status() == ASOCKET_ECONNRESET)
         socket->reset = 1;
-    return asocket__status_of(errno);
+    return asocket__last_status();
 }
 #else
 static ptrdiff_t asocket__file_send(asocket *socket, int file, int64_t offset, size_t size)
@@ -10019,7 +10025,7 @@ static ptrdiff_t asocket__file_copy(asocket_write_channel *out, int file, int64_
         count = ASOCKET_SYS(pread)(file, space, room < size ? room : size, from);
     while (count < 0 && errno == EINTR);
     if (count < 0) {
-        status = asocket__status_of(errno);
+        status = asocket__last_status();
         asocket__out_tidy(out);
         return status;
     }
@@ -11121,8 +11127,8 @@ static ASOCKET__SMALL void asocket__foreign_claim(asocket *foreign, int events, 
         foreign->waiter[ASOCKET__WRITER] = task;
 }
 
-// The ready ones of `events`, or a status.
-static int asocket__foreign_wait(asocket *foreign, int events, int64_t until)
+// The ready ones of `events`, or a status. The last one to wait forgets the descriptor.
+static ASOCKET__SMALL int asocket__foreign_wait(asocket *foreign, int events, int64_t until)
 {
     asocket_selector *selector = foreign->selector;
     asocket__task *task = asocket__self(selector);
@@ -11135,7 +11141,10 @@ static int asocket__foreign_wait(asocket *foreign, int events, int64_t until)
         status = asocket__park(selector, task, until);
         asocket__foreign_claim(foreign, events, NULL);
     }
-    return status ? status : foreign->ready & events;
+    if (!status)
+        status = foreign->ready & events;
+    asocket__foreign_close(foreign);
+    return status;
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -11601,9 +11610,9 @@ static int asocket__selector_start(asocket_selector *selector)
 
     if (!asocket__now())
         return ASOCKET_ENOTSUP; // no clock
-    status = asocket__timer_room(selector);
-    if (!status)
-        status = selector->backend->open(selector);
+    if (asocket__timer_room(selector))
+        return ASOCKET_ENOMEM;
+    status = selector->backend->open(selector);
     if (status == ASOCKET_EINVAL || status == ASOCKET_EADDRNOTAVAIL)
         status = ASOCKET_EIO; // of eventfd and the like: not the caller's fault
     return status;
@@ -11716,11 +11725,8 @@ static void asocket__posts_end(asocket_selector *selector,
                                            void *argument))
 {
     asocket__posts_take(selector);
-    while (selector->late) {
-        asocket__post post = asocket__post_take(selector);
-
-        end(selector, post.function, post.argument);
-    }
+    while (selector->late)
+        asocket__post_end(selector, end);
 }
 
 static void asocket__post_drop(asocket_selector *selector, asocket_function *function,
@@ -11760,8 +11766,10 @@ static void asocket__selector_free(asocket_selector *selector)
 // The caller may run the loop: nobody else does, and it is no coroutine.
 static int asocket__loop_enter(asocket_selector *selector, const char *operation)
 {
-    if (!asocket__here(selector))
-        return ASOCKET_EINVAL;
+    int status = asocket__enter(selector);
+
+    if (status)
+        return status;
     if (selector->self != selector->outside)
         return asocket__fail(selector, ASOCKET_EINVAL, operation, "called inside a coroutine");
     selector->turning++;
@@ -11836,14 +11844,6 @@ void asocket_selector_destroy(asocket_selector *selector)
     asocket__selector_free(selector);
 }
 
-static int asocket__loop_leave(asocket_selector *selector, bool stopped, const char *operation)
-{
-    selector->turning--;
-    if (!stopped)
-        return ASOCKET_OK;
-    return asocket__fail(selector, ASOCKET_ECANCELED, operation, "asocket_stop was called");
-}
-
 int asocket_run(asocket_selector *selector)
 {
     int status = asocket__loop_enter(selector, "run");
@@ -11854,25 +11854,28 @@ int asocket_run(asocket_selector *selector)
     // A stop by the last coroutine ends this run, not what is waited for next.
     while (!(stopped = asocket__stop_taken(selector)) && !asocket__coroutines_ended(selector))
         asocket__turn(selector, -1);
-    return asocket__loop_leave(selector, stopped, "run");
+    selector->turning--;
+    if (stopped)
+        status = asocket__fail(selector, ASOCKET_ECANCELED, "run", "asocket_stop was called");
+    return status;
 }
 
 int asocket_poll(asocket_selector *selector, int64_t timeout)
 {
     uint32_t before;
-    bool stopped;
     int status;
 
-    if (selector && timeout < ASOCKET_NO_WAIT)
-        return asocket__fail(selector, ASOCKET_EINVAL, "poll", "the time-out is negative");
     status = asocket__loop_enter(selector, "poll");
     if (status)
         return status;
     before = selector->resumed;
-    stopped = asocket__stop_taken(selector);
-    if (!stopped) // ASOCKET_FOREVER remains below 0
+    if (timeout < ASOCKET_NO_WAIT)
+        status = asocket__fail(selector, ASOCKET_EINVAL, "poll", "the time-out is negative");
+    else if (asocket__stop_taken(selector))
+        status = asocket__fail(selector, ASOCKET_ECANCELED, "poll", "asocket_stop was called");
+    else // ASOCKET_FOREVER remains below 0
         asocket__turn(selector, timeout == ASOCKET_NO_WAIT ? 0 : asocket__later(0, timeout));
-    status = asocket__loop_leave(selector, stopped, "poll");
+    selector->turning--;
     return status ? status : (int)(selector->resumed - before);
 }
 
@@ -11900,8 +11903,8 @@ int asocket_post(asocket_selector *selector, asocket_function *function, void *a
 {
     if (!selector || !function)
         return ASOCKET_EINVAL;
-    if (!asocket__alive(selector) && !asocket__here(selector))
-        return ASOCKET_EINVAL;
+    if (!asocket__alive(selector))
+        return asocket__enter(selector); // says why not
     return asocket__post_push(selector, function, argument);
 }
 
@@ -11998,10 +12001,10 @@ static ASOCKET__SMALL int asocket__join_end(asocket_selector *selector, const ch
 int asocket_join(asocket_selector *selector, asocket_job job)
 {
     asocket__task *task;
-    int status = 0;
+    int status = asocket__enter(selector);
 
-    if (!asocket__here(selector))
-        return ASOCKET_EINVAL;
+    if (status)
+        return status;
     task = asocket__task_of(selector, job);
     if (!task)
         return ASOCKET_OK;
@@ -12018,10 +12021,10 @@ int asocket_join(asocket_selector *selector, asocket_job job)
 int asocket_join_all(asocket_selector *selector)
 {
     asocket__task *self;
-    int status = 0;
+    int status = asocket__enter(selector);
 
-    if (!asocket__here(selector))
-        return ASOCKET_EINVAL;
+    if (status)
+        return status;
     self = asocket__self(selector);
     if (asocket__list_empty(&self->children))
         return ASOCKET_OK;
@@ -12034,23 +12037,22 @@ int asocket_join_all(asocket_selector *selector)
 
 int asocket_cancel(asocket_selector *selector, asocket_job job)
 {
-    asocket__task *task;
+    int status = asocket__enter(selector);
+    asocket__task *task = status ? NULL : asocket__task_of(selector, job);
 
-    if (!asocket__here(selector))
-        return ASOCKET_EINVAL;
-    task = asocket__task_of(selector, job);
     if (task)
         asocket__cancel(task);
-    return ASOCKET_OK;
+    return status;
 }
 
 int asocket_cancel_all(asocket_selector *selector)
 {
     asocket__task *self;
     asocket__link *link;
+    int status = asocket__enter(selector);
 
-    if (!asocket__here(selector))
-        return ASOCKET_EINVAL;
+    if (status)
+        return status;
     self = asocket__self(selector);
     for (link = self->children.next; link != &self->children; link = link->next)
         asocket__cancel(ASOCKET__OF(asocket__task, sibling, link));
@@ -12062,10 +12064,10 @@ int asocket_cancel_all(asocket_selector *selector)
 int asocket_sleep_ns(asocket_selector *selector, int64_t nanoseconds)
 {
     int64_t until;
-    int status;
+    int status = asocket__enter(selector);
 
-    if (!asocket__here(selector))
-        return ASOCKET_EINVAL;
+    if (status)
+        return status;
     if (nanoseconds < ASOCKET_FOREVER)
         return asocket__fail(selector, ASOCKET_EINVAL, "sleep", "the time is negative");
     status = asocket__wait_begin(selector, ASOCKET_FOREVER, &until);
@@ -12142,18 +12144,17 @@ static int asocket__wait_foreign(asocket_selector *selector, asocket_handle hand
         *detail = "another coroutine waits for it";
         return ASOCKET_EBUSY;
     }
-    status = asocket__foreign_wait(foreign, events, until);
-    asocket__foreign_close(foreign);
-    return status;
+    return asocket__foreign_wait(foreign, events, until);
 }
 
 int asocket_wait_handle(asocket_selector *selector, asocket_handle handle, int events)
 {
-    int status = ASOCKET_EINVAL;
+    int status = asocket__enter(selector);
     const char *detail = NULL;
 
-    if (!asocket__here(selector))
-        return ASOCKET_EINVAL;
+    if (status)
+        return status;
+    status = ASOCKET_EINVAL;
     // epoll refuses what is no descriptor, poll calls it ready: ask, so that both answer the same.
     if (handle == ASOCKET__NO_HANDLE || !events || (events & ~ASOCKET__BOTH)) {
         detail = "no descriptor, or events other than ASOCKET_READ, ASOCKET_WRITE";
@@ -12408,7 +12409,7 @@ static int asocket__adopt_kind(const asocket_builder *builder, asocket_handle ha
 
     if (asocket__option_read(handle, SOL_SOCKET, SO_TYPE, &type) ||
         asocket__handle_name(handle, false, &name) < 0)
-        return asocket__status_of(errno);
+        return asocket__last_status();
     *domain = name.any.sa_family;
     if (type != (datagrams ? SOCK_DGRAM : SOCK_STREAM) ||
         (internet ? *domain != AF_INET && *domain != AF_INET6 : *domain != AF_UNIX))
@@ -12416,7 +12417,7 @@ static int asocket__adopt_kind(const asocket_builder *builder, asocket_handle ha
     if (datagrams)
         return ASOCKET__DATAGRAM;
     if (asocket__option_read(handle, SOL_SOCKET, SO_ACCEPTCONN, &listening))
-        return asocket__status_of(errno);
+        return asocket__last_status();
     if (listening)
         return ASOCKET__LISTENER;
     return asocket__handle_name(handle, true, &name) < 0 ? ASOCKET_EINVAL : ASOCKET__STREAM;
@@ -12684,7 +12685,7 @@ int asocket_get_option(const asocket *socket, asocket_option option, int *value)
     } else {
         asocket__option_translate(handle, row, &name, value);
         if (asocket__option_read(handle, level, name, value))
-            status = asocket__status_of(errno);
+            status = asocket__last_status();
     }
     if (status)
         return asocket__fail_text(socket->selector, status, "get_option", row->text, NULL);
@@ -13729,7 +13730,7 @@ static int asocket__group(asocket *socket, const asocket_ip *group, unsigned int
         return asocket__fail(socket->selector, status, operation, NULL);
     if (asocket__group_change(socket, &endpoint, interface_index ? interface_index : endpoint.scope,
                               join))
-        return asocket__fail_at(socket->selector, asocket__status_of(errno), errno, operation,
+        return asocket__fail_at(socket->selector, asocket__last_status(), errno, operation,
                                 &endpoint);
     return ASOCKET_OK;
 }
@@ -13806,7 +13807,7 @@ int asocket_peer_credentials(const asocket *socket, asocket_credentials *credent
         return asocket__fail(socket->selector, ASOCKET_EINVAL, "peer_credentials",
                              "no place to store, or no Unix socket");
     if (asocket__handle_peer(socket->handle, credentials))
-        return asocket__fail(socket->selector, asocket__status_of(errno), "peer_credentials", NULL);
+        return asocket__fail(socket->selector, asocket__last_status(), "peer_credentials", NULL);
     return ASOCKET_OK;
 }
 
@@ -13889,7 +13890,7 @@ int asocket_share(asocket *server, asocket_selector *other, asocket_function *fu
         move->socket.joined->count = 0; // what came already stays here
     move->socket.handle = asocket__handle_duplicate(server->handle);
     status = move->socket.handle == ASOCKET__NO_HANDLE
-                 ? asocket__status_of(errno)
+                 ? asocket__last_status()
                  : asocket__post_push(other, asocket__move_run, move);
     if (!status) {
         server->shared = server->lent = 1;
