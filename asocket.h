@@ -7024,17 +7024,6 @@ static int asocket__lookup_now(const char *host, asocket__found *found)
 
 #else
 
-static int asocket__lookup_status(int error, int system)
-{
-    switch (error) {
-    case 0: return 0;
-    case EAI_MEMORY: return ASOCKET_ENOMEM;
-    case EAI_SYSTEM: return asocket__status_of(system);
-    case EAI_AGAIN: return ASOCKET_EUNREACHABLE; // no name server answered
-    default: return ASOCKET_ENOTFOUND;
-    }
-}
-
 // The next one of a family, from a position on; NULL: none.
 static ASOCKET__SMALL struct addrinfo *asocket__lookup_next(struct addrinfo *list, int family)
 {
@@ -7043,16 +7032,16 @@ static ASOCKET__SMALL struct addrinfo *asocket__lookup_next(struct addrinfo *lis
     return list;
 }
 
-// Families interleaved, beginning with the first one (RFC 8305, 4): how many.
-static uint32_t asocket__lookup_sort(struct addrinfo *list, asocket__found *found)
+// Families interleaved, beginning with the first one (RFC 8305, 4).
+static void asocket__lookup_sort(struct addrinfo *list, asocket__found *found)
 {
     struct addrinfo *next[2], *item;
+    uint32_t count = 0;
     int turn;
 
     next[0] = asocket__lookup_next(list, AF_INET);
     next[1] = asocket__lookup_next(list, AF_INET6);
-    found->count = 0;
-    for (turn = next[0] != list; (next[0] || next[1]) && found->count < ASOCKET__LOOKUP_RESULTS;
+    for (turn = next[0] != list; (next[0] || next[1]) && count < ASOCKET__LOOKUP_RESULTS;
          turn = !turn) {
         asocket__native native;
 
@@ -7061,26 +7050,30 @@ static uint32_t asocket__lookup_sort(struct addrinfo *list, asocket__found *foun
             continue;
         next[turn] = asocket__lookup_next(item->ai_next, item->ai_family);
         memcpy(&native, item->ai_addr, item->ai_addrlen);
-        asocket__endpoint_native(&found->endpoints[found->count++], &native);
+        asocket__endpoint_native(&found->endpoints[count++], &native);
     }
-    return found->count;
+    found->count = count;
 }
 
 static int asocket__lookup_now(const char *host, asocket__found *found)
 {
     struct addrinfo hints, *list = NULL;
-    int error;
 
     memset(&hints, 0, sizeof hints);
     hints.ai_family = AF_UNSPEC;
     hints.ai_socktype = SOCK_STREAM;
-    error = ASOCKET_SYS(getaddrinfo)(host, NULL, &hints, &list);
-    error = asocket__lookup_status(error, errno);
-    if (!error && !asocket__lookup_sort(list, found))
-        error = ASOCKET_ENOTFOUND;
-    if (list)
+    switch (ASOCKET_SYS(getaddrinfo)(host, NULL, &hints, &list)) {
+    case 0:
+        if (!list)
+            return ASOCKET_ENOTFOUND;
+        asocket__lookup_sort(list, found);
         ASOCKET_SYS(freeaddrinfo)(list);
-    return error;
+        return found->count ? 0 : ASOCKET_ENOTFOUND;
+    case EAI_MEMORY: return ASOCKET_ENOMEM;
+    case EAI_SYSTEM: return asocket__last_status();
+    case EAI_AGAIN: return ASOCKET_EUNREACHABLE; // no name server answered
+    default: return ASOCKET_ENOTFOUND;
+    }
 }
 
 #endif
@@ -8572,15 +8565,13 @@ static int asocket__bind_begin(const asocket_builder *builder, asocket *socket,
     socket->selector->statistics.system_calls++;
     if (ASOCKET_SYS(bind)(socket->handle, &native.any, size))
         return asocket__last_status();
-    if (socket->kind == ASOCKET__STREAM && !path)
-        return 0; // connect(2) may change the address
-    status = asocket__local_learn(socket);
-    if (status)
-        return status;
-    if (path)
+    status = 0;
+    if (socket->kind != ASOCKET__STREAM || path) // connect(2) may change the address
+        status = asocket__local_learn(socket);
+    if (path && !status)
         asocket__path_own(socket->names);
-    if (socket->kind != ASOCKET__LISTENER)
-        return 0;
+    if (status || socket->kind != ASOCKET__LISTENER)
+        return status;
     socket->selector->statistics.system_calls++;
     return ASOCKET_SYS(listen)(socket->handle,
                                builder->backlog ? builder->backlog : ASOCKET__BACKLOG)
@@ -8611,7 +8602,9 @@ static asocket *asocket__listen(const asocket_builder *builder, const asocket__e
 // something, anything else ends the listener.
 static int asocket__accept_error(int error)
 {
-    switch (asocket__errno_of(error)) {
+    if (error == EWOULDBLOCK)
+        return ASOCKET_EAGAIN;
+    switch (error) {
     case EAGAIN: return ASOCKET_EAGAIN;
     case EMFILE:
     case ENFILE:
@@ -8630,9 +8623,8 @@ static int asocket__accept_error(int error)
 // Waits for a descriptor: until one of ours is closed, or for a time that grows with each failure
 // until all that was pending is accepted. Either way one more may be tried. `until`: the end of all
 // pauses of one accept.
-static int asocket__accept_pause(asocket *server, int64_t *until)
+static int asocket__accept_pause(asocket_selector *selector, asocket *server, int64_t *until)
 {
-    asocket_selector *selector = server->selector;
     asocket__task *task = asocket__self(selector);
     int64_t pause = selector->starved_pause, limit, retry;
     int status = asocket__wait_begin(selector, server->timeout, &limit);
@@ -8680,9 +8672,8 @@ static asocket *asocket__accept_done(asocket *server, asocket *socket, asocket_h
 }
 
 // One attempt: a socket, or NULL with the status of asocket__accept_error.
-static asocket *asocket__accept_try(asocket *server, int *status)
+static asocket *asocket__accept_try(asocket_selector *selector, asocket *server, int *status)
 {
-    asocket_selector *selector = server->selector;
     asocket *socket = asocket__socket_new(selector);
     asocket__native peer;
     socklen_t size = sizeof peer;
@@ -8702,27 +8693,30 @@ static asocket *asocket__accept_try(asocket *server, int *status)
     return NULL;
 }
 
-// All that was pending is accepted: waits for more.
-static int asocket__accept_more(asocket *server, int64_t *until)
+// What follows from an attempt with this status: 0 for one more, or why accepting is over.
+static int asocket__accept_next(asocket_selector *selector, asocket *server, int status,
+                                unsigned *skipped, int64_t *until)
 {
-    asocket_selector *selector = server->selector;
-    int status;
-
-    selector->starving = 0;
-    selector->starved_pause = ASOCKET__PAUSE_FIRST;
-    server->ready &= (uint8_t)~ASOCKET_READ;
-    status = selector->backend->arm(selector, server, ASOCKET_READ);
-    if (!status)
-        return asocket__wait_socket(server, ASOCKET__READER);
-    return status == ASOCKET_EINVAL ? ASOCKET_ECLOSED : asocket__accept_pause(server, until);
-}
-
-// So many errors in a row may have another cause than connections that broke: accept looks at its
-// deadline and leaves the processor to others.
-static int asocket__accept_rest(asocket *server, int64_t *until)
-{
-    server->selector->starved_pause = ASOCKET__PAUSE_FIRST;
-    return asocket__accept_pause(server, until);
+    if (status == ASOCKET_EAGAIN) { // all that was pending is accepted: wait for more
+        selector->starving = 0;
+        selector->starved_pause = ASOCKET__PAUSE_FIRST;
+        server->ready &= (uint8_t)~ASOCKET_READ;
+        status = selector->backend->arm(selector, server, ASOCKET_READ);
+        if (!status)
+            return asocket__wait_socket(server, ASOCKET__READER);
+        if (status == ASOCKET_EINVAL)
+            return ASOCKET_ECLOSED;
+    } else if (status == ASOCKET_EMFILE) {
+        if (asocket__close_oldest(selector))
+            return 0;
+    } else if (!status && ++*skipped % ASOCKET__BUDGET == 0) {
+        // So many errors in a row may have another cause than connections that broke: look at the
+        // deadline and leave the processor to others.
+        selector->starved_pause = ASOCKET__PAUSE_FIRST;
+    } else {
+        return status;
+    }
+    return asocket__accept_pause(selector, server, until);
 }
 
 // One connection, or NULL and why accepting is over for the caller.
@@ -8732,27 +8726,21 @@ static asocket *asocket__accept_wait(asocket *server, int *status)
     int64_t until = ASOCKET_NEVER;
     unsigned skipped = 0;
 
-    for (;;) {
+    do {
         asocket *socket = NULL;
 
         asocket__breathe(selector);
         *status = asocket__self(selector)->cancelled ? ASOCKET_ECANCELED : server->in.status;
         if (*status)
-            return NULL;
+            break;
         *status = server->ready & ASOCKET_READ ? ASOCKET_EMFILE : ASOCKET_EAGAIN;
         if (*status == ASOCKET_EMFILE && asocket__accept_may_try(selector))
-            socket = asocket__accept_try(server, status);
+            socket = asocket__accept_try(selector, server, status);
         if (socket)
             return socket;
-        if (*status == ASOCKET_EAGAIN)
-            *status = asocket__accept_more(server, &until);
-        else if (*status == ASOCKET_EMFILE)
-            *status = asocket__close_oldest(selector) ? 0 : asocket__accept_pause(server, &until);
-        else if (!*status && ++skipped % ASOCKET__BUDGET == 0)
-            *status = asocket__accept_rest(server, &until);
-        if (*status)
-            return NULL;
-    }
+        *status = asocket__accept_next(selector, server, *status, &skipped, &until);
+    } while (!*status);
+    return NULL;
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -8802,12 +8790,11 @@ static int asocket__connect_begin(const asocket_builder *builder, asocket *socke
             socket->ready = ASOCKET__BOTH;
             return 0;
         }
-        if (errno == EINPROGRESS || errno == EINTR)
+        status = asocket__last_status();
+        if (status == ASOCKET_EAGAIN && errno != EAGAIN) // it is under way
             status = selector->backend->arm(selector, socket, ASOCKET__BOTH);
-        else if (errno == EAGAIN) // no local port is left, or the backlog is full (connect(2))
-            status = socket->domain == AF_UNIX ? ASOCKET_EAGAIN : ASOCKET_EADDRNOTAVAIL;
-        else
-            status = asocket__last_status();
+        else if (status == ASOCKET_EAGAIN && socket->domain != AF_UNIX) // else the backlog is full
+            status = ASOCKET_EADDRNOTAVAIL; // no local port is left (connect(2))
         error = errno;
     }
     return status ? asocket__fail_at(selector, status, error, "connect", endpoint) : 0;
@@ -8896,14 +8883,14 @@ static ASOCKET__SMALL void asocket__race_start(asocket__race *race, int64_t now)
     race->next_at = asocket__later(now, delay);
 }
 
-// The time is over at `limit`, in ns. A failed attempt has noted itself.
+// The time is over at `limit`, in ns.
 static int asocket__connect_limit(const asocket_builder *builder, int64_t *limit)
 {
-    bool look = builder->connect_timeout == ASOCKET_NO_WAIT; // once, without waiting
-    int status = asocket__wait_begin(builder->selector, look ? 0 : builder->connect_timeout, limit);
+    int64_t timeout = builder->connect_timeout;
+    int status = asocket__wait_begin(builder->selector, timeout > 0 ? timeout : 0, limit);
 
-    if (look)
-        *limit = asocket__now();
+    if (timeout == ASOCKET_NO_WAIT)
+        *limit = asocket__now(); // one look, without waiting
     return status;
 }
 
@@ -9018,29 +9005,15 @@ static int asocket__host_is_name(const char *host)
 }
 
 typedef struct asocket__place { // what a host and port became
-    asocket_address address;    // where a path is kept
     asocket__found found;
+    asocket_address address; // where a path is kept
 } asocket__place;
 
-// ASOCKET_ENOTFOUND: a name, perhaps: to be looked up.
-static int asocket__host_place(const asocket_builder *builder, const char *host, uint16_t port,
-                               asocket__place *place)
+// A name for this machine, 0; ASOCKET_ENOTFOUND, another one; or no name at all.
+static int asocket__place_name(asocket__place *place, const char *host, uint16_t port)
 {
     asocket__endpoint *endpoints = place->found.endpoints;
 
-    memset(place, 0, sizeof *place);
-    place->found.count = 1;
-    if (!(builder->protocol & ASOCKET__INTERNET)) {
-        if (!ASOCKET__PATHS)
-            return ASOCKET_ENOTSUP;
-        return asocket__path_parse(&place->address, host)
-                   ? ASOCKET_EINVAL
-                   : asocket__endpoint_of(&place->address, endpoints);
-    }
-    if (asocket__ip_is_all(host, &place->address.ip)) {
-        place->address.port = port;
-        return asocket__endpoint_of(&place->address, endpoints);
-    }
     switch (asocket__host_is_name(host)) {
     case 0: return ASOCKET_EINVAL;
     case ASOCKET__NAME: return ASOCKET_ENOTFOUND;
@@ -9053,6 +9026,24 @@ static int asocket__host_place(const asocket_builder *builder, const char *host,
     endpoints[1].bytes[15] = 1;
     endpoints[0].port = endpoints[1].port = port;
     return 0;
+}
+
+// ASOCKET_ENOTFOUND: a name that must be looked up.
+static int asocket__place_of(asocket__place *place, const asocket_builder *builder,
+                             const char *host, uint16_t port)
+{
+    memset(place, 0, sizeof *place);
+    place->found.count = 1;
+    if (!(builder->protocol & ASOCKET__INTERNET)) {
+        if (!ASOCKET__PATHS)
+            return ASOCKET_ENOTSUP;
+        (void)asocket__path_parse(&place->address, host); // an empty one is no endpoint's
+    } else if (asocket__ip_is_all(host, &place->address.ip)) {
+        place->address.port = port;
+    } else {
+        return asocket__place_name(place, host, port);
+    }
+    return asocket__endpoint_of(&place->address, place->found.endpoints);
 }
 
 #if ASOCKET__THREADS
@@ -12226,7 +12217,7 @@ static ASOCKET__NOINLINE int asocket__host_check(const asocket_builder *builder,
     } else if (!*host) {
         wrong = "no host";
     } else {
-        status = asocket__host_place(builder, host, (uint16_t)port, place);
+        status = asocket__place_of(place, builder, host, (uint16_t)port);
         if (!status || status == ASOCKET_ENOTFOUND)
             return status;
         if (status == ASOCKET_EINVAL)
@@ -12245,9 +12236,11 @@ asocket *asocket_bind(asocket_builder builder, const char *host, int port)
     asocket__place place;
     asocket *server;
     bool everywhere = !host && (builder.protocol & ASOCKET__INTERNET);
-    int status = asocket__host_check(&builder, "bind", everywhere ? ASOCKET__EVERYWHERE : host,
-                                     port, &place);
+    int status;
 
+    if (everywhere)
+        host = ASOCKET__EVERYWHERE;
+    status = asocket__host_check(&builder, "bind", host, port, &place);
     if (status == ASOCKET_ENOTFOUND)
         (void)asocket__fail_text(builder.selector, status, "bind", host,
                                  "neither an IP address nor localhost");
@@ -12301,15 +12294,15 @@ asocket *asocket_connect(asocket_builder builder, const char *host, int port)
     if (!status)
         socket = asocket__connect_endpoints(&builder, place.found.endpoints, place.found.count);
     self->deadline = former;
-    if (!asocket__host_is_name(host))
-        return socket;
-    if (!socket && self->failure.endpoint.family)
-        asocket__note_text(&self->failure, host, strlen(host)); // whose it was
-    if (!socket || !asocket__host_keep(socket, host))
-        return socket;
-    asocket__close_unseen(socket);
-    (void)asocket__fail_text(builder.selector, ASOCKET_ENOMEM, "connect", host, NULL);
-    return NULL;
+    if (!socket) {
+        if (self->failure.endpoint.family && asocket__host_is_name(host))
+            asocket__note_text(&self->failure, host, strlen(host)); // whose it was
+    } else if (asocket__host_is_name(host) && asocket__host_keep(socket, host)) {
+        asocket__close_unseen(socket);
+        (void)asocket__fail_text(builder.selector, ASOCKET_ENOMEM, "connect", host, NULL);
+        socket = NULL;
+    }
+    return socket;
 }
 
 int asocket_resolve(asocket_selector *selector, const char *host, int port,
@@ -12337,20 +12330,20 @@ int asocket_resolve(asocket_selector *selector, const char *host, int port,
 static int asocket__address_check(const asocket_builder *builder, const char *operation,
                                   const asocket_address *address, asocket__endpoint *endpoint)
 {
+    const char *text = "", *wrong = "no address, or not of the builder's family";
     int status = asocket__builder_check(builder, operation);
 
     if (status)
         return status;
     status = address ? asocket__endpoint_of(address, endpoint) : ASOCKET_EINVAL;
-    if (status == ASOCKET_EADDRNOTAVAIL)
-        return asocket__fail_text(builder->selector, status, operation, address->ip.zone,
-                                  "no such interface");
     if (!status &&
         (endpoint->family == ASOCKET__PATH) == ((builder->protocol & ASOCKET__INTERNET) != 0))
         status = ASOCKET_EINVAL;
-    return status ? asocket__fail(builder->selector, status, operation,
-                                  "no address, or not of the builder's family")
-                  : 0;
+    if (status == ASOCKET_EADDRNOTAVAIL) {
+        text = address->ip.zone;
+        wrong = "no such interface";
+    }
+    return status ? asocket__fail_text(builder->selector, status, operation, text, wrong) : 0;
 }
 
 asocket *asocket_bind_address(asocket_builder builder, const asocket_address *address)
@@ -12512,7 +12505,7 @@ asocket *asocket_accept(asocket *server)
 
     if (status)
         return NULL;
-    if (server->waiter[ASOCKET__READER] || server->in.task) {
+    if (server->in.task) {
         (void)asocket__fail(server->selector, ASOCKET_EBUSY, "accept",
                             "another coroutine is accepting");
         return NULL;
