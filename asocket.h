@@ -6343,7 +6343,7 @@ static void asocket__socket_abort(asocket *socket)
 }
 
 // The socket that a coroutine was launched with.
-static void asocket__launched_close(asocket__task *task)
+static ASOCKET__SMALL void asocket__launched_close(asocket__task *task)
 {
     asocket *socket = task->socket;
 
@@ -10165,6 +10165,13 @@ static void asocket__socket_leave(asocket *socket)
     asocket__close_finish(socket);
 }
 
+// Somebody else may open its channels. What the kernel joined still has no bytes of a stream.
+static ASOCKET__SMALL void asocket__channels_renew(asocket *socket)
+{
+    socket->in.opened = socket->joined ? ASOCKET__BY_MANY : 0;
+    socket->out.opened = 0;
+}
+
 static asocket *asocket__arrive(asocket_selector *selector, const asocket__move *move)
 {
     const asocket *moved = &move->socket;
@@ -10185,7 +10192,7 @@ static asocket *asocket__arrive(asocket_selector *selector, const asocket__move 
     socket->told = moved->told;
     socket->alike = moved->alike;
     socket->joined = moved->joined;
-    socket->in.opened = moved->joined ? ASOCKET__BY_MANY : 0;
+    asocket__channels_renew(socket);
     return socket;
 }
 
@@ -12577,24 +12584,17 @@ int asocket_await_closed(asocket *socket)
     return status ? asocket__fail(socket->selector, status, "await_closed", NULL) : ASOCKET_OK;
 }
 
-static ASOCKET__SMALL int asocket__address_place(const asocket *socket, asocket_address *address,
-                                                 const char *operation)
+int asocket_local_address(const asocket *socket, asocket_address *address)
 {
+    int status = 0;
+
     if (address)
         memset(address, 0, sizeof *address);
     if (!socket)
         return ASOCKET_EINVAL;
-    return address
-               ? 0
-               : asocket__fail(socket->selector, ASOCKET_EINVAL, operation, "no place to store");
-}
-
-int asocket_local_address(const asocket *socket, asocket_address *address)
-{
-    int status = asocket__address_place(socket, address, "local_address");
-
-    if (status)
-        return status;
+    if (!address)
+        return asocket__fail(socket->selector, ASOCKET_EINVAL, "local_address",
+                             "no place to store");
     if (socket->state < ASOCKET__CLOSED)
         status = asocket__local_learn((asocket *)(uintptr_t)socket);
     if (!status && !socket->local.family)
@@ -12607,10 +12607,13 @@ int asocket_local_address(const asocket *socket, asocket_address *address)
 
 int asocket_remote_address(const asocket *socket, asocket_address *address)
 {
-    int status = asocket__address_place(socket, address, "remote_address");
-
-    if (status)
-        return status;
+    if (address)
+        memset(address, 0, sizeof *address);
+    if (!socket)
+        return ASOCKET_EINVAL;
+    if (!address)
+        return asocket__fail(socket->selector, ASOCKET_EINVAL, "remote_address",
+                             "no place to store");
     if (!socket->remote.family && socket->kind != ASOCKET__STREAM)
         return asocket__fail(socket->selector, ASOCKET_EINVAL, "remote_address",
                              socket->kind == ASOCKET__LISTENER ? asocket__kind_name(socket)
@@ -12746,7 +12749,6 @@ int asocket_on_ready(asocket *socket, int events, asocket_function *function, vo
         return asocket__fail(socket->selector, ASOCKET_EINVAL, "on_ready",
                              "no function, or events other than ASOCKET_READ, ASOCKET_WRITE");
     socket = asocket__ready_place(socket, events);
-    place = &socket->notices;
     asocket__ready_learn(socket, events);
     notice = (asocket__notice *)(void *)asocket__notice_take(socket->selector);
     if (!notice)
@@ -12755,8 +12757,8 @@ int asocket_on_ready(asocket *socket, int events, asocket_function *function, vo
     notice->function = function;
     notice->argument = argument;
     notice->events = events;
-    while (*place)
-        place = &(*place)->next;
+    for (place = &socket->notices; *place; place = &(*place)->next) {
+    }
     *place = notice;
     asocket__socket_serve(socket); // the next turn calls it, or sees to it that it will be
     return ASOCKET_OK;
@@ -13807,7 +13809,7 @@ int asocket_peer_credentials(const asocket *socket, asocket_credentials *credent
 // Moving sockets
 
 static int asocket__move_check(asocket *socket, asocket_selector *other, asocket_function *function,
-                               const char *operation)
+                               bool shared, const char *operation)
 {
     int kinds = ASOCKET__STREAM | ASOCKET__DATAGRAM | ASOCKET__LISTENER;
     int status = asocket__socket_check(socket, kinds, operation);
@@ -13820,23 +13822,15 @@ static int asocket__move_check(asocket *socket, asocket_selector *other, asocket
     if (socket->selector->destroying) // the other one may be gone
         return asocket__fail(socket->selector, ASOCKET_ECANCELED, operation,
                              "the selector is being destroyed");
+    if (socket->upper || (!shared && (socket->in.task || socket->out.task)))
+        return asocket__fail(socket->selector, ASOCKET_EBUSY, operation,
+                             "another coroutine is inside a call on it, or a layer stands on it");
     return 0;
-}
-
-static int asocket__hand_over_check(asocket *socket, asocket_selector *other,
-                                    asocket_function *function)
-{
-    int status = asocket__move_check(socket, other, function, "hand_over");
-
-    if (!status && (socket->in.task || socket->out.task || socket->upper))
-        status = asocket__fail(socket->selector, ASOCKET_EBUSY, "hand_over",
-                               "another coroutine is inside a call on it");
-    return status;
 }
 
 int asocket_hand_over(asocket *socket, asocket_selector *other, asocket_function *function)
 {
-    int status = asocket__hand_over_check(socket, other, function);
+    int status = asocket__move_check(socket, other, function, false, "hand_over");
     asocket__move *move;
 
     if (status)
@@ -13845,7 +13839,7 @@ int asocket_hand_over(asocket *socket, asocket_selector *other, asocket_function
         status = asocket__out_flush(&socket->out, 0);
     if (status)
         return asocket__socket_fail(socket, status, "hand_over");
-    status = asocket__hand_over_check(socket, other, function);
+    status = asocket__move_check(socket, other, function, false, "hand_over");
     if (status)
         return status; // somebody has begun a call meanwhile
     if (!asocket__moves(socket))
@@ -13869,13 +13863,11 @@ int asocket_hand_over(asocket *socket, asocket_selector *other, asocket_function
 
 int asocket_share(asocket *server, asocket_selector *other, asocket_function *function)
 {
-    int status = asocket__move_check(server, other, function, "share");
+    int status = asocket__move_check(server, other, function, true, "share");
     asocket__move *move;
 
     if (status)
         return status;
-    if (server->upper)
-        return asocket__fail(server->selector, ASOCKET_EBUSY, "share", "a layer stands on it");
     move = asocket__move_make(server, other, function, true);
     if (!move)
         return asocket__fail(server->selector, ASOCKET_ENOMEM, "share", NULL);
@@ -14031,7 +14023,7 @@ asocket *asocket_receive_socket(asocket *unix_socket)
 // Layers
 
 // The coroutine that closes a socket at its end closes the other one instead.
-static void asocket__launcher_pass(asocket *from, asocket *to)
+static ASOCKET__SMALL void asocket__launcher_pass(asocket *from, asocket *to)
 {
     if (!from->launcher)
         return;
@@ -14039,13 +14031,6 @@ static void asocket__launcher_pass(asocket *from, asocket *to)
     from->launcher = NULL;
     if (to->launcher->socket == from)
         to->launcher->socket = to;
-}
-
-// Somebody else may open them. What the kernel joined still has no bytes of a stream.
-static void asocket__channels_renew(asocket *lower)
-{
-    lower->in.opened = lower->joined ? ASOCKET__BY_MANY : 0;
-    lower->out.opened = 0;
 }
 
 asocket *asocket_layer(asocket *lower, const asocket_transport *transport, void *state)
