@@ -2295,18 +2295,6 @@ static ASOCKET__SMALL void asocket__list_move(asocket__link *list, asocket__link
     asocket__list_append(list, link);
 }
 
-// Moves all of `from` to the end of `list`.
-static void asocket__list_splice(asocket__link *list, asocket__link *from)
-{
-    if (asocket__list_empty(from))
-        return;
-    from->next->previous = list->previous;
-    list->previous->next = from->next;
-    from->previous->next = list;
-    list->previous = from->previous;
-    asocket__list_init(from);
-}
-
 #define ASOCKET__OF(type, member, link) ((type *)(void *)((char *)(link)-offsetof(type, member)))
 
 // ------------------------------------------------------------------------------------------------
@@ -3975,11 +3963,13 @@ static void asocket__task_init(asocket_selector *selector, asocket__task *task)
 // Children outlive their parent as children of its parent.
 static ASOCKET__SMALL void asocket__children_pass_on(asocket__task *task, asocket__task *parent)
 {
-    asocket__link *link;
+    while (!asocket__list_empty(&task->children)) {
+        asocket__task *child = ASOCKET__OF(asocket__task, sibling, task->children.next);
 
-    for (link = task->children.next; link != &task->children; link = link->next)
-        ASOCKET__OF(asocket__task, sibling, link)->parent = parent;
-    asocket__list_splice(&parent->children, &task->children);
+        child->parent = parent;
+        asocket__list_remove(&child->sibling);
+        asocket__list_append(&parent->children, &child->sibling);
+    }
 }
 
 // Ends a task's wait with a result; the first one to come counts.
@@ -4050,7 +4040,7 @@ static asocket *asocket__socket_at(const asocket_selector *selector, uint32_t in
 //   arm         report from now on when a call in these directions may succeed
 //   remove      forget the socket before its descriptor is closed or given away
 //   wait        sleep up to `timeout` ns (-1: for ever) and signal what is ready: how
-//               many, -1 when the system refuses
+//               many, -1 and errno when the system refuses
 //   wake        end a wait; any thread, signal handlers
 //   handle      a descriptor that is readable when wait would find something, or none
 // epoll registers a socket once per direction, edge-triggered; after that arming is free. Reading
@@ -4205,7 +4195,7 @@ static int asocket__epoll_wait(asocket_selector *selector, int64_t timeout)
             ASOCKET__PREFETCH(asocket__epoll_socket(selector, &events[i + 2]));
         asocket__epoll_report(selector, &events[i]);
     }
-    return count < 0 && errno == EINTR ? 0 : count;
+    return count;
 }
 
 static void asocket__epoll_wake(asocket_selector *selector)
@@ -4548,7 +4538,7 @@ static int asocket__poll_collect(asocket_selector *selector, uint32_t first, int
         else
             asocket__poll_drain_wake(selector);
     }
-    return count < 0 && errno == EINTR ? 0 : count;
+    return count;
 }
 
 static int asocket__poll_wait(asocket_selector *selector, int64_t timeout)
@@ -4787,7 +4777,7 @@ static int asocket__kqueue_wait(asocket_selector *selector, int64_t timeout)
                                 timeout < 0 ? NULL : &time);
     for (i = 0; i < count; i++)
         asocket__kqueue_report(selector, &events[i]);
-    return count < 0 && errno == EINTR ? 0 : count;
+    return count;
 }
 
 static void asocket__kqueue_wake(asocket_selector *selector)
@@ -6685,9 +6675,11 @@ static void asocket__stacks_free(asocket_selector *selector)
     uint32_t i;
 
     for (i = 0; i < selector->slab_count; i++) {
-        if (selector->slabs[i]->base)
-            asocket__slab_unmap(selector, selector->slabs[i]);
-        asocket__release(selector, selector->slabs[i], sizeof **selector->slabs);
+        asocket__slab *slab = selector->slabs[i];
+
+        if (slab->base)
+            asocket__slab_unmap(selector, slab);
+        asocket__release(selector, slab, sizeof *slab);
     }
     asocket__release(selector, selector->slabs, selector->slab_capacity * sizeof *selector->slabs);
 }
@@ -6710,7 +6702,7 @@ static asocket__task *asocket__task_of(const asocket_selector *selector, asocket
     asocket__slab *slab;
     asocket__task *task;
 
-    if (!(uint32_t)job || index / ASOCKET__SLAB >= selector->slab_count)
+    if (index / ASOCKET__SLAB >= selector->slab_count) // 0 is beyond, too
         return NULL;
     slab = selector->slabs[index / ASOCKET__SLAB];
     if (!slab->base || index % ASOCKET__SLAB >= slab->fresh ||
@@ -7617,10 +7609,11 @@ static void asocket__serve_sockets(asocket_selector *selector)
 static int64_t asocket__idle_time(asocket_selector *selector, int64_t limit)
 {
     int64_t due, left;
+    bool posted = selector->late ? !selector->refused : ASOCKET__LOAD(&selector->posts) != NULL;
 
-    if (!asocket__list_empty(&selector->ready) || selector->serve || selector->serving || !limit ||
-        (selector->late ? !selector->refused : ASOCKET__LOAD(&selector->posts) != NULL) ||
-        ASOCKET__LOAD(&selector->stopped) || ASOCKET__LOAD(&selector->answered))
+    if (!limit || posted || !asocket__list_empty(&selector->ready) || selector->serve ||
+        selector->serving ||
+        (ASOCKET__LOAD(&selector->stopped) | ASOCKET__LOAD(&selector->answered)))
         return 0;
     if ((selector->late || selector->occupied) && (limit < 0 || limit > 5 * ASOCKET__MILLISECOND))
         limit = 5 * ASOCKET__MILLISECOND;
@@ -7646,7 +7639,7 @@ static void asocket__look(asocket_selector *selector, int64_t limit)
     count = selector->backend->wait(selector, timeout);
     if (timeout && count > 0)
         selector->statistics.wakeups++;
-    if (ASOCKET__UNLIKELY(count < 0))
+    if (ASOCKET__UNLIKELY(count < 0) && errno != EINTR)
         asocket__rest(timeout);
 }
 
@@ -7735,11 +7728,19 @@ static void asocket__queue(asocket_selector *selector, asocket__task *task)
         asocket__switch_to(selector->outside, task, false);
         return;
     }
+    selector->turning++;
     while (task->state == ASOCKET__READY)
         asocket__turn(selector, 0);
+    selector->turning--;
 }
 #else
-#define asocket__queue(selector, task) asocket__turn(selector, 0)
+static void asocket__queue(asocket_selector *selector, asocket__task *task)
+{
+    (void)task;
+    selector->turning++;
+    asocket__turn(selector, 0);
+    selector->turning--;
+}
 #endif
 
 // Lets the others run once. Not a wait: neither cancel nor deadline end it.
@@ -7747,9 +7748,7 @@ static void asocket__step_aside(asocket_selector *selector, asocket__task *task)
 {
     asocket__push_dirty(task);
     task->budget = ASOCKET__BUDGET;
-    selector->turning += task->outside;
     asocket__queue(selector, task);
-    selector->turning -= task->outside;
 }
 
 // A coroutine whose calls always succeed at once must not keep the others from running.
@@ -12071,7 +12070,7 @@ int asocket_sleep_ns(asocket_selector *selector, int64_t nanoseconds)
     status = asocket__wait_begin(selector, ASOCKET_FOREVER, &until);
     if (!status) {
         int64_t now = asocket__now();
-        bool forever = nanoseconds < 0 || nanoseconds > ASOCKET_NEVER - now;
+        bool forever = (uint64_t)nanoseconds > (uint64_t)(ASOCKET_NEVER - now); // -1, too
         int64_t end = forever ? ASOCKET_NEVER : now + nanoseconds;
 
         status = asocket__park(selector, asocket__self(selector), end < until ? end : until);
