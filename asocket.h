@@ -3991,6 +3991,12 @@ static ASOCKET__NOINLINE void asocket__wake(asocket__task *task, int result)
     ASOCKET__PREFETCH((char *)task->stack_pointer + 256);
 }
 
+static ASOCKET__SMALL void asocket__wake_any(asocket__task *task, int result)
+{
+    if (task)
+        asocket__wake(task, result);
+}
+
 static void asocket__wake_all(asocket__link *waiters, int result)
 {
     while (!asocket__list_empty(waiters))
@@ -5432,6 +5438,17 @@ static ASOCKET__NOINLINE void asocket__ring_detach(asocket_selector *selector, a
     memset(ring, 0, sizeof *ring);
 }
 
+// What a channel holds is dropped; its own, for the writer of a pipe.
+static ASOCKET__SMALL void asocket__in_detach(asocket_read_channel *in)
+{
+    asocket__ring_detach(in->selector, in->ring, in->capacity);
+}
+
+static ASOCKET__SMALL void asocket__out_detach(asocket_write_channel *out)
+{
+    asocket__ring_detach(out->selector, &out->own, out->capacity);
+}
+
 // A program that always asks for notice needs no memory each time.
 static char *asocket__notice_take(asocket_selector *selector)
 {
@@ -5568,8 +5585,6 @@ static void asocket__socket_closed(asocket *socket)
 {
     asocket_selector *selector = socket->selector;
 
-    socket->generation++;
-    socket->state = ASOCKET__CLOSED;
     socket->in.status = socket->out.status = ASOCKET_ECLOSED;
     selector->quarantined++;
     asocket__list_append(&selector->closed_sockets, &socket->link);
@@ -5615,14 +5630,12 @@ static bool asocket__expect_bytes(asocket_selector *selector, int stage)
     return selector->expected[stage] >= 0 || !(++selector->explored % 16);
 }
 
-static void asocket__expect_learn(asocket_selector *selector, int stage, bool came)
+static ASOCKET__SMALL void asocket__expect_learn(asocket_selector *selector, int stage, bool came)
 {
-    int8_t *expected = &selector->expected[stage];
+    int expected = selector->expected[stage] + (came ? 1 : -1);
 
-    if (came && *expected < 3)
-        ++*expected;
-    if (!came && *expected > -4)
-        --*expected;
+    if (expected >= -4 && expected <= 3)
+        selector->expected[stage] = (int8_t)expected;
 }
 
 // Registered, the socket is told of what is there already, and of all that comes.
@@ -5634,22 +5647,26 @@ static void asocket__socket_settle(asocket *socket, int stage)
         socket->ready &= (uint8_t)~ASOCKET_READ;
 }
 
-// What a receive of `count` bytes says about the next one: fewer than asked for mean that there
-// are no more, if the backend will tell of new ones (epoll(7), question 9).
-static void asocket__socket_received(asocket *socket, bool all)
+// What a receive says about the next one: fewer bytes than asked for mean that there are no more, if
+// the backend will tell of new ones (epoll(7), question 9).
+static ASOCKET__SMALL void asocket__socket_received(asocket *socket, ptrdiff_t count, size_t size)
 {
+    bool all = (size_t)count == size || socket->kind == ASOCKET__DATAGRAM;
+
     if (ASOCKET__UNLIKELY(!(socket->registered & ASOCKET_READ))) {
-        asocket__expect_learn(socket->selector, socket->received, true);
+        asocket__expect_learn(socket->selector, socket->received, count >= 0);
+        if (count <= 0)
+            return;
         socket->received = 1;
         if (!all)
             asocket__socket_settle(socket, 1);
-    } else if (!all && !socket->hangup) {
+    } else if (count > 0 && !all && !socket->hangup) {
         socket->ready &= (uint8_t)~ASOCKET_READ;
     }
 }
 
-// A layer's bytes come and go through its transport, which may wait; nobody else gets in meanwhile.
-static void asocket__layer_tried(asocket *socket, int direction, ptrdiff_t result)
+// What a layer's transport answered.
+static ASOCKET__SMALL void asocket__layer_tried(asocket *socket, int direction, ptrdiff_t result)
 {
     const asocket__failure *failure = &asocket__self(socket->selector)->failure;
 
@@ -5657,10 +5674,32 @@ static void asocket__layer_tried(asocket *socket, int direction, ptrdiff_t resul
         socket->told.why = failure->detail;
         socket->why_status = failure->status;
     }
+    socket->vain = (uint8_t)(socket->vain & ~direction);
     if (result == ASOCKET_EAGAIN)
         socket->vain = (uint8_t)(socket->vain | direction);
+}
+
+// A layer's bytes come and go through its transport, which may wait; nobody else gets in meanwhile.
+static ASOCKET__SMALL ptrdiff_t asocket__layer_try(asocket *socket, int direction, void *bytes,
+                                                   size_t size)
+{
+    bool reads = direction == ASOCKET_READ;
+    asocket__task **place = reads ? &socket->in.task : &socket->out.task, *inside = *place;
+    ptrdiff_t count;
+
+    *place = asocket__self(socket->selector);
+    socket->pins++;
+    // In parentheses, as others below: to lwIP read, write and close may be macros.
+    if (reads)
+        count = (socket->transport->read)(socket->layer_state, socket->lower, bytes, size);
     else
-        socket->vain = (uint8_t)(socket->vain & ~direction);
+        count = (socket->transport->write)(socket->layer_state, socket->lower, bytes, size);
+    if (count >= 0 && size && (size_t)count - !reads > size - !reads)
+        count = ASOCKET_EIO; // what it claims cannot be
+    asocket__layer_tried(socket, direction, count);
+    socket->pins--;
+    *place = inside;
+    return count;
 }
 
 // The sentence for a status that a layer's transport had one for.
@@ -5673,39 +5712,20 @@ static int asocket__layer_why(const asocket *socket, int status)
 
 static ptrdiff_t asocket__layer_recv(asocket *socket, void *buffer, size_t size)
 {
-    asocket__task *inside = socket->in.task;
-    ptrdiff_t count;
+    ptrdiff_t count = asocket__layer_try(socket, ASOCKET_READ, buffer, size);
 
-    socket->in.task = asocket__self(socket->selector);
-    socket->pins++;
-    // In parentheses, as others below: to lwIP read, write and close may be macros.
-    count = (socket->transport->read)(socket->layer_state, socket->lower, buffer, size);
-    if (count > 0 && (size_t)count > size)
-        count = ASOCKET_EIO; // what it claims cannot be
-    asocket__layer_tried(socket, ASOCKET_READ, count);
-    socket->pins--;
-    socket->in.task = inside;
     if (socket->in.status)
         return socket->in.status;
     return count == ASOCKET_EOF || socket->in.ended ? 0 : count; // ended: by asocket_shutdown
 }
 
-static ptrdiff_t asocket__layer_send(asocket *socket, const void *bytes, size_t size)
+static ASOCKET__SMALL ptrdiff_t asocket__layer_send(asocket *socket, const void *bytes, size_t size)
 {
-    asocket__task *inside = socket->out.task;
-    ptrdiff_t count;
+    ptrdiff_t count = asocket__layer_try(socket, ASOCKET_WRITE, (void *)(uintptr_t)bytes, size);
 
-    socket->out.task = asocket__self(socket->selector);
-    socket->pins++;
-    count = (socket->transport->write)(socket->layer_state, socket->lower, bytes, size);
-    if (count >= 0 && size && (!count || (size_t)count > size))
-        count = ASOCKET_EIO;
-    asocket__layer_tried(socket, ASOCKET_WRITE, count);
-    socket->pins--;
-    socket->out.task = inside;
     if (socket->out.status != ASOCKET_ECANCELED)
         return count;
-    asocket__ring_detach(socket->selector, &socket->out.own, socket->out.capacity);
+    asocket__out_detach(&socket->out);
     return ASOCKET_ECANCELED; // by asocket_cancel_write, meanwhile
 }
 
@@ -5722,7 +5742,7 @@ static ASOCKET__PLAIN bool asocket__layer_goes_on(const asocket *socket, ptrdiff
 static void asocket__in_forget(asocket_read_channel *in)
 {
     if (!in->task || !in->socket || !in->socket->lower)
-        asocket__ring_detach(in->selector, in->ring, in->capacity);
+        asocket__in_detach(in);
 }
 
 #if ASOCKET__LINUX
@@ -5764,6 +5784,16 @@ static void asocket__spend(asocket_selector *selector, ptrdiff_t moved)
     asocket__self(selector)->budget -= 1 + (int32_t)(moved >> 14);
 }
 
+// Why the system did not send or receive.
+static ASOCKET__SMALL int asocket__socket_refused(asocket *socket, int direction)
+{
+    int error = errno, status = asocket__status_of(error);
+
+    if (status == ASOCKET_EAGAIN)
+        socket->ready = (uint8_t)(socket->ready & ~direction);
+    return error == EBADF ? ASOCKET_ECLOSED : status;
+}
+
 // recv: bytes, 0 at the end of the stream, or a status.
 static ptrdiff_t asocket__socket_recv(asocket *socket, void *buffer, size_t size)
 {
@@ -5780,20 +5810,12 @@ static ptrdiff_t asocket__socket_recv(asocket *socket, void *buffer, size_t size
     } while (count < 0 && errno == EINTR);
     if (ASOCKET__LIKELY(count >= 0))
         asocket__spend(selector, count); // an empty datagram counts, too
-    if (ASOCKET__LIKELY(count > 0)) {
-        asocket__socket_received(socket,
-                                 (size_t)count == size || socket->kind == ASOCKET__DATAGRAM);
+    asocket__socket_received(socket, count, size);
+    if (ASOCKET__LIKELY(count > 0))
         return count;
-    }
-    if (!(socket->registered & ASOCKET_READ))
-        asocket__expect_learn(selector, socket->received, !count);
     if (!count)
         return socket->reset ? ASOCKET_ECONNRESET : 0;
-    if (asocket__last_status() == ASOCKET_EAGAIN) {
-        socket->ready &= (uint8_t)~ASOCKET_READ;
-        return ASOCKET_EAGAIN;
-    }
-    return errno == EBADF ? ASOCKET_ECLOSED : asocket__last_status();
+    return asocket__socket_refused(socket, ASOCKET_READ);
 }
 
 // send: bytes that the kernel took, or a status.
@@ -5801,6 +5823,7 @@ static ptrdiff_t asocket__socket_send(asocket *socket, const void *bytes, size_t
 {
     asocket_selector *selector = socket->selector;
     ssize_t count;
+    int status;
 
     if (ASOCKET__UNLIKELY(socket->lower != NULL))
         return asocket__layer_send(socket, bytes, size);
@@ -5816,13 +5839,12 @@ static ptrdiff_t asocket__socket_send(asocket *socket, const void *bytes, size_t
         asocket__spend(selector, count);
         return count;
     }
-    if (asocket__last_status() == ASOCKET_EAGAIN) {
-        socket->ready &= (uint8_t)~ASOCKET_WRITE;
+    status = asocket__socket_refused(socket, ASOCKET_WRITE);
+    if (status == ASOCKET_EAGAIN)
         return asocket__send_later(socket, bytes, size);
-    }
-    if (asocket__last_status() == ASOCKET_ECONNRESET)
+    if (status == ASOCKET_ECONNRESET)
         socket->reset = 1; // the reader must not take what follows for an end of stream
-    return errno == EBADF ? ASOCKET_ECLOSED : asocket__last_status();
+    return status;
 }
 
 // IPv4 peers of a dual-stack socket are shown as what they are.
@@ -5967,12 +5989,6 @@ static void asocket__out_tidy(asocket_write_channel *out)
 {
     if (!out->ring->size && !out->reserved)
         asocket__ring_detach(out->selector, out->ring, out->capacity);
-}
-
-// The block of its own; of a pipe that is a window.
-static ASOCKET__SMALL void asocket__out_detach(asocket_write_channel *out)
-{
-    asocket__ring_detach(out->selector, &out->own, out->capacity);
 }
 
 // A block with a window that somebody may still fill stays until the close.
@@ -6155,6 +6171,8 @@ static void asocket__close_release(asocket *socket)
         asocket__handle_close(selector, socket->handle);
     socket->handle = ASOCKET__NO_HANDLE;
     socket->out.pending = 0;
+    socket->generation++;
+    socket->state = ASOCKET__CLOSED;
     selector->statistics.sockets--;
     asocket__wake_all(&socket->closers, 0);
 }
@@ -6170,32 +6188,26 @@ static ASOCKET__NOINLINE void asocket__close_finish(asocket *socket)
 static void asocket__close_unseen(asocket *socket)
 {
     asocket__close_release(socket);
-    socket->generation++;
-    socket->state = ASOCKET__CLOSED;
     asocket__socket_unused(socket);
 }
 
-static char *asocket__drain_buffer(asocket_selector *selector)
-{
-    return asocket__buffer_take(selector, selector->channel_capacity);
-}
-
 // Reads and drops what the peer still sends: 0 when its side has ended, EAGAIN, or an error.
-static int asocket__close_drain(asocket *socket)
+static ASOCKET__SMALL int asocket__close_drain(asocket *socket)
 {
     asocket_selector *selector = socket->selector;
-    char *block = asocket__drain_buffer(selector), few[256]; // without memory it takes longer
-    size_t size = block ? selector->channel_capacity : sizeof few;
+    uint32_t size = selector->channel_capacity;
+    char *block = asocket__buffer_take(selector, size), few[256]; // without memory it takes longer
     ptrdiff_t count = 1;
     int i;
 
     for (i = 0; i < 16 && count > 0; i++)
-        count = asocket__socket_recv(socket, block ? block : few, size);
+        count = asocket__socket_recv(socket, block ? block : few, block ? size : sizeof few);
     if (block)
-        asocket__buffer_give(selector, block, selector->channel_capacity);
-    if (count > 0)
-        asocket__socket_serve(socket); // there is more: go on in the next turn
-    return count > 0 ? ASOCKET_EAGAIN : (int)count;
+        asocket__buffer_give(selector, block, size);
+    if (count <= 0)
+        return (int)count;
+    asocket__socket_serve(socket); // there is more: go on in the next turn
+    return ASOCKET_EAGAIN;
 }
 
 static int asocket__close_flush(asocket *socket)
@@ -6249,13 +6261,13 @@ static void asocket__close_step(asocket *socket)
         if (status == ASOCKET_EAGAIN && !socket->served)
             status = selector->backend->arm(selector, socket, ASOCKET_READ) ? 0 : status;
     }
-    if (status != ASOCKET_EAGAIN) {
-        if (socket->hard)
-            asocket__close_hard(socket);
-        asocket__close_finish(socket);
+    if (status == ASOCKET_EAGAIN) {
+        asocket__close_linger(socket);
         return;
     }
-    asocket__close_linger(socket);
+    if (socket->hard)
+        asocket__close_hard(socket);
+    asocket__close_finish(socket);
 }
 
 // From now on every call on the socket and its channels answers ASOCKET_ECLOSED.
@@ -6269,10 +6281,8 @@ static void asocket__close_begin(asocket *socket)
     asocket__dirty_remove(asocket__self(socket->selector), &socket->out);
     for (below = socket; below; below = below->lower)
         asocket__notices_free(below);
-    if (socket->in.task)
-        asocket__wake(socket->in.task, ASOCKET_ECLOSED);
-    if (socket->out.task)
-        asocket__wake(socket->out.task, ASOCKET_ECLOSED);
+    asocket__wake_any(socket->in.task, ASOCKET_ECLOSED);
+    asocket__wake_any(socket->out.task, ASOCKET_ECLOSED);
 }
 
 static void asocket__socket_close(asocket *socket)
@@ -9123,7 +9133,7 @@ static int asocket__in_enter(asocket_read_channel *in, const char *operation)
 static void asocket__in_after(asocket_read_channel *in)
 {
     if (!in->ring->size)
-        asocket__ring_detach(in->selector, in->ring, in->capacity);
+        asocket__in_detach(in);
     if (in->pipe && in->pipe->out.task)
         asocket__wake(in->pipe->out.task, 0);
 }
@@ -9248,7 +9258,7 @@ static int asocket__in_receive(asocket_read_channel *in, char *buffer, uint32_t 
         return 0;
     }
     if (!ring->size)
-        asocket__ring_detach(in->selector, ring, in->capacity);
+        asocket__in_detach(in);
     return asocket__in_end(in, count);
 }
 
@@ -13148,8 +13158,7 @@ int asocket_cancel_read(asocket_read_channel *in)
                                                : asocket__in_fail(in, in->status, "cancel_read");
     in->status = ASOCKET_ECANCELED;
     asocket__in_forget(in);
-    if (in->task)
-        asocket__wake(in->task, ASOCKET_ECANCELED);
+    asocket__wake_any(in->task, ASOCKET_ECANCELED);
     if (!in->pipe)
         return ASOCKET_OK;
     if (!in->pipe->out.status)
@@ -13417,8 +13426,7 @@ static int asocket__shutdown_read(asocket *socket)
     }
     if (socket->lower && socket->in.task)
         asocket__wake(socket->in.task, ASOCKET_ECANCELED); // out of its transport
-    if (socket->waiter[ASOCKET__READER])
-        asocket__wake(socket->waiter[ASOCKET__READER], 0);
+    asocket__wake_any(socket->waiter[ASOCKET__READER], 0);
     return ASOCKET_OK;
 }
 
@@ -13454,8 +13462,7 @@ int asocket_cancel_write(asocket_write_channel *out, int status)
         out->socket->hard = 1; // the peer must not take what it got for everything
     out->pending = 0;
     out->reserved = 0;
-    if (out->task)
-        asocket__wake(out->task, ASOCKET_ECANCELED);
+    asocket__wake_any(out->task, ASOCKET_ECANCELED);
     if (asocket__out_sending(out))
         return ASOCKET_OK; // its transport gives the block back
     asocket__out_detach(out);
