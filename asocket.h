@@ -2467,25 +2467,18 @@ static asocket__task *asocket__self(const asocket_selector *selector)
     return selector->self;
 }
 
-static asocket__failure *asocket__note(asocket_selector *selector, int status,
-                                       const char *operation)
+static ASOCKET__PLAIN int asocket__fail(asocket_selector *selector, int status,
+                                        const char *operation, const char *detail)
 {
     asocket__failure *failure = &asocket__self(selector)->failure;
 
     failure->status = status;
     failure->system = 0;
     failure->operation = operation;
-    failure->detail = NULL;
+    failure->detail = detail;
     failure->endpoint.family = 0;
     failure->endpoint.scope = 0;
     failure->text[0] = 0;
-    return failure;
-}
-
-static ASOCKET__PLAIN int asocket__fail(asocket_selector *selector, int status,
-                                        const char *operation, const char *detail)
-{
-    asocket__note(selector, status, operation)->detail = detail;
     return status;
 }
 
@@ -2511,8 +2504,9 @@ static ASOCKET__SMALL void asocket__note_text(asocket__failure *failure, const c
 static ASOCKET__PLAIN int asocket__fail_at(asocket_selector *selector, int status, int system,
                                            const char *operation, const asocket__endpoint *endpoint)
 {
-    asocket__failure *failure = asocket__note(selector, status, operation);
+    asocket__failure *failure = &asocket__self(selector)->failure;
 
+    (void)asocket__fail(selector, status, operation, NULL);
     failure->system = system;
     if (endpoint && endpoint->family == ASOCKET__PATH)
         asocket__note_text(failure, asocket__endpoint_path(endpoint), endpoint->scope);
@@ -2525,10 +2519,8 @@ static ASOCKET__PLAIN int asocket__fail_text(asocket_selector *selector, int sta
                                              const char *operation, const char *text,
                                              const char *detail)
 {
-    asocket__failure *failure = asocket__note(selector, status, operation);
-
-    asocket__note_text(failure, text, strlen(text));
-    failure->detail = detail;
+    (void)asocket__fail(selector, status, operation, detail);
+    asocket__note_text(&asocket__self(selector)->failure, text, strlen(text));
     return status;
 }
 
@@ -2581,37 +2573,37 @@ static const char *asocket__ipv4_read(const char *text, uint8_t bytes[4])
 // Groups, perhaps with a dotted tail in place of the last two, into 16 bytes that are zero.
 static const char *asocket__ipv6_read(const char *text, uint8_t bytes[16])
 {
-    int count = 0, gap = -1; // bytes filled; where "::" stood, -1: nowhere
+    uint8_t *at = bytes, *end = bytes + 16, *gap = NULL; // where "::" stood
     const char *after;
     uint32_t group;
 
-    while (count < 16) {
-        if (text[0] == ':' && text[1] == ':' && gap < 0) {
-            gap = count;
+    while (at < end) {
+        if (text[0] == ':' && text[1] == ':' && !gap) {
+            gap = at;
             text += 2;
             if (asocket__hex_digit(*text) < 0)
                 break;
-        } else if (count && *text++ != ':') {
+        } else if (at > bytes && *text++ != ':') {
             text--;
             break;
         }
         after = asocket__number_read(text, 16, 0xffff, &group);
-        if (!after || (*after == '.' && count > 12))
+        if (!after || (*after == '.' && end - at < 4))
             return NULL;
         if (*after == '.') {
-            text = asocket__ipv4_read(text, bytes + count);
-            count += 4;
+            text = asocket__ipv4_read(text, at);
+            at += 4;
             break;
         }
-        bytes[count++] = (uint8_t)(group >> 8);
-        bytes[count++] = (uint8_t)group;
+        *at++ = (uint8_t)(group >> 8);
+        *at++ = (uint8_t)group;
         text = after;
     }
-    if ((count == 16) == (gap >= 0)) // a gap is of one group at least
+    if ((at == end) == (gap != NULL)) // a gap is of one group at least
         return NULL;
-    if (gap >= 0) {
-        memmove(bytes + 16 - (count - gap), bytes + gap, (size_t)(count - gap));
-        memset(bytes + gap, 0, (size_t)(16 - count));
+    if (gap) {
+        memmove(end - (at - gap), gap, (size_t)(at - gap));
+        memset(gap, 0, (size_t)(end - at));
     }
     return text;
 }
@@ -6222,7 +6214,7 @@ static int asocket__close_flush(asocket *socket)
         return ASOCKET_EOF; // the peer has ended its side already, or what it got is not all
     socket->selector->statistics.system_calls++;
     if (ASOCKET_SYS(shutdown)(socket->handle, SHUT_WR))
-        return asocket__last_status(); // the peer is gone
+        return ASOCKET_EOF; // the peer is gone
     socket->state = ASOCKET__DRAINING;
     return 0;
 }
@@ -6252,11 +6244,9 @@ static void asocket__close_hard(const asocket *socket)
 static void asocket__close_step(asocket *socket)
 {
     asocket_selector *selector = socket->selector;
-    int status = 0;
+    int status = socket->state == ASOCKET__FLUSHING ? asocket__close_flush(socket) : 0;
 
-    if (socket->state == ASOCKET__FLUSHING)
-        status = asocket__close_flush(socket);
-    if (!status && socket->state == ASOCKET__DRAINING) {
+    if (!status) {
         status = asocket__close_drain(socket);
         if (status == ASOCKET_EAGAIN && !socket->served)
             status = selector->backend->arm(selector, socket, ASOCKET_READ) ? 0 : status;
@@ -9881,9 +9871,9 @@ static int asocket__out_finish(asocket_write_channel *out)
 
     if (status)
         return status;
-    if (!out->pipe)
+    if (out->socket)
         status = asocket__socket_finish(out->socket);
-    if (status && asocket__layer_goes_on(out->socket, status))
+    if (out->socket && asocket__layer_goes_on(out->socket, status))
         return status; // it may be tried again
     out->finished = 1;
     out->status = ASOCKET_ECLOSED;
@@ -12834,8 +12824,6 @@ int asocket_pipe(asocket_selector *selector, size_t capacity, asocket_read_chann
     pipe->in.capacity = pipe->out.capacity =
         capacity ? (uint32_t)capacity : selector->channel_capacity;
     pipe->in.opened = pipe->out.opened = 1;
-    pipe->out.auto_flush = 0;
-    asocket__list_init(&pipe->link);
     asocket__list_append(&selector->pipes, &pipe->link);
     *in = &pipe->in;
     *out = &pipe->out;
@@ -13209,18 +13197,18 @@ ptrdiff_t asocket_write_string(asocket_write_channel *out, const char *text)
 }
 
 // Text longer than what is free in one piece: formatted once more, into memory of its own.
-static ptrdiff_t asocket__print_long(asocket_write_channel *out, const char *format,
-                                     va_list arguments, size_t length)
+static int asocket__print_long(asocket_write_channel *out, const char *format, va_list arguments,
+                               size_t length)
 {
     char *text = asocket__block(out->selector, length + 1);
     int status;
 
     if (!text)
-        return asocket__out_fail(out, ASOCKET_ENOMEM, "printf");
+        return ASOCKET_ENOMEM;
     (void)vsnprintf(text, length + 1, format, arguments);
     status = asocket__out_write(out, text, length);
     asocket__release(out->selector, text, length + 1);
-    return status ? asocket__out_fail(out, status, "printf") : (ptrdiff_t)length;
+    return status;
 }
 
 ptrdiff_t asocket_vprintf(asocket_write_channel *out, const char *format, va_list arguments)
@@ -13239,16 +13227,16 @@ ptrdiff_t asocket_vprintf(asocket_write_channel *out, const char *format, va_lis
     room = asocket__ring_space(out->ring, &space);
     va_copy(again, arguments);
     length = vsnprintf(space, room, format, arguments);
-    if (length >= 0 && (uint32_t)length < room) {
+    if (length >= 0 && (uint32_t)length >= room) {
+        status = asocket__print_long(out, format, again, (size_t)length);
+    } else if (length > 0) {
         asocket__ring_extend(out->ring, (uint32_t)length);
         out->written = length;
-        status = length ? asocket__out_touch(out, (uint32_t)length) : 0;
-    } else if (length >= 0) {
-        length = (int)asocket__print_long(out, format, again, (size_t)length);
+        status = asocket__out_touch(out, (uint32_t)length);
     }
     va_end(again);
     asocket__out_tidy(out);
-    if (length < 0 && length > ASOCKET_EOF)
+    if (length < 0)
         return asocket__fail(out->selector, ASOCKET_EINVAL, "printf", "the format failed");
     return status ? asocket__out_fail(out, status, "printf") : length;
 }
@@ -13424,8 +13412,8 @@ static int asocket__shutdown_read(asocket *socket)
         socket->in.ended = ASOCKET_EOF;
         socket->deaf = 1;
     }
-    if (socket->lower && socket->in.task)
-        asocket__wake(socket->in.task, ASOCKET_ECANCELED); // out of its transport
+    if (socket->lower)
+        asocket__wake_any(socket->in.task, ASOCKET_ECANCELED); // out of its transport
     asocket__wake_any(socket->waiter[ASOCKET__READER], 0);
     return ASOCKET_OK;
 }
