@@ -1171,12 +1171,10 @@ ASOCKET_API int asocket_peer_credentials(const asocket *socket, asocket_credenti
 #define ASOCKET__NOINLINE    __attribute__((noinline))
 #define ASOCKET__LIKELY(x)   __builtin_expect(!!(x), 1)
 #define ASOCKET__UNLIKELY(x) __builtin_expect(!!(x), 0)
-#define ASOCKET__PREFETCH(p) __builtin_prefetch(p)
 #else
 #define ASOCKET__NOINLINE
 #define ASOCKET__LIKELY(x)   (x)
 #define ASOCKET__UNLIKELY(x) (x)
-#define ASOCKET__PREFETCH(p) ((void)(p))
 #endif
 
 // A register that tells threads apart, where its use is known to compile.
@@ -1184,6 +1182,13 @@ ASOCKET_API int asocket_peer_credentials(const asocket *socket, asocket_credenti
     ((defined(__clang__) && __clang_major__ >= 14) ||                      \
      (defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 11))
 #define ASOCKET__THREAD_POINTER
+#endif
+
+// The line of memory that will be needed next; not where each byte of code counts.
+#if defined(__GNUC__) && !defined(__OPTIMIZE_SIZE__)
+#define ASOCKET__PREFETCH(p) __builtin_prefetch(p)
+#else
+#define ASOCKET__PREFETCH(p) ((void)(p))
 #endif
 
 // Where compilers expect an inlined copy to be smaller than a call, and it is not.
