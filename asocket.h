@@ -2588,9 +2588,10 @@ static const char *asocket__ipv6_read(const char *text, uint8_t bytes[16])
             text += 2;
             if (asocket__hex_digit(*text) < 0)
                 break;
-        } else if (at > bytes && *text++ != ':') {
-            text--;
-            break;
+        } else if (at > bytes) {
+            if (*text != ':')
+                break;
+            text++;
         }
         after = asocket__number_read(text, 16, 0xffff, &group);
         if (!after || (*after == '.' && end - at < 4))
@@ -3988,6 +3989,7 @@ static ASOCKET__NOINLINE void asocket__wake(asocket__task *task, int result)
     ASOCKET__PREFETCH((char *)task->stack_pointer + 256);
 }
 
+// Whoever it is, if anybody.
 static ASOCKET__SMALL void asocket__wake_any(asocket__task *task, int result)
 {
     if (task)
@@ -5691,7 +5693,7 @@ static ASOCKET__SMALL ptrdiff_t asocket__layer_try(asocket *socket, int directio
         count = (socket->transport->read)(socket->layer_state, socket->lower, bytes, size);
     else
         count = (socket->transport->write)(socket->layer_state, socket->lower, bytes, size);
-    if (count >= 0 && size && (size_t)count - !reads > size - !reads)
+    if (count >= 0 && size && ((size_t)count > size || !(count || reads)))
         count = ASOCKET_EIO; // what it claims cannot be
     asocket__layer_tried(socket, direction, count);
     socket->pins--;
