@@ -2725,26 +2725,6 @@ static void asocket__put_ipv4(asocket__writer *writer, const uint8_t bytes[4])
     }
 }
 
-static unsigned asocket__group_at(const uint8_t bytes[16], int i)
-{
-    return (unsigned)(bytes[i * 2] << 8 | bytes[i * 2 + 1]);
-}
-
-// The first of the longest runs of at least two zero groups (RFC 5952, 4.2): length, 0 if none.
-static int asocket__zero_run(const uint8_t bytes[16], int groups, int *start)
-{
-    int best = 1, i, run = 0;
-
-    for (i = 0; i < groups; i++) {
-        run = asocket__group_at(bytes, i) ? 0 : run + 1;
-        if (run > best) {
-            best = run;
-            *start = i - run + 1;
-        }
-    }
-    return best;
-}
-
 static bool asocket__bytes_are_mapped(const uint8_t bytes[16])
 {
     static const uint8_t prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
@@ -2752,21 +2732,30 @@ static bool asocket__bytes_are_mapped(const uint8_t bytes[16])
     return !memcmp(bytes, prefix, sizeof prefix);
 }
 
+// RFC 5952: "::" stands for the first of the longest runs of at least two zero groups.
 static void asocket__put_ipv6(asocket__writer *writer, const uint8_t bytes[16])
 {
     bool mapped = asocket__bytes_are_mapped(bytes);
-    int groups = mapped ? 6 : 8, start = -1, i;
-    int run = asocket__zero_run(bytes, groups, &start);
+    const uint8_t *end = bytes + (mapped ? 12 : 16), *from = bytes, *gap = NULL, *at;
+    ptrdiff_t longest = 2;
 
-    for (i = 0; i < groups; i++) {
-        if (i || !start)
-            asocket__put(writer, ':');
-        if (i == start)
-            i += run - 1;
-        else
-            asocket__put_number(writer, asocket__group_at(bytes, i), 16);
+    for (at = bytes; at < end; at += 2) {
+        if (at[0] || at[1])
+            from = at + 2;
+        if (at + 2 - from > longest) {
+            longest = at + 2 - from;
+            gap = from;
+        }
     }
-    if (mapped || start + run == groups)
+    for (at = bytes; at < end; at += 2) {
+        if (at > bytes || at == gap)
+            asocket__put(writer, ':');
+        if (at == gap)
+            at += longest - 2;
+        else
+            asocket__put_number(writer, (unsigned)(at[0] << 8 | at[1]), 16);
+    }
+    if (mapped || (gap && gap + longest == end))
         asocket__put(writer, ':');
     if (mapped)
         asocket__put_ipv4(writer, bytes + 12);
