@@ -8460,6 +8460,15 @@ static ASOCKET__SMALL void asocket__socket_inherit(asocket *socket, int64_t time
     socket->capacity = socket->in.capacity = socket->out.capacity = capacity;
 }
 
+// The same socket in another place.
+static ASOCKET__SMALL void asocket__socket_like(asocket *socket, const asocket *other)
+{
+    asocket__socket_inherit(socket, other->timeout, other->capacity);
+    socket->domain = other->domain;
+    socket->local = other->local;
+    socket->remote = other->remote;
+}
+
 static int asocket__domain_of(const asocket__endpoint *endpoint)
 {
     return endpoint->family == 4 ? AF_INET : endpoint->family == 6 ? AF_INET6 : AF_UNIX;
@@ -10175,14 +10184,11 @@ static asocket *asocket__arrive(asocket_selector *selector, const asocket__move 
     if (!socket)
         return NULL;
     asocket__socket_open(socket, moved->handle, moved->kind);
-    asocket__socket_inherit(socket, moved->timeout, moved->capacity);
-    socket->domain = moved->domain;
+    asocket__socket_like(socket, moved);
     socket->shared = socket->lent = 1;
     if (!move->shared)
         asocket__arrive_state(socket, moved);
     asocket__ring_adopt(selector, &socket->in.own, &moved->in.own, moved->capacity);
-    socket->local = moved->local;
-    socket->remote = moved->remote;
     socket->names = moved->names;
     socket->told = moved->told;
     socket->alike = moved->alike;
@@ -14052,12 +14058,9 @@ asocket *asocket_layer(asocket *lower, const asocket_transport *transport, void 
     layer->lower = lower;
     layer->transport = transport;
     layer->layer_state = state;
-    layer->domain = lower->domain;
     layer->registered = ASOCKET__BOTH;
-    asocket__socket_inherit(layer, lower->timeout, lower->capacity);
     (void)asocket__local_learn(lower);
-    layer->local = lower->local;
-    layer->remote = lower->remote;
+    asocket__socket_like(layer, lower);
     lower->upper = layer;
     asocket__channels_renew(lower); // they are the transport's now
     lower->pins++;                  // its memory stays as long as the layer
