@@ -9017,11 +9017,10 @@ typedef struct asocket__place { // what a host and port became
 static int asocket__place_name(asocket__place *place, const char *host, uint16_t port)
 {
     asocket__endpoint *endpoints = place->found.endpoints;
+    int kind = asocket__host_is_name(host);
 
-    switch (asocket__host_is_name(host)) {
-    case 0: return ASOCKET_EINVAL;
-    case ASOCKET__NAME: return ASOCKET_ENOTFOUND;
-    }
+    if (kind != ASOCKET__NAME_LOCAL)
+        return kind ? ASOCKET_ENOTFOUND : ASOCKET_EINVAL;
     place->found.count = 2;
     endpoints[0].family = 4;
     endpoints[0].bytes[0] = 127;
