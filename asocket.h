@@ -1993,13 +1993,13 @@ typedef struct asocket__attachment { // asocket_attach
     void (*release)(void *value);
 } asocket__attachment;
 
-struct asocket__joined { // of one sender and, but for the last, of one size
-    asocket_address address;
-    uint32_t at, size;     // bytes given out, received
+struct asocket__joined {   // of one sender and, but for the last, of one size
+    uint32_t at;           // bytes given out
     uint32_t piece, count; // bytes of each; how many are left
     int32_t receives, all; // of this round; datagrams that they brought
     int32_t status;        // what the next receive answers
     bool off;              // it does not pay: to be ended when nothing is left in the kernel
+    asocket_datagram whole;
     char bytes[65536];
 };
 
@@ -2725,7 +2725,7 @@ static void asocket__put_ipv4(asocket__writer *writer, const uint8_t bytes[4])
     }
 }
 
-static bool asocket__bytes_are_mapped(const uint8_t bytes[16])
+static ASOCKET__SMALL bool asocket__bytes_are_mapped(const uint8_t bytes[16])
 {
     static const uint8_t prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
@@ -5836,13 +5836,18 @@ static ptrdiff_t asocket__socket_send(asocket *socket, const void *bytes, size_t
 }
 
 // IPv4 peers of a dual-stack socket are shown as what they are.
+static void asocket__unmap(uint8_t *family, uint8_t bytes[16])
+{
+    if (*family != 6 || !asocket__bytes_are_mapped(bytes))
+        return;
+    *family = 4;
+    memmove(bytes, bytes + 12, 4);
+    memset(bytes + 4, 0, 12);
+}
+
 static void asocket__endpoint_unmap(asocket__endpoint *endpoint)
 {
-    if (endpoint->family != 6 || !asocket__bytes_are_mapped(endpoint->bytes))
-        return;
-    endpoint->family = 4;
-    memmove(endpoint->bytes, endpoint->bytes + 12, 4);
-    memset(endpoint->bytes + 4, 0, 12);
+    asocket__unmap(&endpoint->family, endpoint->bytes);
 }
 
 static ASOCKET__SMALL int asocket__names_make(asocket *socket)
@@ -10419,14 +10424,13 @@ static ssize_t asocket__handle_receive(asocket *channel, asocket_handle *handle)
 // Messages with addresses: each call moves one, or as many as there are in one system call. An
 // error that a peer's machine reports (ICMP) belongs to one call and ends nothing.
 
-enum { ASOCKET__BATCH = 64 };
+enum { ASOCKET__BATCH = 64 }; // as many as the kernel cuts out of one send (udp(7))
 
 struct asocket__batch { // what sendmmsg and recvmmsg want, for ASOCKET__BATCH messages
     asocket__native names[ASOCKET__BATCH];
 #if ASOCKET__LINUX
     struct iovec pieces[ASOCKET__BATCH];
-    struct mmsghdr messages[ASOCKET__BATCH];
-    uint32_t covers[ASOCKET__BATCH]; // datagrams in one message
+    struct mmsghdr messages[ASOCKET__BATCH + 1]; // the last one's pieces only end those before
     union {
         uint64_t alignment;
         char bytes[CMSG_SPACE(sizeof(uint16_t))];
@@ -10434,11 +10438,11 @@ struct asocket__batch { // what sendmmsg and recvmmsg want, for ASOCKET__BATCH m
 #endif
 };
 
-static asocket__batch *asocket__batch_of(asocket_selector *selector)
+static int asocket__batch_make(asocket_selector *selector, const char *operation)
 {
     if (!selector->batch)
         selector->batch = (asocket__batch *)asocket__allocate(selector, sizeof *selector->batch);
-    return selector->batch;
+    return selector->batch ? 0 : asocket__fail(selector, ASOCKET_ENOMEM, operation, NULL);
 }
 
 static void asocket__map(asocket__endpoint *endpoint)
@@ -10471,9 +10475,8 @@ static int asocket__target_of(const asocket *socket, const asocket_address *to,
         asocket__map(&endpoint);
     else if (socket->domain == AF_INET)
         asocket__endpoint_unmap(&endpoint);
-    if (asocket__domain_of(&endpoint) != socket->domain)
-        return ASOCKET_EINVAL;
-    return (int)asocket__native_of(&endpoint, native);
+    status = (int)asocket__native_of(&endpoint, native);
+    return native->any.sa_family == socket->domain ? status : ASOCKET_EINVAL;
 }
 
 // Who it came from; nobody, for a Unix socket without a name.
@@ -10481,42 +10484,51 @@ static void asocket__sender(asocket_address *address, const asocket__native *nat
 {
     if (asocket__address_native(address, native, (size_t)size))
         memset(address, 0, sizeof *address);
-    if (address->ip.family == 6 && asocket__bytes_are_mapped(address->ip.bytes)) {
-        memmove(address->ip.bytes, address->ip.bytes + 12, 4);
-        memset(address->ip.bytes + 4, 0, 12);
-        address->ip.family = 4;
-    }
+    asocket__unmap(&address->ip.family, address->ip.bytes);
 }
 
-// What a call on a datagram socket ended with: a status, having seen to the ready bits.
-static int asocket__datagram_error(asocket *socket, int direction, int error)
+// What a call on a datagram socket failed with, having seen to the ready bits: 0 for "again", which
+// may be after a wait, or a status.
+static int asocket__datagram_error(asocket *socket, int direction)
 {
+    int error = errno, status = asocket__status_of(error);
+
     if (error == EINTR)
         return 0;
-    if (asocket__status_of(error) != ASOCKET_EAGAIN)
-        return error == EBADF ? ASOCKET_ECLOSED : asocket__status_of(error);
+    if (status != ASOCKET_EAGAIN)
+        return error == EBADF ? ASOCKET_ECLOSED : status;
     socket->ready &= (uint8_t)~direction;
-    return ASOCKET_EAGAIN;
+    return socket->timeout == ASOCKET_NO_WAIT ? ASOCKET_EAGAIN : 0;
 }
 
 #if !ASOCKET__WINDOWS
 
-// One message as the kernel has it: its size + 1, 0 for "again", or a status.
-static ptrdiff_t asocket__message_receive(asocket *socket, struct msghdr *message,
-                                          asocket_address *from)
-{
+typedef struct asocket__message { // the header may have room for control messages, or is zero
+    struct msghdr header;
+    struct iovec piece;
     asocket__native name;
+} asocket__message;
+
+// One message as the kernel has it: its size + 1, 0 for "again", or a status.
+static ptrdiff_t asocket__message_receive(asocket *socket, asocket__message *message,
+                                          asocket_datagram *datagram)
+{
     ssize_t count;
 
-    message->msg_name = &name;
-    message->msg_namelen = sizeof name;
+    message->piece.iov_base = datagram->data;
+    message->piece.iov_len = datagram->capacity;
+    message->header.msg_iov = &message->piece;
+    message->header.msg_iovlen = 1;
+    message->header.msg_name = &message->name;
+    message->header.msg_namelen = sizeof message->name;
     socket->selector->statistics.system_calls++;
-    count = ASOCKET_SYS(recvmsg)(socket->handle, message, 0);
-    message->msg_name = NULL; // the message outlives it
+    count = ASOCKET_SYS(recvmsg)(socket->handle, &message->header, 0);
     if (count < 0)
-        return asocket__datagram_error(socket, ASOCKET_READ, errno);
+        return asocket__datagram_error(socket, ASOCKET_READ);
     asocket__spend(socket->selector, count);
-    asocket__sender(from, &name, message->msg_namelen);
+    asocket__sender(&datagram->address, &message->name, message->header.msg_namelen);
+    datagram->size = (size_t)count;
+    datagram->truncated = (message->header.msg_flags & MSG_TRUNC) != 0;
     return count + 1;
 }
 
@@ -10550,21 +10562,25 @@ static int asocket__join_set(asocket *socket, int on)
     return ASOCKET_SYS(setsockopt)(socket->handle, SOL_UDP, UDP_GRO, &on, sizeof on);
 }
 
-static int asocket__joined_make(asocket *socket)
+static ASOCKET__SMALL int asocket__joined_make(asocket *socket)
 {
     socket->joined = (asocket__joined *)asocket__allocate(socket->selector, sizeof *socket->joined);
     return socket->joined ? 0 : ASOCKET_ENOMEM;
 }
 
-static void asocket__joined_free(asocket *socket)
+static ASOCKET__SMALL void asocket__joined_free(asocket *socket)
 {
     asocket__release(socket->selector, socket->joined, sizeof *socket->joined);
     socket->joined = NULL;
 }
 
-// Has the kernel join what comes from now on; a byte channel reads the descriptor by itself.
-static void asocket__join(asocket *socket)
+// Has the kernel join what comes from now on, when enough were alike; a byte channel reads the
+// descriptor by itself.
+static void asocket__join(asocket *socket, int alike)
 {
+    if (socket->alike == ASOCKET__JOIN_NEVER)
+        return;
+    socket->alike = (int16_t)(socket->alike + alike);
     if (socket->alike < ASOCKET__JOIN_FIRST)
         return;
     socket->alike = ASOCKET__JOIN_NEVER;
@@ -10594,11 +10610,13 @@ static void asocket__joined_judge(asocket *socket)
     joined->receives = joined->all = 0;
 }
 
-// The kernel tells where the parts of a joined one end only while it joins: it may stop when
-// nothing is left, and what came in between tells that it was too early.
-static void asocket__joined_end(asocket *socket)
+// Nothing is left in the kernel. It tells where the parts of a joined one end only while it joins:
+// now it may stop, and what came in between tells that it was too early.
+static void asocket__joined_empty(asocket *socket)
 {
-    if (socket->lent || asocket__join_set(socket, 0))
+    if (socket->joined->receives < 0)
+        socket->joined->receives = 0; // what was queued before is out
+    if (!socket->joined->off || socket->lent || asocket__join_set(socket, 0))
         return;
     if (asocket__poll_look(socket->handle, ASOCKET_READ))
         (void)asocket__join_set(socket, 1);
@@ -10606,7 +10624,8 @@ static void asocket__joined_end(asocket *socket)
         asocket__joined_free(socket);
 }
 
-static uint32_t asocket__joined_piece(struct msghdr *message, uint32_t size)
+// The bytes of each part; what was not joined is one.
+static uint32_t asocket__joined_piece(struct msghdr *message)
 {
     struct cmsghdr *header;
     int piece = 0;
@@ -10614,43 +10633,39 @@ static uint32_t asocket__joined_piece(struct msghdr *message, uint32_t size)
     for (header = CMSG_FIRSTHDR(message); header; header = CMSG_NXTHDR(message, header))
         if (header->cmsg_level == SOL_UDP && header->cmsg_type == UDP_GRO)
             memcpy(&piece, CMSG_DATA(header), sizeof piece);
-    return piece > 0 ? (uint32_t)piece : size;
+    return piece > 0 ? (uint32_t)piece : (uint32_t)sizeof((asocket__joined *)0)->bytes;
 }
 
 // The next message of the kernel's: 1, 0 for "again", or a status.
 static int asocket__joined_fill(asocket *socket)
 {
     asocket__joined *joined = socket->joined;
+    int status = joined->status;
+    asocket__message message;
+    uint32_t size;
     union {
         uint64_t alignment;
         char bytes[256]; // the user may have asked for more by the descriptor
     } control;
-    int status = joined->status;
-    struct msghdr message;
-    struct iovec piece;
-    ptrdiff_t count;
 
     joined->status = 0;
     if (status)
         return status;
-    memset(&message, 0, sizeof message);
-    piece.iov_base = joined->bytes;
-    piece.iov_len = sizeof joined->bytes;
-    message.msg_iov = &piece;
-    message.msg_iovlen = 1;
-    message.msg_control = control.bytes;
-    message.msg_controllen = sizeof control.bytes;
-    count = asocket__message_receive(socket, &message, &joined->address);
-    if (count == ASOCKET_EAGAIN && joined->off)
-        asocket__joined_end(socket);
-    else if (count == ASOCKET_EAGAIN && joined->receives < 0)
-        joined->receives = 0; // what was queued before is out
-    if (count <= 0)
-        return (int)count;
+    joined->whole.data = joined->bytes; // it may have moved
+    joined->whole.capacity = sizeof joined->bytes;
+    memset(&message.header, 0, sizeof message.header);
+    message.header.msg_control = control.bytes;
+    message.header.msg_controllen = sizeof control.bytes;
+    status = (int)asocket__message_receive(socket, &message, &joined->whole);
+    if (status <= 0) {
+        if (!(socket->ready & ASOCKET_READ))
+            asocket__joined_empty(socket);
+        return status;
+    }
+    size = (uint32_t)status - 1;
     joined->at = 0;
-    joined->size = (uint32_t)count - 1;
-    joined->piece = asocket__joined_piece(&message, joined->size);
-    joined->count = joined->size ? (joined->size + joined->piece - 1) / joined->piece : 1;
+    joined->piece = asocket__joined_piece(&message.header);
+    joined->count = size ? (size + joined->piece - 1) / joined->piece : 1;
     asocket__joined_judge(socket);
     return 1;
 }
@@ -10660,17 +10675,19 @@ static ptrdiff_t asocket__joined_receive(asocket *socket, asocket_datagram *data
 {
     asocket__joined *joined = socket->joined;
     int status = joined->count ? 1 : asocket__joined_fill(socket);
-    uint32_t size;
+    size_t size;
 
     if (status <= 0)
         return status;
-    size = joined->size - joined->at < joined->piece ? joined->size - joined->at : joined->piece;
+    size = joined->whole.size - joined->at;
+    if (size > joined->piece)
+        size = joined->piece;
     datagram->truncated = size > datagram->capacity;
     datagram->size = datagram->truncated ? datagram->capacity : size;
-    datagram->address = joined->address;
+    datagram->address = joined->whole.address;
     if (datagram->size)
         memcpy(datagram->data, joined->bytes + joined->at, datagram->size);
-    joined->at += size;
+    joined->at += (uint32_t)size;
     joined->count--;
     return (ptrdiff_t)datagram->size + 1;
 }
@@ -10685,7 +10702,7 @@ static int asocket__joined_many(asocket *socket, asocket_datagram *datagrams, in
         status = asocket__joined_receive(socket, &datagrams[received]);
         received += status > 0;
     }
-    if (received && status < 0 && socket->joined && status != ASOCKET_EAGAIN)
+    if (received && status < 0 && status != ASOCKET_EAGAIN)
         socket->joined->status = (int32_t)status;
     return received ? received : (int)status;
 }
@@ -10732,7 +10749,7 @@ static ptrdiff_t asocket__datagram_receive(asocket *socket, asocket_datagram *da
     count = ASOCKET_SYS(recvfrom)(socket->handle, datagram->data, datagram->capacity,
                                   &datagram->truncated, &name.any, &length);
     if (count < 0)
-        return asocket__datagram_error(socket, ASOCKET_READ, errno);
+        return asocket__datagram_error(socket, ASOCKET_READ);
     asocket__self(socket->selector)->budget--;
     asocket__sender(&datagram->address, &name, length);
     datagram->size = (size_t)count;
@@ -10741,23 +10758,12 @@ static ptrdiff_t asocket__datagram_receive(asocket *socket, asocket_datagram *da
 #else
 static ptrdiff_t asocket__datagram_receive(asocket *socket, asocket_datagram *datagram)
 {
-    struct iovec piece;
-    struct msghdr message;
-    ptrdiff_t count;
+    asocket__message message;
 
     if (socket->joined)
         return asocket__joined_receive(socket, datagram);
-    memset(&message, 0, sizeof message);
-    piece.iov_base = datagram->data;
-    piece.iov_len = datagram->capacity;
-    message.msg_iov = &piece;
-    message.msg_iovlen = 1;
-    count = asocket__message_receive(socket, &message, &datagram->address);
-    if (count <= 0)
-        return count;
-    datagram->size = (size_t)count - 1;
-    datagram->truncated = (message.msg_flags & MSG_TRUNC) != 0;
-    return count;
+    memset(&message.header, 0, sizeof message.header);
+    return asocket__message_receive(socket, &message, datagram);
 }
 #endif
 
@@ -10772,33 +10778,26 @@ static ptrdiff_t asocket__datagram_send(asocket *socket, const void *data, size_
                                     length ? &to->any : NULL, length);
     } while (count < 0 && errno == EINTR);
     if (count < 0)
-        return asocket__datagram_error(socket, ASOCKET_WRITE, errno);
+        return asocket__datagram_error(socket, ASOCKET_WRITE);
     asocket__self(socket->selector)->budget--;
     return count + 1;
 }
 
 // Before each attempt: does the socket still live, may it succeed? Waits if not. The side's channel
 // is busy meanwhile: 0, or why the call ends; a channel that was given up ends it too.
-static int asocket__datagram_wait(asocket *socket, int side)
+static int asocket__datagram_may_receive(asocket *socket)
 {
-    asocket__task *task = asocket__self(socket->selector);
-    asocket__task **inside = side == ASOCKET__READER ? &socket->in.task : &socket->out.task;
-    const int32_t *ended = side == ASOCKET__READER ? &socket->in.status : &socket->out.status;
-    int status = 0;
-
-    *inside = task;
-    asocket__breathe_in(socket);
-    if (!*ended && !(socket->ready & (1 << side)))
-        status = asocket__wait_socket(socket, side);
-    *inside = NULL;
-    return *ended ? *ended : status;
+    asocket__in_breathe(&socket->in);
+    if (socket->in.status || (socket->ready & ASOCKET_READ))
+        return socket->in.status;
+    return asocket__wait_socket(socket, ASOCKET__READER);
 }
 
 // The system tells of room in the queue of the connected peer only; of others it says that there is
 // room all the time. To them a Unix socket sends by trying, again in growing intervals.
 typedef struct asocket__retry {
     int64_t until; // ns
-    int64_t pause; // ms; 0: not tried yet
+    int64_t pause; // ms; 0: the system tells
 } asocket__retry;
 
 static int asocket__datagram_pause(asocket *socket, asocket__retry *retry)
@@ -10806,39 +10805,41 @@ static int asocket__datagram_pause(asocket *socket, asocket__retry *retry)
     asocket_selector *selector = socket->selector;
     asocket__task *task = asocket__self(selector);
     int64_t limit, next;
-    int status = asocket__wait_begin(selector, socket->timeout, &limit);
+    int status;
 
-    if (status)
-        return status;
-    if (limit < retry->until)
-        retry->until = limit;
-    next = asocket__later(asocket__now(), retry->pause);
-    retry->pause = retry->pause < ASOCKET__RETRY_LAST ? retry->pause * 2 : retry->pause;
-    status = asocket__park(selector, task, next < retry->until ? next : retry->until);
-    return status == ASOCKET_ETIMEDOUT && next < retry->until ? 0 : status;
+    socket->out.task = task;
+    socket->pins++;
+    status = asocket__wait_begin(selector, socket->timeout, &limit);
+    if (!status) {
+        if (limit < retry->until)
+            retry->until = limit;
+        next = asocket__later(asocket__now(), retry->pause);
+        if (retry->pause < ASOCKET__RETRY_LAST)
+            retry->pause *= 2;
+        status = asocket__park(selector, task, next < retry->until ? next : retry->until);
+        if (status == ASOCKET_ETIMEDOUT && next < retry->until)
+            status = 0;
+    }
+    socket->pins--;
+    socket->out.task = NULL;
+    socket->ready |= ASOCKET_WRITE;
+    return socket->out.status ? socket->out.status : status;
 }
 
-// Before each attempt to send, as asocket__datagram_wait.
+// Before each attempt to send, as asocket__datagram_may_receive.
 static int asocket__datagram_may_send(asocket *socket, const asocket_address *to,
                                       asocket__retry *retry)
 {
-    int status = 0;
-
-    if (socket->domain != AF_UNIX || !asocket__is_targeted(to))
-        return asocket__datagram_wait(socket, ASOCKET__WRITER);
-    socket->out.task = asocket__self(socket->selector);
-    socket->pins++;
-    asocket__breathe(socket->selector);
-    if (!socket->out.status && retry->pause)
-        status = asocket__datagram_pause(socket, retry);
-    socket->pins--;
-    socket->out.task = NULL;
-    if (!retry->pause) {
+    if (socket->domain == AF_UNIX && !retry->pause && asocket__is_targeted(to)) {
         retry->pause = 1;
         retry->until = ASOCKET_NEVER;
+        socket->ready |= ASOCKET_WRITE; // what one target has no room for says nothing about others
     }
-    socket->ready |= ASOCKET_WRITE; // what one target has no room for says nothing about others
-    return socket->out.status ? socket->out.status : status;
+    (void)asocket__out_breathe(&socket->out);
+    if (socket->out.status || (socket->ready & ASOCKET_WRITE))
+        return socket->out.status;
+    return retry->pause ? asocket__datagram_pause(socket, retry)
+                        : asocket__wait_socket(socket, ASOCKET__WRITER);
 }
 
 #if ASOCKET__LINUX
@@ -10846,46 +10847,39 @@ static int asocket__datagram_may_send(asocket *socket, const asocket_address *to
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
 #endif
-#define ASOCKET__SEGMENTS  64    // datagrams that the kernel cuts out of one send (udp(7))
 #define ASOCKET__SEGMENTED 65000 // bytes in one such send
 
-// How many datagrams from the first on can go as one, cut by the kernel: the same target, the same
-// size but for a shorter last one.
-static uint32_t asocket__segments(const asocket *socket, const asocket_datagram *datagrams,
-                                  size_t count)
+// Whether a datagram can go in one send with those before it, of `total` bytes, for the kernel to
+// cut at each `cut` bytes: not longer than they are, and to the same target.
+static bool asocket__segment_fits(const asocket_datagram *datagram, size_t cut, size_t total)
 {
-    size_t total = datagrams[0].size;
-    uint32_t n = 1;
-
-    if (!total || (socket->uncut && total >= socket->uncut) || socket->domain == AF_UNIX)
-        return 1;
-    while (n < count && n < ASOCKET__SEGMENTS && datagrams[n - 1].size == datagrams[0].size &&
-           datagrams[n].size && datagrams[n].size <= datagrams[0].size &&
-           total + datagrams[n].size <= ASOCKET__SEGMENTED &&
-           asocket__address_same(&datagrams[n].address, &datagrams[0].address))
-        total += datagrams[n++].size;
-    return n;
+    return datagram->size && datagram->size <= cut &&
+           total + datagram->size <= ASOCKET__SEGMENTED &&
+           asocket__address_same(&datagram->address, &datagram[-1].address);
 }
 
 // Whether an error means that the kernel or the device cuts none, or, EINVAL and EMSGSIZE, the path
 // is too narrow for this size; others, an ICMP error for example, belong to the call.
 static bool asocket__segments_refused(asocket *socket, int error, size_t size)
 {
-    bool narrow = error == EINVAL || error == EMSGSIZE;
-
-    if (!narrow && error != EIO && error != EOPNOTSUPP && error != ENOPROTOOPT)
-        return false;
-    socket->uncut = narrow ? (uint16_t)size : 1;
-    return true;
+    switch (error) {
+    case EINVAL:
+    case EMSGSIZE: socket->uncut = (uint16_t)size; return true;
+    case EIO:
+    case EOPNOTSUPP:
+    case ENOPROTOOPT: socket->uncut = 1; return true;
+    default: return false;
+    }
 }
 
-static void asocket__batch_segment(asocket__batch *batch, uint32_t i, uint16_t size)
+static void asocket__batch_segment(asocket__batch *batch, struct mmsghdr *last, size_t cut)
 {
-    struct msghdr *message = &batch->messages[i].msg_hdr;
+    struct msghdr *message = &last->msg_hdr;
+    uint16_t size = (uint16_t)cut;
     struct cmsghdr *header;
 
-    message->msg_control = batch->segment[i].bytes;
-    message->msg_controllen = sizeof batch->segment[i].bytes;
+    message->msg_control = batch->segment[last - batch->messages].bytes;
+    message->msg_controllen = sizeof batch->segment[0].bytes;
     header = CMSG_FIRSTHDR(message);
     header->cmsg_level = SOL_UDP;
     header->cmsg_type = UDP_SEGMENT;
@@ -10893,79 +10887,80 @@ static void asocket__batch_segment(asocket__batch *batch, uint32_t i, uint16_t s
     memcpy(CMSG_DATA(header), &size, sizeof size);
 }
 
-// Where the bytes of `n` datagrams are: in how many pieces. Neighbours make one: the system goes
-// through the pieces of each send.
-static uint32_t asocket__batch_pieces(struct iovec *pieces, const asocket_datagram *datagrams,
-                                      uint32_t n)
+// Neighbours make one piece: the system goes through the pieces of each send.
+static void asocket__batch_piece(struct msghdr *message, const asocket_datagram *datagram)
 {
-    uint32_t k, count = 1;
+    struct iovec *piece = message->msg_iov + message->msg_iovlen;
 
-    pieces[0].iov_base = datagrams[0].data;
-    pieces[0].iov_len = datagrams[0].size;
-    for (k = 1; k < n; k++) {
-        struct iovec *last = &pieces[count - 1];
-
-        if ((char *)last->iov_base + last->iov_len == (char *)datagrams[k].data) {
-            last->iov_len += datagrams[k].size;
-            continue;
-        }
-        pieces[count].iov_base = datagrams[k].data;
-        pieces[count++].iov_len = datagrams[k].size;
+    if (message->msg_iovlen &&
+        (char *)piece[-1].iov_base + piece[-1].iov_len == (char *)datagram->data) {
+        piece[-1].iov_len += datagram->size;
+        return;
     }
-    return count;
+    piece->iov_base = datagram->data;
+    piece->iov_len = datagram->size;
+    message->msg_iovlen++;
 }
 
-// One message of the batch, from `n` datagrams: 0, or a status.
-static int asocket__batch_add(const asocket *socket, asocket__batch *batch, uint32_t i,
-                              struct iovec *pieces, const asocket_datagram *datagrams, uint32_t n)
+// Datagrams become messages, whose pieces begin at the place of their first: how many, or the first
+// one's status.
+static ASOCKET__SMALL int asocket__batch_fill(const asocket *socket, asocket__batch *batch,
+                                              const asocket_datagram *datagrams, uint32_t count)
 {
-    struct msghdr *message = &batch->messages[i].msg_hdr;
-    int length = asocket__target_of(socket, &datagrams[0].address, &batch->names[i]);
+    struct iovec *piece = batch->pieces;
+    struct mmsghdr *next = batch->messages;
+    asocket__native *name = batch->names;
+    size_t cut = 0, total = 0;
+    int length = 0;
 
-    if (length < 0)
-        return length;
-    memset(message, 0, sizeof *message);
-    message->msg_name = length ? &batch->names[i] : NULL;
-    message->msg_namelen = (socklen_t)length;
-    message->msg_iov = pieces;
-    message->msg_iovlen = asocket__batch_pieces(pieces, datagrams, n);
-    if (n > 1)
-        asocket__batch_segment(batch, i, (uint16_t)datagrams[0].size);
-    batch->covers[i] = n;
-    return 0;
+    for (; count; count--, datagrams++, piece++) {
+        if (asocket__segment_fits(datagrams, cut, total)) {
+            if (total == cut) // the second one
+                asocket__batch_segment(batch, next - 1, cut);
+        } else {
+            length = asocket__target_of(socket, &datagrams->address, name);
+            if (length < 0)
+                break;
+            memset(&next->msg_hdr, 0, sizeof next->msg_hdr);
+            next->msg_hdr.msg_name = length ? name : NULL;
+            next->msg_hdr.msg_namelen = (socklen_t)length;
+            next->msg_hdr.msg_iov = piece;
+            next++;
+            name++;
+            total = 0;
+            cut = datagrams->size;
+            if ((socket->uncut && cut >= socket->uncut) || socket->domain == AF_UNIX)
+                cut = 0;
+        }
+        asocket__batch_piece(&next[-1].msg_hdr, datagrams);
+        total += datagrams->size;
+        if (datagrams->size < cut)
+            cut = 0; // only the last one may be shorter
+    }
+    next->msg_hdr.msg_iov = piece;
+    return next > batch->messages ? (int)(next - batch->messages) : length;
 }
 
 // As many as one system call takes: datagrams, 0 for "again", or a status.
-static int asocket__batch_send(asocket *socket, asocket__batch *batch,
-                               const asocket_datagram *datagrams, size_t count)
+static ASOCKET__SMALL int asocket__batch_send(asocket *socket, const asocket_datagram *datagrams,
+                                              size_t count)
 {
-    asocket_selector *selector = socket->selector;
-    uint32_t messages = 0, pieces = 0, sent;
-    int result = 0;
+    asocket__batch *batch = socket->selector->batch;
+    uint32_t most = count < ASOCKET__BATCH ? (uint32_t)count : (uint32_t)ASOCKET__BATCH;
+    int result = asocket__batch_fill(socket, batch, datagrams, most);
 
-    while (pieces < count && pieces < ASOCKET__BATCH && !result) {
-        size_t left =
-            count - pieces < ASOCKET__BATCH - pieces ? count - pieces : ASOCKET__BATCH - pieces;
-        uint32_t n = asocket__segments(socket, datagrams + pieces, left);
-
-        result = asocket__batch_add(socket, batch, messages, batch->pieces + pieces,
-                                    datagrams + pieces, n);
-        messages += !result;
-        pieces += result ? 0 : n;
-    }
-    if (!messages)
+    if (result < 0)
         return result;
-    selector->statistics.system_calls++;
-    result = ASOCKET_SYS(sendmmsg)(socket->handle, batch->messages, messages, MSG_NOSIGNAL);
-    if (result < 0 && batch->covers[0] > 1 &&
+    socket->selector->statistics.system_calls++;
+    result = ASOCKET_SYS(sendmmsg)(socket->handle, batch->messages, (unsigned)result, MSG_NOSIGNAL);
+    if (result < 0 && batch->messages[0].msg_hdr.msg_controllen &&
         asocket__segments_refused(socket, errno, datagrams[0].size))
         return 0; // one by one
     if (result < 0)
-        return asocket__datagram_error(socket, ASOCKET_WRITE, errno);
-    for (sent = 0; result > 0;)
-        sent += batch->covers[--result];
-    asocket__spend(selector, (ptrdiff_t)sent << 11); // eight cost as much as 16 KiB
-    return (int)sent;
+        return asocket__datagram_error(socket, ASOCKET_WRITE);
+    result = (int)(batch->messages[result].msg_hdr.msg_iov - batch->pieces);
+    asocket__spend(socket->selector, (ptrdiff_t)result << 11); // eight cost as much as 16 KiB
+    return result;
 }
 
 static void asocket__batch_room(asocket__batch *batch, const asocket_datagram *datagrams,
@@ -10987,18 +10982,18 @@ static void asocket__batch_room(asocket__batch *batch, const asocket_datagram *d
 }
 
 // Whether a datagram seems to belong to the same flow as the one before.
-static void asocket__batch_alike(asocket *socket, const asocket_datagram *datagram, int i)
+static bool asocket__batch_alike(const asocket_datagram *datagram)
 {
-    if (i > 0 && datagram->size == datagram[-1].size && datagram->address.ip.family &&
-        datagram->address.port == datagram[-1].address.port && socket->alike != ASOCKET__JOIN_NEVER)
-        socket->alike++;
+    return datagram->size == datagram[-1].size && datagram->address.ip.family &&
+           datagram->address.port == datagram[-1].address.port;
 }
 
-static int asocket__batch_receive(asocket *socket, asocket__batch *batch,
-                                  asocket_datagram *datagrams, size_t count)
+static ASOCKET__SMALL int asocket__batch_receive(asocket *socket, asocket_datagram *datagrams,
+                                                 size_t count)
 {
+    asocket__batch *batch = socket->selector->batch;
     uint32_t wanted = count < ASOCKET__BATCH ? (uint32_t)count : (uint32_t)ASOCKET__BATCH;
-    int received, i;
+    int received, i, alike = 0;
 
     if (socket->joined)
         return asocket__joined_many(socket, datagrams, (int)wanted);
@@ -11006,54 +11001,52 @@ static int asocket__batch_receive(asocket *socket, asocket__batch *batch,
     socket->selector->statistics.system_calls++;
     received = ASOCKET_SYS(recvmmsg)(socket->handle, batch->messages, wanted, MSG_DONTWAIT, NULL);
     if (received < 0)
-        return asocket__datagram_error(socket, ASOCKET_READ, errno);
+        return asocket__datagram_error(socket, ASOCKET_READ);
     asocket__spend(socket->selector, (ptrdiff_t)received << 11);
     if ((uint32_t)received < wanted && (socket->registered & ASOCKET_READ))
         socket->ready &= (uint8_t)~ASOCKET_READ;
     for (i = 0; i < received; i++) {
-        datagrams[i].size = batch->messages[i].msg_len;
-        datagrams[i].truncated = (batch->messages[i].msg_hdr.msg_flags & MSG_TRUNC) != 0;
-        asocket__sender(&datagrams[i].address, &batch->names[i],
-                        batch->messages[i].msg_hdr.msg_namelen);
-        asocket__batch_alike(socket, &datagrams[i], i);
+        const struct mmsghdr *message = &batch->messages[i];
+
+        datagrams[i].size = message->msg_len;
+        datagrams[i].truncated = (message->msg_hdr.msg_flags & MSG_TRUNC) != 0;
+        asocket__sender(&datagrams[i].address, &batch->names[i], message->msg_hdr.msg_namelen);
+        alike += i > 0 && asocket__batch_alike(&datagrams[i]);
     }
-    asocket__join(socket);
+    asocket__join(socket, alike);
     return received;
 }
 
 #else
 
-static ptrdiff_t asocket__batch_send_one(asocket *socket, asocket__batch *batch,
-                                         const asocket_datagram *datagram)
+static ptrdiff_t asocket__batch_send_one(asocket *socket, const asocket_datagram *datagram)
 {
-    int length = asocket__target_of(socket, &datagram->address, &batch->names[0]);
+    asocket__native *name = &socket->selector->batch->names[0];
+    int length = asocket__target_of(socket, &datagram->address, name);
 
     if (length < 0)
         return length;
-    return asocket__datagram_send(socket, datagram->data, datagram->size, &batch->names[0],
-                                  (socklen_t)length);
+    return asocket__datagram_send(socket, datagram->data, datagram->size, name, (socklen_t)length);
 }
 
-static int asocket__batch_send(asocket *socket, asocket__batch *batch,
-                               const asocket_datagram *datagrams, size_t count)
+static int asocket__batch_send(asocket *socket, const asocket_datagram *datagrams, size_t count)
 {
     ptrdiff_t status = 1;
     size_t sent = 0;
 
     while (sent < count && sent < ASOCKET__BATCH && status > 0) {
-        status = asocket__batch_send_one(socket, batch, &datagrams[sent]);
+        status = asocket__batch_send_one(socket, &datagrams[sent]);
         sent += status > 0;
     }
     return sent ? (int)sent : (int)status;
 }
 
-static int asocket__batch_receive(asocket *socket, asocket__batch *batch,
-                                  asocket_datagram *datagrams, size_t count)
+static ASOCKET__SMALL int asocket__batch_receive(asocket *socket, asocket_datagram *datagrams,
+                                                 size_t count)
 {
     int received = 0, most = count < ASOCKET__BATCH ? (int)count : (int)ASOCKET__BATCH;
     ptrdiff_t status = 1;
 
-    (void)batch;
     while (received < most && status > 0) {
         status = asocket__datagram_receive(socket, &datagrams[received]);
         received += status > 0;
@@ -13478,6 +13471,33 @@ static ASOCKET__NOINLINE int asocket__datagram_check(asocket *socket, int side,
     return 0;
 }
 
+// Whether one has no bytes to send, or no place to receive: the system would notice too late, and
+// drop what came.
+static bool asocket__data_missing(const asocket_datagram *datagrams, size_t count, int side)
+{
+    size_t i;
+
+    if (!datagrams)
+        return count || side == ASOCKET__WRITER;
+    for (i = 0; i < count; i++)
+        if (!datagrams[i].data &&
+            (side == ASOCKET__READER ? datagrams[i].capacity : datagrams[i].size))
+            return true;
+    return count > INT_MAX;
+}
+
+static ASOCKET__NOINLINE int asocket__datagram_enter(asocket *socket,
+                                                     const asocket_datagram *datagrams,
+                                                     size_t count, int side, const char *operation)
+{
+    int status = asocket__datagram_check(socket, side, operation);
+
+    if (!status && asocket__data_missing(datagrams, count, side))
+        return asocket__fail(socket->selector, ASOCKET_EINVAL, operation,
+                             "no datagrams, or no data");
+    return status;
+}
+
 static ASOCKET__NOINLINE ptrdiff_t asocket__send_one(asocket *socket, const void *data, size_t size,
                                                      const asocket_address *to,
                                                      const char *operation)
@@ -13489,24 +13509,18 @@ static ASOCKET__NOINLINE ptrdiff_t asocket__send_one(asocket *socket, const void
 
     if (count)
         return count;
-    if ((!data && size) || size > PTRDIFF_MAX)
-        return asocket__fail(socket->selector, ASOCKET_EINVAL, operation, "no data");
-    length = asocket__target_of(socket, to, &native);
+    length = (!data && size) || size > PTRDIFF_MAX ? ASOCKET_EINVAL
+                                                   : asocket__target_of(socket, to, &native);
     if (length < 0)
         return asocket__fail(socket->selector, length, operation,
-                             "no address, or not of the socket's family");
-    memset(&retry, 0, sizeof retry);
+                             "no data, no address, or not of the socket's family");
+    retry.pause = 0;
     while (!count) {
         count = asocket__datagram_may_send(socket, to, &retry);
         if (!count)
             count = asocket__datagram_send(socket, data, size, &native, (socklen_t)length);
-        if (count == ASOCKET_EAGAIN && !(socket->ready & ASOCKET_WRITE) &&
-            socket->timeout != ASOCKET_NO_WAIT)
-            count = 0;
     }
-    if (count > 0)
-        return count - 1;
-    return asocket__fail_at(socket->selector, (int)count, 0, operation, &socket->remote);
+    return count > 0 ? count - 1 : asocket__socket_fail(socket, (int)count, operation);
 }
 
 ptrdiff_t asocket_send_to(asocket *socket, const void *data, size_t size, const asocket_address *to)
@@ -13516,137 +13530,93 @@ ptrdiff_t asocket_send_to(asocket *socket, const void *data, size_t size, const 
 
 ptrdiff_t asocket_send(asocket *socket, const asocket_datagram *datagram)
 {
-    int status = asocket__datagram_check(socket, ASOCKET__WRITER, "send");
-
-    if (status)
-        return status;
-    if (!datagram)
-        return asocket__fail(socket->selector, ASOCKET_EINVAL, "send", "no datagram");
+    if (!datagram) // no data either
+        return asocket__send_one(socket, NULL, 1, NULL, "send");
     return asocket__send_one(socket, datagram->data, datagram->size, &datagram->address, "send");
 }
 
 static ptrdiff_t asocket__receive_one(asocket *socket, asocket_datagram *datagram,
                                       const char *operation)
 {
-    ptrdiff_t count = 0;
+    bool endless = datagram && datagram->capacity > PTRDIFF_MAX;
+    ptrdiff_t count =
+        asocket__datagram_enter(socket, endless ? NULL : datagram, 1, ASOCKET__READER, operation);
 
-    if ((!datagram->data && datagram->capacity) || datagram->capacity > PTRDIFF_MAX)
-        return asocket__fail(socket->selector, ASOCKET_EINVAL, operation, "no buffer");
+    if (count)
+        return count;
     while (!count) {
-        count = asocket__datagram_wait(socket, ASOCKET__READER);
+        count = asocket__datagram_may_receive(socket);
         if (!count)
             count = asocket__datagram_receive(socket, datagram);
-        if (count == ASOCKET_EAGAIN && !(socket->ready & ASOCKET_READ) &&
-            socket->timeout != ASOCKET_NO_WAIT)
-            count = 0;
     }
-    if (count < 0)
-        return asocket__fail_at(socket->selector, (int)count, 0, operation, &socket->remote);
-    return count - 1;
+    return count > 0 ? count - 1 : asocket__socket_fail(socket, (int)count, operation);
 }
 
 ptrdiff_t asocket_receive_from(asocket *socket, void *data, size_t size, asocket_address *from)
 {
     asocket_datagram datagram;
-    ptrdiff_t count = asocket__datagram_check(socket, ASOCKET__READER, "receive_from");
+    ptrdiff_t count;
 
-    if (count)
-        return count;
     memset(&datagram, 0, sizeof datagram);
     datagram.data = data;
     datagram.capacity = size;
     count = asocket__receive_one(socket, &datagram, "receive_from");
     if (from)
         *from = datagram.address;
-    if (count >= 0 && datagram.truncated)
-        (void)asocket__fail_at(socket->selector, ASOCKET_EMSGSIZE, 0, "receive_from",
-                               &socket->remote);
+    if (datagram.truncated)
+        (void)asocket__socket_fail(socket, ASOCKET_EMSGSIZE, "receive_from");
     return count;
 }
 
 ptrdiff_t asocket_receive(asocket *socket, asocket_datagram *datagram)
 {
-    ptrdiff_t status = asocket__datagram_check(socket, ASOCKET__READER, "receive");
-
-    if (status)
-        return status;
-    if (!datagram)
-        return asocket__fail(socket->selector, ASOCKET_EINVAL, "receive", "no datagram");
     return asocket__receive_one(socket, datagram, "receive");
-}
-
-// Whether one has no bytes to send, or no place to receive: the system would notice too late, and
-// drop what came.
-static bool asocket__data_missing(const asocket_datagram *datagrams, size_t count, int side)
-{
-    size_t i;
-
-    for (i = 0; i < count; i++)
-        if (!datagrams[i].data &&
-            (side == ASOCKET__READER ? datagrams[i].capacity : datagrams[i].size))
-            return true;
-    return false;
 }
 
 int asocket_send_many(asocket *socket, const asocket_datagram *datagrams, size_t count)
 {
-    size_t sent = 0;
-    int status = asocket__datagram_check(socket, ASOCKET__WRITER, "send_many");
-    asocket__batch *batch;
+    int status = asocket__datagram_enter(socket, datagrams, count, ASOCKET__WRITER, "send_many");
     asocket__retry retry;
+    size_t sent = 0;
 
+    if (!status)
+        status = asocket__batch_make(socket->selector, "send_many");
     if (status)
         return status;
-    if (!datagrams || count > INT_MAX || asocket__data_missing(datagrams, count, ASOCKET__WRITER))
-        return asocket__fail(socket->selector, ASOCKET_EINVAL, "send_many",
-                             "no datagrams, or no data");
-    batch = asocket__batch_of(socket->selector);
-    if (!batch)
-        return asocket__fail(socket->selector, ASOCKET_ENOMEM, "send_many", NULL);
-    memset(&retry, 0, sizeof retry);
+    retry.pause = 0;
     while (sent < count && !status) {
         status = asocket__datagram_may_send(socket, &datagrams[sent].address, &retry);
-        if (status)
-            break;
-        status = asocket__batch_send(socket, batch, datagrams + sent, count - sent);
+        if (!status)
+            status = asocket__batch_send(socket, datagrams + sent, count - sent);
         if (status > 0) {
             sent += (size_t)status;
+            status = 0;
             retry.pause = 0;
         }
-        if (status > 0 || (status == ASOCKET_EAGAIN && socket->timeout != ASOCKET_NO_WAIT))
-            status = 0;
     }
     if (status)
-        (void)asocket__fail_at(socket->selector, status, 0, "send_many", &socket->remote);
-    return sent || !status ? (int)sent : status;
+        (void)asocket__socket_fail(socket, status, "send_many");
+    return sent ? (int)sent : status;
 }
 
 int asocket_receive_many(asocket *socket, asocket_datagram *datagrams, size_t count)
 {
-    int status = asocket__datagram_check(socket, ASOCKET__READER, "receive_many"), received = 0;
-    asocket__batch *batch;
+    int received =
+        asocket__datagram_enter(socket, datagrams, count, ASOCKET__READER, "receive_many");
 
-    if (status || !count)
-        return status;
-    if (!datagrams || asocket__data_missing(datagrams, count, ASOCKET__READER))
-        return asocket__fail(socket->selector, ASOCKET_EINVAL, "receive_many",
-                             "no datagrams, or no buffer");
+    if (received || !count)
+        return received;
     if (!socket->in.opened)
         socket->in.opened = ASOCKET__BY_MANY;
-    batch = asocket__batch_of(socket->selector);
-    if (!batch)
-        return asocket__fail(socket->selector, ASOCKET_ENOMEM, "receive_many", NULL);
+    received = asocket__batch_make(socket->selector, "receive_many");
+    if (received)
+        return received;
     while (!received) {
-        received = asocket__datagram_wait(socket, ASOCKET__READER);
+        received = asocket__datagram_may_receive(socket);
         if (!received)
-            received = asocket__batch_receive(socket, batch, datagrams, count);
-        if (received == ASOCKET_EAGAIN && !(socket->ready & ASOCKET_READ) &&
-            socket->timeout != ASOCKET_NO_WAIT)
-            received = 0;
+            received = asocket__batch_receive(socket, datagrams, count);
     }
-    return received > 0
-               ? received
-               : asocket__fail_at(socket->selector, received, 0, "receive_many", &socket->remote);
+    return received > 0 ? received : asocket__socket_fail(socket, received, "receive_many");
 }
 
 #ifdef MCAST_JOIN_GROUP
@@ -13896,18 +13866,11 @@ static int asocket__pass_check(asocket *channel, int side, const char *operation
     return 0;
 }
 
-// A try has failed: 0, when it is worth another one.
-static ASOCKET__SMALL int asocket__pass_failed(asocket *channel, int direction)
-{
-    int status = asocket__datagram_error(channel, direction, errno);
-
-    return status == ASOCKET_EAGAIN && channel->timeout != ASOCKET_NO_WAIT ? 0 : status;
-}
-
 int asocket_send_socket(asocket *unix_socket, asocket *socket)
 {
     int status = asocket__pass_check(unix_socket, ASOCKET__WRITER, "send_socket");
     asocket__parcel parcel;
+    asocket__retry retry;
     ssize_t count = -1;
 
     if (status)
@@ -13921,16 +13884,17 @@ int asocket_send_socket(asocket *unix_socket, asocket *socket)
         return asocket__fail(unix_socket->selector, ASOCKET_ENOTSUP, "send_socket",
                              "the system ties a socket that has waited to its selector");
     memset(&parcel, 0, sizeof parcel);
+    retry.pause = 0;
     socket->pins++; // its memory is not used again meanwhile
     while (!status && count < 0) {
-        status = asocket__datagram_wait(unix_socket, ASOCKET__WRITER);
+        status = asocket__datagram_may_send(unix_socket, NULL, &retry);
         if (!status && socket->state != ASOCKET__OPEN)
             status = ASOCKET_ECLOSED; // meanwhile
         if (status)
             break;
         count = asocket__handle_send(unix_socket, socket->handle, &parcel);
         if (count < 0)
-            status = asocket__pass_failed(unix_socket, ASOCKET_WRITE);
+            status = asocket__datagram_error(unix_socket, ASOCKET_WRITE);
     }
     socket->pins--;
     if (!status) {
@@ -13973,12 +13937,12 @@ static int asocket__handle_wait(asocket *channel, asocket_handle *handle)
     while (!status && *handle == ASOCKET__NO_HANDLE) {
         ssize_t count;
 
-        status = asocket__datagram_wait(channel, ASOCKET__READER);
+        status = asocket__datagram_may_receive(channel);
         if (status)
             break;
         count = asocket__handle_receive(channel, handle);
         if (count < 0)
-            status = asocket__pass_failed(channel, ASOCKET_READ);
+            status = asocket__datagram_error(channel, ASOCKET_READ);
         else if (!count && channel->kind == ASOCKET__STREAM)
             status = ASOCKET_EOF;
     }
