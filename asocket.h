@@ -8646,7 +8646,9 @@ static int asocket__accept_pause(asocket_selector *selector, asocket *server, in
     selector->starving = 1;
     selector->starved_credit = 0;
     retry = asocket__later(asocket__now(), pause);
-    selector->starved_pause = pause < ASOCKET__PAUSE_LAST / 2 ? pause * 2 : ASOCKET__PAUSE_LAST;
+    selector->starved_pause = pause * 2;
+    if (selector->starved_pause > ASOCKET__PAUSE_LAST)
+        selector->starved_pause = ASOCKET__PAUSE_LAST;
     asocket__list_append(&selector->starved, &task->link);
     status = asocket__park(selector, task, retry < *until ? retry : *until);
     if (status != ASOCKET_ETIMEDOUT || retry >= *until)
@@ -12413,7 +12415,9 @@ static int asocket__adopt_kind(const asocket_builder *builder, asocket_handle ha
         return asocket__last_status();
     if (listening)
         return ASOCKET__LISTENER;
-    return asocket__handle_name(handle, true, &name) < 0 ? ASOCKET_EINVAL : ASOCKET__STREAM;
+    if (asocket__handle_name(handle, true, &name) < 0)
+        return ASOCKET_EINVAL;
+    return ASOCKET__STREAM;
 }
 
 static int asocket__adopt_options(const asocket_builder *builder, asocket_handle handle, int domain)
