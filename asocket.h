@@ -4776,7 +4776,7 @@ static int asocket__kqueue_wait(asocket_selector *selector, int64_t timeout)
 
 static void asocket__kqueue_wake(asocket_selector *selector)
 {
-    if (selector->poll.wake_out >= 0)
+    if (selector->poll.wake_in >= 0)
         asocket__poll_wake(selector);
     else
         asocket__kqueue_trigger(selector);
