@@ -9350,7 +9350,7 @@ static int asocket__in_more(asocket_read_channel *in)
 }
 
 // Until `count` bytes can be taken; the channel must be able to hold them.
-static int asocket__in_need(asocket_read_channel *in, uint32_t count)
+static ASOCKET__SMALL int asocket__in_need(asocket_read_channel *in, uint32_t count)
 {
     while (in->ring->visible < count) {
         int status = asocket__in_more(in);
@@ -9428,39 +9428,38 @@ static void asocket__search_move(asocket_read_channel *in, asocket__search *sear
     search->from = 0;
 }
 
-// Hands out `length` bytes: what ends at `end` in the ring. Drops `skip` bytes behind it.
-static ptrdiff_t asocket__search_deliver(asocket_read_channel *in, asocket__search *search,
-                                         size_t length, uint32_t end, uint32_t skip)
+// Hands out what ends at a delimiter, or, the last line, at the end of the stream: how many bytes.
+static ptrdiff_t asocket__in_search(asocket_read_channel *in, asocket__search *search)
 {
+    uint32_t skip = (uint32_t)search->length, end;
+    size_t length;
+
+    for (;;) {
+        int status;
+
+        end = asocket__ring_find(in->ring, search->from, search->delimiter, skip);
+        length = asocket__search_length(search, in->ring, end);
+        if (end + skip <= in->ring->visible || length > search->limit)
+            break;
+        search->from = end;
+        if (in->ring->visible >= in->capacity)
+            asocket__search_move(in, search, end);
+        status = asocket__in_more(in);
+        if (status) {
+            end = in->ring->visible;
+            skip = 0;
+            length = search->moved + end;
+            if (status == ASOCKET_EOF && search->line && length)
+                break;
+            return status;
+        }
+    }
     if (length > search->limit)
         return ASOCKET_EMSGSIZE;
     asocket__search_move(in, search, end);
     asocket__in_drop(in, skip);
     search->buffer[length] = 0;
     return (ptrdiff_t)length;
-}
-
-static ptrdiff_t asocket__in_search(asocket_read_channel *in, asocket__search *search)
-{
-    uint32_t skip = (uint32_t)search->length;
-
-    for (;;) {
-        uint32_t from = asocket__ring_find(in->ring, search->from, search->delimiter, skip);
-        size_t length = asocket__search_length(search, in->ring, from);
-        int status;
-
-        if (from + skip <= in->ring->visible || length > search->limit)
-            return asocket__search_deliver(in, search, length, from, skip);
-        search->from = from;
-        if (in->ring->visible >= in->capacity)
-            asocket__search_move(in, search, from);
-        status = asocket__in_more(in);
-        if (status == ASOCKET_EOF && search->line && search->moved + in->ring->visible)
-            return asocket__search_deliver(in, search, search->moved + in->ring->visible,
-                                           in->ring->visible, 0);
-        if (status)
-            return status;
-    }
 }
 
 // Drops everything through the delimiter: how many bytes that were.
@@ -9854,7 +9853,7 @@ static void asocket__pipe_finish(asocket__pipe *pipe, int status)
 }
 
 // Ends the stream of each socket from a layer down: the transports first, then the descriptor's.
-static int asocket__socket_finish(asocket *socket)
+static ASOCKET__SMALL int asocket__socket_finish(asocket *socket)
 {
     asocket *layer;
 
@@ -9882,14 +9881,15 @@ static int asocket__out_finish(asocket_write_channel *out)
 
     if (status)
         return status;
-    if (out->socket)
+    if (out->pipe) {
+        asocket__pipe_finish(out->pipe, ASOCKET_EOF);
+    } else {
         status = asocket__socket_finish(out->socket);
-    if (out->socket && asocket__layer_goes_on(out->socket, status))
-        return status; // it may be tried again
+        if (asocket__layer_goes_on(out->socket, status))
+            return status; // it may be tried again
+    }
     out->finished = 1;
     out->status = ASOCKET_ECLOSED;
-    if (out->pipe)
-        asocket__pipe_finish(out->pipe, ASOCKET_EOF);
     return status;
 }
 
@@ -12763,7 +12763,7 @@ int asocket_on_ready(asocket *socket, int events, asocket_function *function, vo
 
 // Channels
 
-static int asocket__channel_check(asocket *socket, uint8_t opened, const char *operation)
+static int asocket__channel_check(asocket *socket, int side, const char *operation)
 {
     int status = asocket__socket_check(socket, ASOCKET__STREAM | ASOCKET__DATAGRAM | ASOCKET__LAYER,
                                        operation);
@@ -12773,14 +12773,15 @@ static int asocket__channel_check(asocket *socket, uint8_t opened, const char *o
     if (socket->kind == ASOCKET__DATAGRAM && !socket->remote.family)
         return asocket__fail(socket->selector, ASOCKET_EINVAL, operation,
                              "the datagram socket is not connected");
-    return opened ? asocket__fail(socket->selector, ASOCKET_EBUSY, operation,
-                                  "the channel was opened, or receive_many called, before")
-                  : 0;
+    if (side == ASOCKET__READER ? socket->in.opened : socket->out.opened)
+        return asocket__fail(socket->selector, ASOCKET_EBUSY, operation,
+                             "the channel was opened, or receive_many called, before");
+    return 0;
 }
 
 asocket_read_channel *asocket_open_read_channel(asocket *socket)
 {
-    if (asocket__channel_check(socket, socket ? socket->in.opened : 0, "open_read_channel"))
+    if (asocket__channel_check(socket, ASOCKET__READER, "open_read_channel"))
         return NULL;
     socket->in.opened = ASOCKET__BY_CHANNEL;
     return &socket->in;
@@ -12788,7 +12789,7 @@ asocket_read_channel *asocket_open_read_channel(asocket *socket)
 
 asocket_write_channel *asocket_open_write_channel(asocket *socket, int flags)
 {
-    if (asocket__channel_check(socket, socket ? socket->out.opened : 0, "open_write_channel"))
+    if (asocket__channel_check(socket, ASOCKET__WRITER, "open_write_channel"))
         return NULL;
     if (flags & ~ASOCKET_AUTO_FLUSH) {
         (void)asocket__fail(socket->selector, ASOCKET_EINVAL, "open_write_channel",
@@ -12821,7 +12822,6 @@ int asocket_pipe(asocket_selector *selector, size_t capacity, asocket_read_chann
     pipe->in.ring = pipe->out.ring = &pipe->ring;
     pipe->in.capacity = pipe->out.capacity =
         capacity ? (uint32_t)capacity : selector->channel_capacity;
-    pipe->in.opened = pipe->out.opened = 1;
     asocket__list_append(&selector->pipes, &pipe->link);
     *in = &pipe->in;
     *out = &pipe->out;
@@ -12830,14 +12830,23 @@ int asocket_pipe(asocket_selector *selector, size_t capacity, asocket_read_chann
 
 // Reading
 
+static int asocket__buffer_check(asocket_read_channel *in, const void *buffer, size_t size,
+                                 const char *operation)
+{
+    int status = asocket__in_enter(in, operation);
+
+    if (!status && size && (!buffer || size > PTRDIFF_MAX))
+        status =
+            asocket__fail(in->selector, ASOCKET_EINVAL, operation, "no buffer, or no such size");
+    return status;
+}
+
 ptrdiff_t asocket_read(asocket_read_channel *in, void *buffer, size_t size)
 {
-    int count = asocket__in_enter(in, "read");
+    int count = asocket__buffer_check(in, buffer, size, "read");
 
     if (count || !size)
         return count;
-    if (!buffer || size > PTRDIFF_MAX)
-        return asocket__fail(in->selector, ASOCKET_EINVAL, "read", "no buffer, or no such size");
     count = asocket__in_some(in, (char *)buffer, size);
     return ASOCKET__LIKELY(count >= 0) ? count : asocket__in_fail(in, count, "read");
 }
@@ -12845,12 +12854,10 @@ ptrdiff_t asocket_read(asocket_read_channel *in, void *buffer, size_t size)
 static int asocket__read_exactly(asocket_read_channel *in, void *buffer, size_t size,
                                  const char *operation)
 {
-    int status = asocket__in_enter(in, operation);
+    int status = asocket__buffer_check(in, buffer, size, operation);
 
-    if (status || !size)
+    if (status)
         return status;
-    if (!buffer || size > PTRDIFF_MAX)
-        return asocket__fail(in->selector, ASOCKET_EINVAL, operation, "no buffer, or no such size");
     status = asocket__in_full(in, (char *)buffer, size);
     return status ? asocket__in_fail(in, status, operation) : 0;
 }
@@ -12908,24 +12915,17 @@ static ASOCKET__NOINLINE ptrdiff_t asocket__line_search(asocket_read_channel *in
     return asocket__read_search(in, &search, line, size, "read_line");
 }
 
-// The first bytes of a line, and all other cases than the common one.
-static ASOCKET__NOINLINE ptrdiff_t asocket__line_await(asocket_read_channel *in, char *line,
-                                                       size_t size)
+// The first bytes of a line: 0, or why there are none.
+static ASOCKET__NOINLINE int asocket__line_await(asocket_read_channel *in, char *line)
 {
-    if (in && line && size && !in->status && !in->task && !in->ring->visible &&
-        ASOCKET__HERE(in->selector)) {
-        int status;
+    int status;
 
-        do // an empty datagram brings nothing
-            status = asocket__in_more(in);
-        while (!status && !in->ring->visible);
-        line[0] = 0;
-        in->transferred = 0;
-        if (status)
-            return asocket__in_fail(in, status, "read_line");
-        return asocket_read_line(in, line, size); // up, once: now the common case
-    }
-    return asocket__line_search(in, line, size);
+    do // an empty datagram brings nothing
+        status = asocket__in_more(in);
+    while (!status && !in->ring->visible);
+    line[0] = 0;
+    in->transferred = 0;
+    return status ? asocket__in_fail(in, status, "read_line") : 0;
 }
 
 // What was taken ended at the end of the block, or of what is visible.
@@ -12944,10 +12944,15 @@ ptrdiff_t asocket_read_line(asocket_read_channel *in, char *line, size_t size)
     size_t length, count;
     uint32_t piece;
 
-    if (ASOCKET__UNLIKELY(!in || !line || in->status || in->task || !in->ring->visible ||
-                          !ASOCKET__HERE(in->selector)))
-        return asocket__line_await(in, line, size);
+    if (ASOCKET__UNLIKELY(!in || !line || in->status || in->task || !ASOCKET__HERE(in->selector)))
+        return asocket__line_search(in, line, size);
     ring = in->ring;
+    if (ASOCKET__UNLIKELY(!ring->visible && size)) {
+        int status = asocket__line_await(in, line);
+
+        if (status)
+            return status;
+    }
     piece = ring->capacity - ring->head;
     bytes = ring->data + ring->head;
     end = (const char *)memchr(bytes, '\n', piece < ring->visible ? piece : ring->visible);
@@ -13047,9 +13052,11 @@ ptrdiff_t asocket_peek(asocket_read_channel *in, const char **bytes, size_t mini
         return asocket__in_fail(in, status, "peek");
     if (!in->ring->visible)
         return 0;
-    if (asocket__ring_piece(in->ring, 0, &at) < minimum)
-        asocket__ring_straighten(in->ring);
     length = asocket__ring_piece(in->ring, 0, &at);
+    if (length < minimum) {
+        asocket__ring_straighten(in->ring);
+        length = asocket__ring_piece(in->ring, 0, &at);
+    }
     *bytes = at;
     return (ptrdiff_t)(length < in->ring->visible ? length : in->ring->visible);
 }
@@ -13225,7 +13232,7 @@ ptrdiff_t asocket_vprintf(asocket_write_channel *out, const char *format, va_lis
     room = asocket__ring_space(out->ring, &space);
     va_copy(again, arguments);
     length = vsnprintf(space, room, format, arguments);
-    if (length >= 0 && (uint32_t)length >= room) {
+    if (length >= (int)room) {
         status = asocket__print_long(out, format, again, (size_t)length);
     } else if (length > 0) {
         asocket__ring_extend(out->ring, (uint32_t)length);
