@@ -3022,7 +3022,7 @@ static void asocket__ring_extend(asocket__ring *ring, uint32_t count)
     ring->size += count;
 }
 
-static void asocket__ring_append(asocket__ring *ring, const char *bytes, uint32_t count)
+static inline void asocket__ring_append(asocket__ring *ring, const char *bytes, uint32_t count)
 {
     char *space;
     uint32_t length = asocket__ring_space(ring, &space);
@@ -9146,7 +9146,7 @@ static void asocket__in_take(asocket_read_channel *in, char *buffer, uint32_t co
     asocket__in_after(in);
 }
 
-static void asocket__in_drop(asocket_read_channel *in, uint32_t count)
+static inline void asocket__in_drop(asocket_read_channel *in, uint32_t count)
 {
     asocket__ring_drop(in->ring, count);
     in->transferred += count;
@@ -9198,8 +9198,12 @@ static void asocket__in_breathe(asocket_read_channel *in)
 // Where the next bytes go. A short rest at the end of the block moves to its beginning first.
 static uint32_t asocket__in_space(asocket__ring *ring, char **space)
 {
-    uint32_t length = asocket__ring_space(ring, space);
+    uint32_t length;
 
+    *space = ring->data;
+    if (ASOCKET__LIKELY(!ring->size))
+        return ring->capacity;
+    length = asocket__ring_space(ring, space);
     if (length >= asocket__ring_free(ring) / 2 || ring->size > 1024)
         return length;
     asocket__ring_straighten(ring);
@@ -9236,6 +9240,7 @@ static int asocket__in_receive(asocket_read_channel *in, char *buffer, uint32_t 
     asocket__ring *ring = in->ring;
     char *space = buffer;
     ptrdiff_t count;
+    int over;
 
     if (!(in->socket->ready & ASOCKET_READ))
         return ASOCKET_EAGAIN;
@@ -9245,10 +9250,6 @@ static int asocket__in_receive(asocket_read_channel *in, char *buffer, uint32_t 
         size = asocket__in_space(ring, &space);
     }
     count = asocket__socket_recv(in->socket, space, size);
-    if (ASOCKET__UNLIKELY(asocket__in_over(in))) { // closed while its transport waited
-        count = asocket__in_over(in);
-        ring->size = 0;
-    }
     if (ASOCKET__LIKELY(count > 0)) {
         if (buffer) {
             in->transferred += count;
@@ -9258,9 +9259,10 @@ static int asocket__in_receive(asocket_read_channel *in, char *buffer, uint32_t 
         ring->visible = ring->size;
         return 0;
     }
-    if (!ring->size)
+    over = asocket__in_over(in); // closed while its transport waited
+    if (over || !ring->size)
         asocket__in_detach(in);
-    return asocket__in_end(in, count);
+    return over ? over : asocket__in_end(in, count);
 }
 
 // One of its ends will not be used again; after the other one, too, its memory may serve again.
@@ -9329,11 +9331,10 @@ static int asocket__in_fill(asocket_read_channel *in, char *buffer, uint32_t siz
 {
     if (in->pipe)
         return asocket__pipe_fill(in);
+    asocket__in_breathe(in);
     for (;;) {
-        int status;
+        int status = asocket__in_over(in);
 
-        asocket__in_breathe(in);
-        status = asocket__in_over(in);
         if (!status)
             status = asocket__in_receive(in, buffer, size);
         if (status != ASOCKET_EAGAIN)
@@ -9634,7 +9635,7 @@ static int asocket__out_touch(asocket_write_channel *out, uint32_t count)
     return out->status || (!out->own.size && !out->pending) ? status : 0;
 }
 
-static int asocket__out_append(asocket_write_channel *out, const void *bytes, uint32_t count)
+static inline int asocket__out_append(asocket_write_channel *out, const void *bytes, uint32_t count)
 {
     int status = 0;
 
@@ -12928,14 +12929,6 @@ static ASOCKET__NOINLINE int asocket__line_await(asocket_read_channel *in, char 
     return status ? asocket__in_fail(in, status, "read_line") : 0;
 }
 
-// What was taken ended at the end of the block, or of what is visible.
-static void asocket__in_turned(asocket_read_channel *in)
-{
-    if (in->ring->head == in->ring->capacity || !in->ring->size)
-        in->ring->head = 0;
-    asocket__in_after(in);
-}
-
 // The common case comes first: the whole line lies in one piece, and fits.
 ptrdiff_t asocket_read_line(asocket_read_channel *in, char *line, size_t size)
 {
@@ -12947,8 +12940,8 @@ ptrdiff_t asocket_read_line(asocket_read_channel *in, char *line, size_t size)
     if (ASOCKET__UNLIKELY(!in || !line || in->status || in->task || !ASOCKET__HERE(in->selector)))
         return asocket__line_search(in, line, size);
     ring = in->ring;
-    if (ASOCKET__UNLIKELY(!ring->visible && size)) {
-        int status = asocket__line_await(in, line);
+    if (ASOCKET__UNLIKELY(!ring->visible)) {
+        int status = size ? asocket__line_await(in, line) : 0;
 
         if (status)
             return status;
@@ -12964,14 +12957,14 @@ ptrdiff_t asocket_read_line(asocket_read_channel *in, char *line, size_t size)
         length--;
     if (length >= size)
         return asocket__line_search(in, line, size);
-    memcpy(line, bytes, length);
-    line[length] = 0;
     in->transferred = (int64_t)count;
     ring->visible -= (uint32_t)count;
     ring->size -= (uint32_t)count;
     ring->head += (uint32_t)count;
-    if (ASOCKET__UNLIKELY(!ring->visible || ring->head == ring->capacity || in->pipe))
-        asocket__in_turned(in);
+    line[length] = 0;
+    memcpy(line, bytes, length);
+    if (ASOCKET__UNLIKELY(!ring->visible || in->pipe))
+        asocket__in_after(in);
     return (ptrdiff_t)length;
 }
 
@@ -13186,10 +13179,12 @@ ptrdiff_t asocket_write(asocket_write_channel *out, const void *bytes, size_t si
 
         if (ASOCKET__LIKELY(at < ring->capacity && size <= ring->capacity - at && !out->status &&
                             !out->task && out->auto_flush == out->dirty)) {
-            memcpy(ring->data + at, bytes, size);
+            char *space = ring->data + at;
+
             ring->size += (uint32_t)size;
             out->written = (int64_t)size;
             out->reserved = 0;
+            memcpy(space, bytes, size);
             return (ptrdiff_t)size;
         }
     }
