@@ -2487,6 +2487,13 @@ static ASOCKET__PLAIN int asocket__fail(asocket_selector *selector, int status,
     return status;
 }
 
+// Nearly every argument that cannot be is answered so.
+static ASOCKET__PLAIN int asocket__refuse(asocket_selector *selector, const char *operation,
+                                          const char *detail)
+{
+    return asocket__fail(selector, ASOCKET_EINVAL, operation, detail);
+}
+
 static const char *asocket__endpoint_path(const asocket__endpoint *endpoint)
 {
     const char *path;
@@ -5420,7 +5427,7 @@ static ASOCKET__NOINLINE void asocket__ring_detach(asocket_selector *selector, a
         asocket__buffer_give(selector, ring->data, capacity);
     else if (ring->capacity == ASOCKET__LARGE_SIZE)
         asocket__large_give(selector, ring->data);
-    else // a pipe's that was widened
+    else // a pipe's that was widened, one that came with a socket
         asocket__release(selector, ring->data, ring->capacity);
     selector->statistics.buffers--;
     memset(ring, 0, sizeof *ring);
@@ -6019,8 +6026,7 @@ static int asocket__pipe_publish(asocket__pipe *pipe)
 {
     pipe->ring.visible = pipe->ring.size;
     asocket__out_tidy(&pipe->out);
-    if (pipe->in.task)
-        asocket__wake(pipe->in.task, 0);
+    asocket__wake_any(pipe->in.task, 0);
     return pipe->ring.size ? ASOCKET_EAGAIN : 0;
 }
 
@@ -9114,6 +9120,13 @@ static ASOCKET__PLAIN int asocket__in_fail(const asocket_read_channel *in, int s
     return asocket__channel_fail(in->selector, in->socket, status, operation);
 }
 
+// What every reading call ends with: its status, or how much it was.
+static ASOCKET__SMALL int asocket__in_done(const asocket_read_channel *in, int status,
+                                           const char *operation)
+{
+    return ASOCKET__LIKELY(status >= 0) ? status : asocket__in_fail(in, status, operation);
+}
+
 // What every reading call begins with.
 static int asocket__in_enter(asocket_read_channel *in, const char *operation)
 {
@@ -9135,8 +9148,8 @@ static void asocket__in_after(asocket_read_channel *in)
 {
     if (!in->ring->size)
         asocket__in_detach(in);
-    if (in->pipe && in->pipe->out.task)
-        asocket__wake(in->pipe->out.task, 0);
+    if (in->pipe)
+        asocket__wake_any(in->pipe->out.task, 0);
 }
 
 static void asocket__in_take(asocket_read_channel *in, char *buffer, uint32_t count)
@@ -9404,29 +9417,22 @@ typedef struct asocket__search {
     size_t length;
     bool line; // a CR before the delimiter belongs to it
     char *buffer;
-    size_t limit, moved; // the most that fits, and what was moved already
-    uint32_t from;       // in the ring, where no delimiter begins before
+    size_t limit;  // the most that fits; what was moved already is in->transferred
+    uint32_t from; // in the ring, where no delimiter begins before
 } asocket__search;
 
 // How much would be handed out that ends at `end` in the ring, in front of a delimiter.
-static size_t asocket__search_length(const asocket__search *search, const asocket__ring *ring,
+static size_t asocket__search_length(const asocket_read_channel *in, const asocket__search *search,
                                      uint32_t end)
 {
-    size_t length = search->moved + end;
+    size_t length = (size_t)in->transferred + end;
     char last = 0;
 
     if (end)
-        last = asocket__ring_byte(ring, end - 1);
+        last = asocket__ring_byte(in->ring, end - 1);
     else if (length)
         last = search->buffer[length - 1];
     return search->line && last == '\r' ? length - 1 : length;
-}
-
-static void asocket__search_move(asocket_read_channel *in, asocket__search *search, uint32_t count)
-{
-    asocket__in_take(in, search->buffer + search->moved, count);
-    search->moved += count;
-    search->from = 0;
 }
 
 // Hands out what ends at a delimiter, or, the last line, at the end of the stream: how many bytes.
@@ -9439,17 +9445,19 @@ static ptrdiff_t asocket__in_search(asocket_read_channel *in, asocket__search *s
         int status;
 
         end = asocket__ring_find(in->ring, search->from, search->delimiter, skip);
-        length = asocket__search_length(search, in->ring, end);
+        length = asocket__search_length(in, search, end);
         if (end + skip <= in->ring->visible || length > search->limit)
             break;
         search->from = end;
-        if (in->ring->visible >= in->capacity)
-            asocket__search_move(in, search, end);
+        if (in->ring->visible >= in->capacity) {
+            asocket__in_take(in, search->buffer + in->transferred, end);
+            search->from = 0;
+        }
         status = asocket__in_more(in);
         if (status) {
             end = in->ring->visible;
             skip = 0;
-            length = search->moved + end;
+            length = (size_t)in->transferred + end;
             if (status == ASOCKET_EOF && search->line && length)
                 break;
             return status;
@@ -9457,7 +9465,7 @@ static ptrdiff_t asocket__in_search(asocket_read_channel *in, asocket__search *s
     }
     if (length > search->limit)
         return ASOCKET_EMSGSIZE;
-    asocket__search_move(in, search, end);
+    asocket__in_take(in, search->buffer + in->transferred, end);
     asocket__in_drop(in, skip);
     search->buffer[length] = 0;
     return (ptrdiff_t)length;
@@ -9488,6 +9496,13 @@ static ASOCKET__PLAIN int asocket__out_fail(const asocket_write_channel *out, in
                                             const char *operation)
 {
     return asocket__channel_fail(out->selector, out->socket, status, operation);
+}
+
+// What every writing call ends with.
+static ASOCKET__SMALL int asocket__out_done(const asocket_write_channel *out, int status,
+                                            const char *operation)
+{
+    return ASOCKET__LIKELY(status >= 0) ? status : asocket__out_fail(out, status, operation);
 }
 
 // What every writing call begins with.
@@ -9848,8 +9863,7 @@ static void asocket__pipe_finish(asocket__pipe *pipe, int status)
     if (!pipe->in.ended)
         pipe->in.ended = status;
     asocket__out_detach(&pipe->out);
-    if (pipe->in.task)
-        asocket__wake(pipe->in.task, 0);
+    asocket__wake_any(pipe->in.task, 0);
     asocket__pipe_done(pipe, ASOCKET_WRITE);
 }
 
@@ -12793,8 +12807,8 @@ asocket_write_channel *asocket_open_write_channel(asocket *socket, int flags)
     if (asocket__channel_check(socket, ASOCKET__WRITER, "open_write_channel"))
         return NULL;
     if (flags & ~ASOCKET_AUTO_FLUSH) {
-        (void)asocket__fail(socket->selector, ASOCKET_EINVAL, "open_write_channel",
-                            "flags other than ASOCKET_AUTO_FLUSH");
+        (void)asocket__refuse(socket->selector, "open_write_channel",
+                              "flags other than ASOCKET_AUTO_FLUSH");
         return NULL;
     }
     socket->out.opened = 1;
@@ -12837,19 +12851,17 @@ static int asocket__buffer_check(asocket_read_channel *in, const void *buffer, s
     int status = asocket__in_enter(in, operation);
 
     if (!status && size && (!buffer || size > PTRDIFF_MAX))
-        status =
-            asocket__fail(in->selector, ASOCKET_EINVAL, operation, "no buffer, or no such size");
+        status = asocket__refuse(in->selector, operation, "no buffer, or no such size");
     return status;
 }
 
 ptrdiff_t asocket_read(asocket_read_channel *in, void *buffer, size_t size)
 {
-    int count = asocket__buffer_check(in, buffer, size, "read");
+    int status = asocket__buffer_check(in, buffer, size, "read");
 
-    if (count || !size)
-        return count;
-    count = asocket__in_some(in, (char *)buffer, size);
-    return ASOCKET__LIKELY(count >= 0) ? count : asocket__in_fail(in, count, "read");
+    if (status || !size)
+        return status;
+    return asocket__in_done(in, asocket__in_some(in, (char *)buffer, size), "read");
 }
 
 static int asocket__read_exactly(asocket_read_channel *in, void *buffer, size_t size,
@@ -12859,8 +12871,7 @@ static int asocket__read_exactly(asocket_read_channel *in, void *buffer, size_t 
 
     if (status)
         return status;
-    status = asocket__in_full(in, (char *)buffer, size);
-    return status ? asocket__in_fail(in, status, operation) : 0;
+    return asocket__in_done(in, asocket__in_full(in, (char *)buffer, size), operation);
 }
 
 ptrdiff_t asocket_read_full(asocket_read_channel *in, void *buffer, size_t size)
@@ -12878,8 +12889,8 @@ static ASOCKET__SMALL int asocket__delimiter_check(asocket_read_channel *in, con
     if (status)
         return status;
     if (!delimiter || !length || length > in->capacity)
-        return asocket__fail(in->selector, ASOCKET_EINVAL, operation,
-                             "the delimiter is empty or longer than the channel's capacity");
+        return asocket__refuse(in->selector, operation,
+                               "the delimiter is empty or longer than the channel's capacity");
     return 0;
 }
 
@@ -12892,17 +12903,13 @@ static ASOCKET__NOINLINE ptrdiff_t asocket__read_search(asocket_read_channel *in
     if (length)
         return length;
     if (!buffer || !size)
-        return asocket__fail(in->selector, ASOCKET_EINVAL, operation, "no buffer");
+        return asocket__refuse(in->selector, operation, "no buffer");
     search->buffer = (char *)buffer;
     search->buffer[0] = 0;
     search->limit = size - 1;
-    search->moved = search->from = 0;
+    search->from = 0;
     length = asocket__in_search(in, search);
-    if (length >= 0)
-        return length;
-    if (!search->moved)
-        search->buffer[0] = 0;
-    return asocket__in_fail(in, (int)length, operation);
+    return length < 0 ? asocket__in_fail(in, (int)length, operation) : length;
 }
 
 static ASOCKET__NOINLINE ptrdiff_t asocket__line_search(asocket_read_channel *in, char *line,
@@ -12926,7 +12933,7 @@ static ASOCKET__NOINLINE int asocket__line_await(asocket_read_channel *in, char 
     while (!status && !in->ring->visible);
     line[0] = 0;
     in->transferred = 0;
-    return status ? asocket__in_fail(in, status, "read_line") : 0;
+    return asocket__in_done(in, status, "read_line");
 }
 
 // The common case comes first: the whole line lies in one piece, and fits.
@@ -12941,7 +12948,7 @@ ptrdiff_t asocket_read_line(asocket_read_channel *in, char *line, size_t size)
         return asocket__line_search(in, line, size);
     ring = in->ring;
     if (ASOCKET__UNLIKELY(!ring->visible)) {
-        int status = size ? asocket__line_await(in, line) : 0;
+        ptrdiff_t status = size ? asocket__line_await(in, line) : asocket__line_search(in, line, 0);
 
         if (status)
             return status;
@@ -13061,7 +13068,7 @@ int asocket_consume(asocket_read_channel *in, size_t count)
     if (status)
         return status;
     if (count > in->ring->visible)
-        return asocket__fail(in->selector, ASOCKET_EINVAL, "consume", "more than there is");
+        return asocket__refuse(in->selector, "consume", "more than there is");
     if (count)
         asocket__in_drop(in, (uint32_t)count);
     return ASOCKET_OK;
@@ -13112,12 +13119,12 @@ int64_t asocket_copy(asocket_read_channel *in, asocket_write_channel *out, int64
     int status = asocket__in_enter(in, "copy");
 
     if (!status && !out)
-        return asocket__fail(in->selector, ASOCKET_EINVAL, "copy", "no channel to write to");
+        return asocket__refuse(in->selector, "copy", "no channel to write to");
     if (!status)
         status = asocket__out_enter(out, "copy");
     if (!status && (limit < ASOCKET_FOREVER || in->selector != out->selector))
-        return asocket__fail(in->selector, ASOCKET_EINVAL, "copy",
-                             "the limit is negative, or the channels are of two selectors");
+        return asocket__refuse(in->selector, "copy",
+                               "the limit is negative, or the channels are of two selectors");
     if (!status)
         status = asocket__copy(in, out, limit);
     if (!status)
@@ -13149,8 +13156,7 @@ int asocket_cancel_read(asocket_read_channel *in)
         return ASOCKET_OK;
     if (!in->pipe->out.status)
         in->pipe->out.status = ASOCKET_ECANCELED;
-    if (in->pipe->out.task)
-        asocket__wake(in->pipe->out.task, ASOCKET_ECANCELED);
+    asocket__wake_any(in->pipe->out.task, ASOCKET_ECANCELED);
     asocket__pipe_done(in->pipe, ASOCKET_READ);
     return ASOCKET_OK;
 }
@@ -13165,7 +13171,7 @@ static ASOCKET__NOINLINE ptrdiff_t asocket__write_all(asocket_write_channel *out
     if (status || !size)
         return status;
     if (!bytes || size > PTRDIFF_MAX)
-        return asocket__fail(out->selector, ASOCKET_EINVAL, "write", "no bytes");
+        return asocket__refuse(out->selector, "write", "no bytes");
     status = asocket__out_write(out, bytes, size);
     return status ? asocket__out_fail(out, status, "write") : (ptrdiff_t)size;
 }
@@ -13221,7 +13227,7 @@ ptrdiff_t asocket_vprintf(asocket_write_channel *out, const char *format, va_lis
     if (status)
         return status;
     if (!format)
-        return asocket__fail(out->selector, ASOCKET_EINVAL, "printf", "no format");
+        return asocket__refuse(out->selector, "printf", "no format");
     if (asocket__out_attach(out))
         return asocket__out_fail(out, ASOCKET_ENOMEM, "printf");
     room = asocket__ring_space(out->ring, &space);
@@ -13237,7 +13243,7 @@ ptrdiff_t asocket_vprintf(asocket_write_channel *out, const char *format, va_lis
     va_end(again);
     asocket__out_tidy(out);
     if (length < 0)
-        return asocket__fail(out->selector, ASOCKET_EINVAL, "printf", "the format failed");
+        return asocket__refuse(out->selector, "printf", "the format failed");
     return status ? asocket__out_fail(out, status, "printf") : length;
 }
 
@@ -13259,8 +13265,7 @@ static int asocket__write_exactly(asocket_write_channel *out, const void *bytes,
 
     if (status)
         return status;
-    status = asocket__out_write(out, bytes, size);
-    return status ? asocket__out_fail(out, status, operation) : 0;
+    return asocket__out_done(out, asocket__out_write(out, bytes, size), operation);
 }
 
 int asocket_write_byte(asocket_write_channel *out, uint8_t value)
@@ -13349,7 +13354,7 @@ int asocket_commit(asocket_write_channel *out, size_t count)
         return status;
     out->reserved = reserved;
     if (count > reserved)
-        return asocket__fail(out->selector, ASOCKET_EINVAL, "commit", "more than was reserved");
+        return asocket__refuse(out->selector, "commit", "more than was reserved");
     if (out->pipe && asocket__out_attach(out)) // it ran empty
         return asocket__out_fail(out, ASOCKET_ENOMEM, "commit");
     out->reserved = 0;
@@ -13377,8 +13382,7 @@ int asocket_flush(asocket_write_channel *out)
 
     if (status)
         return status;
-    status = asocket__out_flush(out, 0);
-    return status ? asocket__out_fail(out, status, "flush") : ASOCKET_OK;
+    return asocket__out_done(out, asocket__out_flush(out, 0), "flush");
 }
 
 // The reader has given up: there is nothing to tell it, but the pipe can be freed.
@@ -13399,8 +13403,7 @@ int asocket_finish(asocket_write_channel *out)
         asocket__pipe_leave(out, status);
         return status;
     }
-    status = asocket__out_finish(out);
-    return status ? asocket__out_fail(out, status, "finish") : ASOCKET_OK;
+    return asocket__out_done(out, asocket__out_finish(out), "finish");
 }
 
 static int asocket__shutdown_read(asocket *socket)
@@ -13425,8 +13428,8 @@ int asocket_shutdown(asocket *socket, int directions)
     if (status)
         return status;
     if (!directions || (directions & ~ASOCKET__BOTH))
-        return asocket__fail(socket->selector, ASOCKET_EINVAL, "shutdown",
-                             "directions are ASOCKET_READ, ASOCKET_WRITE or both");
+        return asocket__refuse(socket->selector, "shutdown",
+                               "directions are ASOCKET_READ, ASOCKET_WRITE or both");
     if (directions & ASOCKET_READ)
         status = asocket__shutdown_read(socket);
     if (directions & ASOCKET_WRITE)
@@ -13439,8 +13442,7 @@ int asocket_cancel_write(asocket_write_channel *out, int status)
     if (!out || !ASOCKET__HERE(out->selector))
         return ASOCKET_EINVAL;
     if (status >= 0)
-        return asocket__fail(out->selector, ASOCKET_EINVAL, "cancel_write",
-                             "the status is no failure");
+        return asocket__refuse(out->selector, "cancel_write", "the status is no failure");
     if (out->status) {
         asocket__pipe_leave(out, out->status);
         return asocket__out_fail(out, out->status, "cancel_write");
@@ -14077,8 +14079,8 @@ int64_t asocket_write_file(asocket_write_channel *out, int fd, int64_t offset, i
     if (status)
         return status;
     if (fd < 0 || offset < 0 || length < ASOCKET_FOREVER)
-        return asocket__fail(out->selector, ASOCKET_EINVAL, "write_file",
-                             "no file, or a negative offset or length");
+        return asocket__refuse(out->selector, "write_file",
+                               "no file, or a negative offset or length");
     status = asocket__file_write(out, fd, offset, length);
     return status ? asocket__out_fail(out, status, "write_file") : out->written;
 }
