@@ -242,7 +242,7 @@ check 'a program that uses it has no executable stack' sh -c \
 
 # The seam: what comes from the system is called through ASOCKET_SYS, or is pure.
 grep -o 'ASOCKET_SYS([a-z_0-9]*)' asocket.h | sed 's/.*(//; s/)//' | sort -u >"$work/seam"
-pure='mem(chr|cmp|cpy|move|set|rchr)|str(chr|cmp|len|ncmp|nlen)|v?snprintf|pthread_(self|equal)'
+pure='mem(chr|cmp|cpy|move|set|rchr)|str(chr|cmp|cspn|len|ncmp|nlen)|v?snprintf|pthread_(self|equal)'
 # Of one thread's signals and the pool's lock, which cannot fail; gcc makes malloc and memset calloc.
 pure="$pure|pthread_(mutex|cond)_[a-z]+|pthread_(detach|sigmask)"
 pure="$pure|sig(addset|emptyset|fillset|ismember|pending|timedwait)|calloc"
