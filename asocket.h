@@ -4778,7 +4778,7 @@ static int asocket__kqueue_wait(asocket_selector *selector, int64_t timeout)
                                 timeout < 0 ? NULL : &time);
     for (i = 0; i < count; i++)
         asocket__kqueue_report(selector, &events[i]);
-    return count;
+    return count < 0 && errno == EINTR ? 0 : count;
 }
 
 static void asocket__kqueue_wake(asocket_selector *selector)
