@@ -5644,18 +5644,16 @@ static void asocket__socket_settle(asocket *socket, int stage)
 
 // What a receive says about the next one: fewer bytes than asked for mean that there are no more, if
 // the backend will tell of new ones (epoll(7), question 9).
-static ASOCKET__SMALL void asocket__socket_received(asocket *socket, ptrdiff_t count, size_t size)
+static ASOCKET__SMALL void asocket__socket_received(asocket *socket, size_t count, size_t size)
 {
-    bool all = (size_t)count == size || socket->kind == ASOCKET__DATAGRAM;
+    bool all = count == size || socket->kind == ASOCKET__DATAGRAM;
 
     if (ASOCKET__UNLIKELY(!(socket->registered & ASOCKET_READ))) {
-        asocket__expect_learn(socket->selector, socket->received, count >= 0);
-        if (count <= 0)
-            return;
+        asocket__expect_learn(socket->selector, socket->received, true);
         socket->received = 1;
         if (!all)
             asocket__socket_settle(socket, 1);
-    } else if (count > 0 && !all && !socket->hangup) {
+    } else if (!all && !socket->hangup) {
         socket->ready &= (uint8_t)~ASOCKET_READ;
     }
 }
@@ -5805,9 +5803,12 @@ static ptrdiff_t asocket__socket_recv(asocket *socket, void *buffer, size_t size
     } while (count < 0 && errno == EINTR);
     if (ASOCKET__LIKELY(count >= 0))
         asocket__spend(selector, count); // an empty datagram counts, too
-    asocket__socket_received(socket, count, size);
-    if (ASOCKET__LIKELY(count > 0))
+    if (ASOCKET__LIKELY(count > 0)) {
+        asocket__socket_received(socket, (size_t)count, size);
         return count;
+    }
+    if (!(socket->registered & ASOCKET_READ))
+        asocket__expect_learn(selector, socket->received, !count);
     if (!count)
         return socket->reset ? ASOCKET_ECONNRESET : 0;
     return asocket__socket_refused(socket, ASOCKET_READ);
