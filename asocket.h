@@ -13680,8 +13680,8 @@ static int asocket__group_change(asocket *socket, const asocket__endpoint *group
 
 #endif
 
-static int asocket__group(asocket *socket, const asocket_ip *group, unsigned interface_index,
-                          bool join, const char *operation)
+static ASOCKET__PLAIN int asocket__group(asocket *socket, const asocket_ip *group,
+                                         unsigned interface_index, bool join, const char *operation)
 {
     asocket__endpoint endpoint;
     asocket_address address;
@@ -13693,7 +13693,8 @@ static int asocket__group(asocket *socket, const asocket_ip *group, unsigned int
         (group->family == 6 && socket->domain == AF_INET)) // dual stack: groups of both
         return asocket__fail(socket->selector, ASOCKET_EINVAL, operation,
                              "no multicast address, or not of the socket's family");
-    address = asocket_address_of(*group, 0);
+    memset(&address, 0, sizeof address);
+    address.ip = *group;
     status = asocket__endpoint_of(&address, &endpoint);
     if (status)
         return asocket__fail(socket->selector, status, operation, NULL);
