@@ -537,6 +537,7 @@ sub run_compiler {
     $results{text} += $1 while $sizes =~ /^\.text\S*\s+(\d+)/mg;
     $results{constants} += $1 while $sizes =~ /^\.rodata\S*\s+(\d+)/mg;
     $results{carried} = carried_by_greeter();
+    $results{core} = text_of_core();
     printf "\nThe implementation: cc -O2 -c %.2f s of CPU; at -Os %s\n", $results{compile},
         $results{text} ? sprintf('%.1f KiB of text and %.1f KiB of constants', $results{text} / 1024,
             $results{constants} / 1024) : 'not measured: no size(1)';
@@ -547,6 +548,23 @@ sub carried_by_greeter {
     defined output_of(300, $cc, '-Os', '-DASOCKET_STATIC', '-w', "$root/examples/greeter.c", '-o',
         "$build/greeter") or return;
     my $sizes = output_of(10, 'size', '-A', "$build/greeter") // '';
+    return $sizes =~ /^\.text\s+(\d+)/m ? $1 : undef;
+}
+
+# What a program carries that calls everything for TCP: all but datagrams, Unix sockets, lists of
+# addresses, moving sockets, layers and files.
+sub text_of_core {
+    my $later = qr/_(?:udp|unix\w*|\w+_group|receive\w*|send\w*|hand_over|share|layer\w*|detach|attach\w*
+        |fail|write_file|remote_host|peer_credentials|set_capacity|resolve|connect_any)$/x;
+    my $names = output_of(10, 'nm', '-g', '--defined-only', "$build/small.o") // '';
+    my @core = grep { !/$later/ } $names =~ / T (asocket_\w+)$/mg;
+    my $source = "$build/core.c";
+    open(my $file, '>', $source) or die "$source: $!";
+    print $file "#define ASOCKET_STATIC\n#define ASOCKET_IMPLEMENTATION\n#include \"$root/asocket.h\"\n",
+        "typedef void any(void);\nany *const core[] = {\n", map({ "(any *)$_,\n" } @core), "};\n";
+    close($file);
+    defined output_of(300, $cc, '-Os', '-w', '-c', $source, '-o', "$build/core.o") or return;
+    my $sizes = output_of(10, 'size', '-A', "$build/core.o") // '';
     return $sizes =~ /^\.text\s+(\d+)/m ? $1 : undef;
 }
 
@@ -675,6 +693,8 @@ sub judge {
         defined $results{text} ? $results{text} / 1024 : undef,
         $results{carried}
         ? sprintf('(examples/greeter.c with ASOCKET_STATIC: %.1f)', $results{carried} / 1024) : '');
+    at_most('  of TCP, names, channels and coroutines', 40, 0, '%.1f',
+        defined $results{core} ? $results{core} / 1024 : undef);
     judge_limit();
     judge_datagrams($_) for grep { figure($_, 'udp16', 'ratio') } 1, 2;
     judge_threads();
