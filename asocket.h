@@ -9747,11 +9747,8 @@ static int asocket__copy_ring(asocket_read_channel *in, asocket_write_channel *o
 {
     char *bytes;
     uint32_t length;
-    int status;
+    int status = asocket__out_room(out, 1);
 
-    in->task = asocket__self(in->selector);
-    status = asocket__out_room(out, 1);
-    in->task = NULL;
     if (status || in->status)
         return status;
     length = asocket__ring_piece(in->ring, 0, &bytes);
@@ -9760,8 +9757,10 @@ static int asocket__copy_ring(asocket_read_channel *in, asocket_write_channel *o
     if (length > asocket__ring_free(out->ring))
         length = asocket__ring_free(out->ring);
     asocket__ring_append(out->ring, bytes, length);
-    *count = length;
-    return asocket__out_touch(out, length);
+    out->written += length;
+    status = asocket__out_touch(out, length); // which may take it back
+    *count = (uint32_t)(out->written - in->transferred);
+    return status;
 }
 
 // Straight from the block that was received into.
@@ -9771,21 +9770,17 @@ static int asocket__copy_direct(asocket_read_channel *in, asocket_write_channel 
     char *bytes;
     uint32_t length = asocket__ring_piece(in->ring, 0, &bytes);
     ptrdiff_t sent = asocket__socket_send(out->socket, bytes, length < most ? length : most, 0);
-    int status = 0;
 
-    if (sent == ASOCKET_EAGAIN) {
-        in->task = asocket__self(in->selector);
-        status = asocket__out_wait(out);
-        in->task = NULL;
-    } else if (sent < 0) {
-        status = asocket__out_break(out, (int)sent);
-    } else {
-        *count = (uint32_t)sent;
-    }
-    return status;
+    if (sent == ASOCKET_EAGAIN)
+        return asocket__out_wait(out);
+    if (sent < 0)
+        return asocket__out_break(out, (int)sent);
+    *count = (uint32_t)sent;
+    return 0;
 }
 
-// One step: some bytes over, or a wait for room. What could not be sent stays readable.
+// One step: some bytes over, or a wait for room. What could not be sent stays readable; meanwhile
+// nobody else reads it.
 static int asocket__copy_step(asocket_read_channel *in, asocket_write_channel *out, int64_t limit)
 {
     uint32_t most = in->ring->visible, count = 0;
@@ -9793,11 +9788,16 @@ static int asocket__copy_step(asocket_read_channel *in, asocket_write_channel *o
 
     if (limit >= 0 && most > limit)
         most = (uint32_t)limit;
+    in->task = asocket__self(in->selector);
     status = out->pipe || out->own.size ? asocket__copy_ring(in, out, most, &count)
                                         : asocket__copy_direct(in, out, most, &count);
-    if (in->status)
-        return in->status;
-    asocket__in_drop(in, count);
+    in->task = NULL;
+    if (!in->status) {
+        asocket__in_drop(in, count);
+    } else { // given up meanwhile, with its bytes; some had gone
+        in->transferred += count;
+        status = in->status;
+    }
     out->written = in->transferred;
     return status;
 }
@@ -13119,18 +13119,18 @@ int64_t asocket_copy(asocket_read_channel *in, asocket_write_channel *out, int64
 {
     int status = asocket__in_enter(in, "copy");
 
-    if (!status && !out)
+    if (status)
+        return status;
+    if (!out)
         return asocket__refuse(in->selector, "copy", "no channel to write to");
-    if (!status)
-        status = asocket__out_enter(out, "copy");
-    if (!status && (limit < ASOCKET_FOREVER || in->selector != out->selector))
+    status = asocket__out_enter(out, "copy");
+    if (status)
+        return status;
+    if (limit < ASOCKET_FOREVER || in->selector != out->selector)
         return asocket__refuse(in->selector, "copy",
                                "the limit is negative, or the channels are of two selectors");
-    if (!status)
-        status = asocket__copy(in, out, limit);
-    if (!status)
-        return in->transferred;
-    return in && out ? asocket__in_fail(in, status, "copy") : status;
+    status = asocket__copy(in, out, limit);
+    return status ? asocket__in_fail(in, status, "copy") : in->transferred;
 }
 
 int64_t asocket_transferred(const asocket_read_channel *in)

@@ -63,6 +63,7 @@ typedef struct mask {
     bool finishing;                  /* ends the stream below itself */
     bool yielding;                   /* others run before it reads */
     int dozing;                      /* naps of 1 ms before it reads, whatever comes */
+    bool writing_late;               /* others run before it writes */
     bool lingering;                  /* close waits for the peer, whatever that takes */
     bool waiting_for_good;           /* ... and then for nothing at all */
     int inside;                      /* calls of read and write that have not returned */
@@ -110,6 +111,8 @@ static ptrdiff_t mask_write(void *state, asocket *lower, const void *bytes, size
     }
     size = size < PIECE ? size : PIECE;
     m->inside++;
+    if (m->writing_late)
+        asocket_yield(asocket_selector_of(lower));
     status = bottom_ready(&m->lower, lower);
     if (!status) {
         memcpy(piece, bytes, size);
@@ -994,6 +997,82 @@ static void a_write_that_cannot_leave_says_so(void)
     both_close(&c);
 }
 
+typedef struct copying {
+    asocket_read_channel *in;
+    asocket_write_channel *out;
+    int64_t result;
+} copying;
+
+static void copy_three(asocket_selector *s, void *argument)
+{
+    copying *c = (copying *)argument;
+
+    (void)s;
+    c->result = asocket_copy(c->in, c->out, 3);
+}
+
+/* What a copy is about to send stays where it is until it is sent. */
+static void a_copy_keeps_other_readers_out(void)
+{
+    copying mine;
+    test_pair pair;
+    const char *there;
+    char bytes[4];
+    both c;
+
+    if (!test_pair_open(selector, &pair))
+        return;
+    both_open(selector, &c, MASKED, 0);
+    c.a.mask->writing_late = true;
+    mine.in = asocket_open_read_channel(pair.socket);
+    mine.out = c.a.out;
+    mine.result = 0;
+    is_int(send(pair.peer, "abcd\n", 5, 0), 5, "(bytes)");
+    is_int(asocket_peek(mine.in, &there, 5), 5, "(they are there)");
+    asocket_launch(selector, copy_three, &mine);
+    asocket_poll(selector, 0);
+    is_int(c.a.mask->inside, 1, "a copy is inside of a transport");
+    is_status(asocket_read(mine.in, bytes, 4), ASOCKET_EBUSY, "P12: its read channel is in use");
+    is_status(asocket_copy(mine.in, c.b.out, 1), ASOCKET_EBUSY, "P12: ... for a copy, too");
+    ok(strstr(asocket_error_message(selector), "another coroutine") != NULL,
+       "P12: ... which says why: %s", asocket_error_message(selector));
+    asocket_join_all(selector);
+    is_int(mine.result, 3, "P12: ... the copy goes on");
+    is_int(asocket_read(mine.in, bytes, 4), 2, "P12: ... and leaves what it did not take");
+    asocket_flush(c.a.out);
+    is_int(asocket_read_full(c.b.in, bytes, 3), 3, "P12: ... and its bytes");
+    ok(!memcmp(bytes, "abc", 3), "P12: ... are those");
+    both_close(&c);
+    test_pair_close(&pair);
+}
+
+/* Outside of coroutines: behind what waits already, for lack of memory nothing is taken. */
+static void a_copy_that_cannot_leave_loses_nothing(void)
+{
+    asocket_read_channel *in;
+    test_pair pair;
+    both c;
+
+    if (!test_pair_open(selector, &pair))
+        return;
+    both_open(selector, &c, MASKED, ASOCKET_AUTO_FLUSH);
+    in = asocket_open_read_channel(pair.socket);
+    asocket_set_timeout(c.a.socket, ASOCKET_NO_WAIT);
+    is_int(send(pair.peer, "bc\n", 3, 0), 3, "(bytes)");
+    c.a.mask->failing_write = ASOCKET_EAGAIN;
+    is_int(asocket_write_string(c.a.out, "a"), 1, "a byte waits to leave");
+    c.a.mask->failing_write = ASOCKET_ENOMEM;
+    is_status((int)asocket_copy(in, c.a.out, 3), ASOCKET_ENOMEM,
+              "P7: what there is no memory for is not copied");
+    is_int(asocket_transferred(in), 0, "P7: ... and not counted");
+    is_int(asocket_written(c.a.out), 0, "P7: ... at neither end");
+    c.a.mask->failing_write = 0;
+    is_int(asocket_copy(in, c.a.out, 3), 3, "P7: ... it is there for the next copy");
+    ok(hear(c.b.in, "abc"), "P7: ... and arrives once, behind what was there before");
+    both_close(&c);
+    test_pair_close(&pair);
+}
+
 static void layers_stand_on_layers(void)
 {
     end a, b;
@@ -1679,6 +1758,8 @@ int main(int argc, char **argv)
     a_flush_waits_for_the_kernel();
     errors_of_a_transport_reach_the_caller();
     a_write_that_cannot_leave_says_so();
+    a_copy_keeps_other_readers_out();
+    a_copy_that_cannot_leave_loses_nothing();
     layers_stand_on_layers();
     a_transport_opens_the_channels_of_a_layer_below();
     transports_end_the_stream_below();
