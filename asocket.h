@@ -4040,8 +4040,8 @@ static asocket *asocket__socket_at(const asocket_selector *selector, uint32_t in
 //   open, shut  make and free what the selector needs, the wake-up included
 //   arm         report from now on when a call in these directions may succeed
 //   remove      forget the socket before its descriptor is closed or given away
-//   wait        sleep up to `timeout` ns (-1: for ever) and signal what is ready: how
-//               many, -1 and errno when the system refuses
+//   wait        sleep up to `timeout` ns (below 0: for ever) and signal what is ready: how
+//               many, 0 after a signal, too; -1 when the system refuses
 //   wake        end a wait; any thread, signal handlers
 //   handle      a descriptor that is readable when wait would find something, or none
 // epoll registers a socket once per direction, edge-triggered; after that arming is free. Reading
@@ -4196,7 +4196,7 @@ static int asocket__epoll_wait(asocket_selector *selector, int64_t timeout)
             ASOCKET__PREFETCH(asocket__epoll_socket(selector, &events[i + 2]));
         asocket__epoll_report(selector, &events[i]);
     }
-    return count;
+    return count < 0 && errno == EINTR ? 0 : count;
 }
 
 static void asocket__epoll_wake(asocket_selector *selector)
@@ -4539,7 +4539,7 @@ static int asocket__poll_collect(asocket_selector *selector, uint32_t first, int
         else
             asocket__poll_drain_wake(selector);
     }
-    return count;
+    return count < 0 && errno == EINTR ? 0 : count;
 }
 
 static int asocket__poll_wait(asocket_selector *selector, int64_t timeout)
@@ -6787,14 +6787,14 @@ static void asocket__resume(asocket_selector *selector, asocket__task *task)
 
 static void asocket__resume_ready(asocket_selector *selector, uint32_t limit)
 {
-    asocket__link end;
+    const asocket__link *last = selector->ready.previous, *link = &selector->ready;
 
     // Those made ready from here on come behind it: they wait for the next turn.
-    asocket__list_append(&selector->ready, &end);
-    while (selector->ready.next != &end && limit-- > 0) {
+    while (link != last && limit-- > 0) {
         asocket__task *task = ASOCKET__OF(asocket__task, link, selector->ready.next);
 
-        ASOCKET__PREFETCH(task->link.next);
+        link = &task->link;
+        ASOCKET__PREFETCH(link->next);
         asocket__list_remove(&task->link);
         selector->since_wait++;
         if (ASOCKET__LIKELY(!task->outside))
@@ -6802,7 +6802,6 @@ static void asocket__resume_ready(asocket_selector *selector, uint32_t limit)
         else
             task->state = ASOCKET__RUNNING; // it yields: see >>wait
     }
-    asocket__list_remove(&end);
 }
 
 // The next of a task and all below it, parents first; NULL: that was the last.
@@ -7647,7 +7646,7 @@ static void asocket__look(asocket_selector *selector, int64_t limit)
     count = selector->backend->wait(selector, timeout);
     if (timeout && count > 0)
         selector->statistics.wakeups++;
-    if (ASOCKET__UNLIKELY(count < 0) && errno != EINTR)
+    if (ASOCKET__UNLIKELY(count < 0))
         asocket__rest(timeout);
 }
 

@@ -23,6 +23,9 @@ static int refusing_epoll_ctl(int epoll, int operation, int handle, struct epoll
 
 #include <poll.h>
 #include <pthread.h>
+#ifdef __linux__
+#include <signal.h>
+#endif
 
 static asocket_selector *selector;
 static const asocket__backend *backend;
@@ -571,6 +574,98 @@ static void time_outs(void)
     }
 }
 
+#ifdef __linux__
+static void nothing_more(int number)
+{
+    (void)number;
+}
+
+static int signalled_enough;
+
+static void *signal_now_and_then(void *argument)
+{
+    struct timespec time = {0, 5000000};
+
+    while (!__atomic_load_n(&signalled_enough, __ATOMIC_RELAXED)) {
+        nanosleep(&time, NULL);
+        pthread_kill(*(pthread_t *)argument, SIGUSR1);
+    }
+    return NULL;
+}
+
+static void a_signal_ends_a_wait(void)
+{
+    pthread_t waiting = pthread_self(), thread;
+    int64_t start = test_clock();
+    struct sigaction action;
+
+    memset(&action, 0, sizeof action);
+    action.sa_handler = nothing_more;
+    sigaction(SIGUSR1, &action, NULL);
+    pthread_create(&thread, NULL, signal_now_and_then, &waiting);
+    is_int(backend->wait(selector, 10 * INT64_C(1000000000)), 0, "P10: a signal is no report");
+    ok(test_took(start, 0, 8000), "but ends a wait");
+    __atomic_store_n(&signalled_enough, 1, __ATOMIC_RELAXED);
+    pthread_join(thread, NULL);
+}
+#else
+static void a_signal_ends_a_wait(void)
+{
+    skip(2, "no signals are sent here");
+}
+#endif
+
+/* What the wait is for, which the system refuses from now on; false: it cannot be had. */
+#ifdef _WIN32
+static bool exchange_the_end(a_handle *end)
+{
+    HANDLE now = selector->windows.port;
+
+    if (backend->id != ASOCKET_BACKEND_IOCP)
+        return false;
+    selector->windows.port = (HANDLE)*end;
+    *end = (a_handle)now;
+    return true;
+}
+#elif ASOCKET__EPOLL
+static bool exchange_the_end(a_handle *end)
+{
+    a_handle now = selector->epoll.handle;
+
+    if (backend->id != ASOCKET_BACKEND_EPOLL)
+        return false;
+    selector->epoll.handle = *end;
+    *end = now;
+    return true;
+}
+#else
+static bool exchange_the_end(const a_handle *end)
+{
+    (void)end;
+    return false;
+}
+#endif
+
+static void a_wait_that_is_refused(void)
+{
+    a_handle end = (a_handle)-1;
+    uint64_t turns = selector->statistics.turns;
+    int64_t start = test_clock();
+
+    if (!exchange_the_end(&end)) {
+        skip(3, "this backend's wait is not refused so easily");
+        return;
+    }
+    is_int(look(0), -1, "the system refuses to wait");
+    errno = EINTR;
+    is_status(asocket_sleep(selector, 200), ASOCKET_OK, "P10: a sleep goes on after that");
+    turns = selector->statistics.turns - turns;
+    exchange_the_end(&end);
+    if (!ok(turns <= 2 + (uint64_t)(test_clock() - start) / 1000000,
+            "P10: whatever errno held, without taking the whole processor"))
+        diag("%d turns", (int)turns);
+}
+
 /* What is registered under a number, by a duplicate of a connection that was closed, may go at any
    time: between two calls of epoll_ctl, too. */
 static void a_number_is_in_use_and_then_free(void)
@@ -701,6 +796,8 @@ int main(int argc, char **argv)
     descriptors_of_others_again();
     another_thread_wakes();
     time_outs();
+    a_signal_ends_a_wait();
+    a_wait_that_is_refused();
     a_number_is_in_use_and_then_free();
     a_handle_for_other_loops();
     a_full_channel_is_one_receive();
