@@ -8581,7 +8581,7 @@ static int asocket__bind_begin(const asocket_builder *builder, asocket *socket,
     if (ASOCKET_SYS(bind)(socket->handle, &native.any, size))
         return asocket__last_status();
     status = 0;
-    if (socket->kind != ASOCKET__STREAM || path) // connect(2) may change the address
+    if (!socket->remote.family || path) // else connect(2) may change the address
         status = asocket__local_learn(socket);
     if (path && !status)
         asocket__path_own(socket->names);
@@ -11440,7 +11440,7 @@ asocket_address asocket_address_of(asocket_ip ip, uint16_t port)
 static bool asocket__address_read(asocket_address *address, const char *text)
 {
     bool bracket = *text == '[';
-    uint32_t port;
+    uint32_t port = 0;
 
     text = asocket__ip_read(text + bracket, &address->ip);
     if (!text || bracket != (address->ip.family == 6) || (bracket && *text++ != ']') ||

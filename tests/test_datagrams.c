@@ -1449,6 +1449,11 @@ static void test_connect_from(void)
     if (!test_skips(TEST_WINDOWS, 1, "Wine tells of 127.0.0.1 only"))
         ok(socket && address_of(socket).ip.bytes[3] == 2, "builder: local is where it sends from");
     asocket_close(socket);
+    udp.local = asocket_address_of(asocket_ipv4(0, 0, 0, 0), 0);
+    socket = asocket_connect(udp, "127.0.0.1", peer_port(peer));
+    ok(socket && address_of(socket).ip.bytes[0] == 127 && address_of(socket).port,
+       "builder: of any local address the system takes one, and that is told");
+    asocket_close(socket);
     socket = asocket_connect(asocket_udp(selector), "localhost", peer_port(peer));
     send_text(socket, "name", NULL);
     ok(peer_gets(peer, "name", 4, 0), "localhost is a peer, too");
