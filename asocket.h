@@ -1981,6 +1981,7 @@ struct asocket__pipe {
 typedef struct asocket__post {
     struct asocket__post *next;
     asocket_function *function;
+    asocket_function *drop; // instead of it, when the selector goes; NULL: nothing needs to be done
     void *argument;
 } asocket__post;
 
@@ -6974,13 +6975,14 @@ static void asocket__notify(asocket_selector *selector)
 }
 
 static int asocket__post_push(asocket_selector *selector, asocket_function *function,
-                              void *argument)
+                              asocket_function *drop, void *argument)
 {
     asocket__post *post = (asocket__post *)asocket__allocate(selector, sizeof *post);
 
     if (!post)
         return ASOCKET_ENOMEM;
     post->function = function;
+    post->drop = drop;
     post->argument = argument;
     post->next = ASOCKET__LOAD(&selector->posts);
     while (!ASOCKET__REPLACE(&selector->posts, &post->next, post)) {
@@ -7398,18 +7400,22 @@ static void asocket__call(asocket_selector *selector, asocket_function *function
     asocket__children_pass_on(&guest, &selector->root);
 }
 
+static void asocket__post_call(asocket_selector *selector, const asocket__post *post)
+{
+    asocket__call(selector, post->function, post->argument);
+}
+
 // The end of the first of those that are late: by a call of `end`, or it was launched (NULL). It
 // leaves them before, for a callback may run the loop.
 static ASOCKET__SMALL void asocket__post_end(asocket_selector *selector,
                                              void (*end)(asocket_selector *selector,
-                                                         asocket_function *function,
-                                                         void *argument))
+                                                         const asocket__post *post))
 {
     asocket__post *post = selector->late;
 
     selector->late = post->next;
     if (end)
-        end(selector, post->function, post->argument);
+        end(selector, post);
     asocket__release(selector, post, sizeof *post);
 }
 
@@ -7443,7 +7449,7 @@ static void asocket__posts_run(asocket_selector *selector)
             selector->refused = 1;
             return;
         }
-        asocket__post_end(selector, launched ? NULL : asocket__call);
+        asocket__post_end(selector, launched ? NULL : asocket__post_call);
     }
 }
 
@@ -10116,8 +10122,10 @@ static ASOCKET__NOINLINE void asocket__move_free(asocket_selector *other, asocke
     asocket__release(other, move, sizeof *move);
 }
 
-static ASOCKET__SMALL void asocket__move_drop(asocket_selector *other, asocket__move *move)
+static ASOCKET__SMALL void asocket__move_drop(asocket_selector *other, void *argument)
 {
+    asocket__move *move = (asocket__move *)argument;
+
     if (move->socket.handle != ASOCKET__NO_HANDLE)
         (void)ASOCKET_SYS(close)(move->socket.handle);
     asocket__move_free(other, move);
@@ -11729,19 +11737,17 @@ static void asocket__pipes_free(asocket_selector *selector, asocket__link *list)
 
 // All that was posted by now, and no more after, comes to its end by a call of `end`.
 static void asocket__posts_end(asocket_selector *selector,
-                               void (*end)(asocket_selector *selector, asocket_function *function,
-                                           void *argument))
+                               void (*end)(asocket_selector *selector, const asocket__post *post))
 {
     asocket__posts_take(selector);
     while (selector->late)
         asocket__post_end(selector, end);
 }
 
-static void asocket__post_drop(asocket_selector *selector, asocket_function *function,
-                               void *argument)
+static void asocket__post_drop(asocket_selector *selector, const asocket__post *post)
 {
-    if (function == asocket__move_run)
-        asocket__move_drop(selector, (asocket__move *)argument);
+    if (post->drop)
+        post->drop(selector, post->argument);
 }
 
 static void asocket__selector_free(asocket_selector *selector)
@@ -11841,7 +11847,7 @@ void asocket_selector_destroy(asocket_selector *selector)
     asocket__run_until(selector, until, asocket__coroutines_ended);
     // When the time is over, those that are coroutines already come before the last posts.
     asocket__resume_ready(selector, UINT32_MAX);
-    asocket__posts_end(selector, asocket__call);
+    asocket__posts_end(selector, asocket__post_call);
     asocket__sockets_close(selector);
     asocket__run_until(selector, until, asocket__flushing_ended);
     start = asocket__later(start, ASOCKET__DESTROY_DRAIN);
@@ -11913,7 +11919,7 @@ int asocket_post(asocket_selector *selector, asocket_function *function, void *a
         return ASOCKET_EINVAL;
     if (!asocket__alive(selector))
         return asocket__enter(selector); // says why not
-    return asocket__post_push(selector, function, argument);
+    return asocket__post_push(selector, function, NULL, argument);
 }
 
 int asocket_stats(const asocket_selector *selector, asocket_statistics *statistics)
@@ -13827,7 +13833,7 @@ int asocket_hand_over(asocket *socket, asocket_selector *other, asocket_function
     socket->selector->backend->remove(socket->selector, socket);
     socket->registered = socket->selector->backend->reports;
     socket->ready = ASOCKET__BOTH;
-    if (!asocket__post_push(other, asocket__move_run, move)) {
+    if (!asocket__post_push(other, asocket__move_run, asocket__move_drop, move)) {
         asocket__socket_leave(socket);
         return ASOCKET_OK;
     }
@@ -13850,7 +13856,7 @@ int asocket_share(asocket *server, asocket_selector *other, asocket_function *fu
     move->socket.handle = asocket__handle_duplicate(server->handle);
     status = move->socket.handle == ASOCKET__NO_HANDLE
                  ? asocket__last_status()
-                 : asocket__post_push(other, asocket__move_run, move);
+                 : asocket__post_push(other, asocket__move_run, asocket__move_drop, move);
     if (!status) {
         server->shared = server->lent = 1;
         return ASOCKET_OK;
