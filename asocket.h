@@ -1171,10 +1171,12 @@ ASOCKET_API int asocket_peer_credentials(const asocket *socket, asocket_credenti
 #define ASOCKET__NOINLINE    __attribute__((noinline))
 #define ASOCKET__LIKELY(x)   __builtin_expect(!!(x), 1)
 #define ASOCKET__UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define ASOCKET__FETCH(p)    __builtin_prefetch(p)
 #else
 #define ASOCKET__NOINLINE
 #define ASOCKET__LIKELY(x)   (x)
 #define ASOCKET__UNLIKELY(x) (x)
+#define ASOCKET__FETCH(p)    ((void)(p))
 #endif
 
 // A register that tells threads apart, where its use is known to compile.
@@ -1184,17 +1186,15 @@ ASOCKET_API int asocket_peer_credentials(const asocket *socket, asocket_credenti
 #define ASOCKET__THREAD_POINTER
 #endif
 
-// The line of memory that will be needed next; not where each byte of code counts.
-#if defined(__GNUC__) && !defined(__OPTIMIZE_SIZE__)
-#define ASOCKET__PREFETCH(p) __builtin_prefetch(p)
-#else
-#define ASOCKET__PREFETCH(p) ((void)(p))
-#endif
-
-// Where compilers expect an inlined copy to be smaller than a call, and it is not.
+// With -Os: no fetch ahead of the line of memory that will be needed next, no second way for what
+// is common, and calls where compilers expect an inlined copy to be smaller, and it is not.
 #if defined(__OPTIMIZE_SIZE__)
-#define ASOCKET__SMALL ASOCKET__NOINLINE
+#define ASOCKET__PREFETCH(p) ((void)(p))
+#define ASOCKET__QUICK       0
+#define ASOCKET__SMALL       ASOCKET__NOINLINE
 #else
+#define ASOCKET__PREFETCH(p) ASOCKET__FETCH(p)
+#define ASOCKET__QUICK       1
 #define ASOCKET__SMALL
 #endif
 
@@ -12950,7 +12950,8 @@ ptrdiff_t asocket_read_line(asocket_read_channel *in, char *line, size_t size)
     size_t length, count;
     uint32_t piece;
 
-    if (ASOCKET__UNLIKELY(!in || !line || in->status || in->task || !ASOCKET__HERE(in->selector)))
+    if (!ASOCKET__QUICK ||
+        ASOCKET__UNLIKELY(!in || !line || in->status || in->task || !ASOCKET__HERE(in->selector)))
         return asocket__line_search(in, line, size);
     ring = in->ring;
     if (ASOCKET__UNLIKELY(!ring->visible)) {
@@ -13185,7 +13186,7 @@ static ASOCKET__NOINLINE ptrdiff_t asocket__write_all(asocket_write_channel *out
 // The common case first: there is room behind what is there, and that will leave anyway.
 ptrdiff_t asocket_write(asocket_write_channel *out, const void *bytes, size_t size)
 {
-    if (ASOCKET__LIKELY(out && bytes && ASOCKET__HERE(out->selector))) {
+    if (ASOCKET__QUICK && ASOCKET__LIKELY(out && bytes && ASOCKET__HERE(out->selector))) {
         asocket__ring *ring = out->ring;
         uint32_t at = ring->head + ring->size;
 
