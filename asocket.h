@@ -2328,21 +2328,25 @@ static void asocket__heap_up(asocket__heap *heap, uint32_t position, asocket__he
     asocket__heap_place(heap, position, entry);
 }
 
+static uint32_t asocket__heap_least_child(const asocket__heap *heap, uint32_t position)
+{
+    uint32_t first = position * 4 - 2, least = first, i;
+
+    for (i = first + 1; i < first + 4 && i <= heap->count; i++)
+        if (heap->entries[i].key < heap->entries[least].key)
+            least = i;
+    return least;
+}
+
 static void asocket__heap_down(asocket__heap *heap, uint32_t position, asocket__heap_entry entry)
 {
-    for (;;) {
-        uint32_t child = position * 4 - 2, last = child + 3, least = position;
-        int64_t key = entry.key;
+    while (position * 4 - 2 <= heap->count) {
+        uint32_t child = asocket__heap_least_child(heap, position);
 
-        for (; child <= last && child <= heap->count; child++)
-            if (heap->entries[child].key < key) {
-                key = heap->entries[child].key;
-                least = child;
-            }
-        if (least == position)
+        if (heap->entries[child].key >= entry.key)
             break;
-        asocket__heap_place(heap, position, heap->entries[least]);
-        position = least;
+        asocket__heap_place(heap, position, heap->entries[child]);
+        position = child;
     }
     asocket__heap_place(heap, position, entry);
 }
