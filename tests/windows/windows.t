@@ -116,7 +116,7 @@ fault 'no cancel before a close' 'pending read that was not cancelled' \
 fault 'an operation freed while the kernel has it' 'memory of an operation is freed' \
     '$n += s/(operation->overlapped\);)\s+else\s+(asocket__operation_free)/$1 $2/'
 fault 'bytes and OVERLAPPED used again too early' 'used again before its packet' \
-    '$n += s/\Qsocket->ready &= (uint8_t)~ASOCKET_WRITE;\E\s+(return asocket__send_later)/$1/; $n += s/asocket__operation_pends\(socket, ASOCKET__WRITER\) \|\|//; $n = $n == 2'
+    '$n += s/return (asocket__send_later)/return socket->ready |= ASOCKET_WRITE, $1/; $n += s/asocket__operation_pends\(socket, ASOCKET__WRITER\) \|\|//; $n = $n == 2'
 fault 'a shutdown while bytes are on their way' 'shutdown while the kernel' \
     '$n += s/asocket__out_settle\(out, asocket__send_settled\(out->socket\)\)/asocket__out_settle(out, 0)/'
 fault 'SO_REUSEADDR' 'SO_REUSEADDR lets others' \
