@@ -6934,8 +6934,8 @@ static bool asocket__intruding(const asocket_selector *selector)
     return selector->turning && !asocket__owned(selector);
 }
 
-// 0 in the thread that the selector belongs to: the first one in; while nobody runs the loop, another
-// may take it over. Else, and where there is no selector, ASOCKET_EINVAL.
+// 0 in the thread that the selector belongs to: the first one in; while nobody runs the loop,
+// another may take it over. Else, and where there is no selector, ASOCKET_EINVAL.
 static ASOCKET__NOINLINE int asocket__enter(const asocket_selector *selector)
 {
     if (!selector)
