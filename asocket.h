@@ -2174,8 +2174,8 @@ static ASOCKET__SMALL void asocket__release(asocket_selector *selector, void *bl
 }
 
 // A copy of a block, if there is one; `*missing` is set when there is no memory for it.
-static ASOCKET__SMALL void *asocket__copy_of(asocket_selector *selector, const void *block,
-                                             size_t size, bool *missing)
+static ASOCKET__NOINLINE void *asocket__copy_of(asocket_selector *selector, const void *block,
+                                                size_t size, bool *missing)
 {
     void *copy = block ? asocket__allocate(selector, size) : NULL;
 
@@ -2508,8 +2508,8 @@ static const char *asocket__endpoint_path(const asocket__endpoint *endpoint)
 }
 
 // What was tried may be gone when the sentence is made: its beginning is kept.
-static ASOCKET__SMALL void asocket__note_text(asocket__failure *failure, const char *text,
-                                              size_t length)
+static ASOCKET__NOINLINE void asocket__note_text(asocket__failure *failure, const char *text,
+                                                 size_t length)
 {
     size_t i;
 
@@ -2627,7 +2627,7 @@ static const char *asocket__ipv6_read(const char *text, uint8_t bytes[16])
 }
 
 // Of names of hosts and of interfaces.
-static ASOCKET__SMALL bool asocket__name_character(char c)
+static ASOCKET__NOINLINE bool asocket__name_character(char c)
 {
     return (unsigned)(c - '0') < 10 || (unsigned)((c | 0x20) - 'a') < 26 || c == '_' || c == '-';
 }
@@ -2715,7 +2715,7 @@ static ASOCKET__NOINLINE void asocket__put_number(asocket__writer *writer, unsig
 }
 
 // Ends the text: its length, or ASOCKET_EMSGSIZE with an empty text, or why there is none.
-static ASOCKET__SMALL int asocket__put_end(asocket__writer *writer, bool valid)
+static ASOCKET__NOINLINE int asocket__put_end(asocket__writer *writer, bool valid)
 {
     if (valid && writer->length < writer->size) {
         writer->buffer[writer->length] = 0;
@@ -2737,7 +2737,7 @@ static void asocket__put_ipv4(asocket__writer *writer, const uint8_t bytes[4])
     }
 }
 
-static ASOCKET__SMALL bool asocket__bytes_are_mapped(const uint8_t bytes[16])
+static ASOCKET__NOINLINE bool asocket__bytes_are_mapped(const uint8_t bytes[16])
 {
     static const uint8_t prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
@@ -3960,7 +3960,7 @@ static void asocket__task_init(asocket_selector *selector, asocket__task *task)
 }
 
 // Children outlive their parent as children of its parent.
-static ASOCKET__SMALL void asocket__children_pass_on(asocket__task *task, asocket__task *parent)
+static ASOCKET__NOINLINE void asocket__children_pass_on(asocket__task *task, asocket__task *parent)
 {
     while (!asocket__list_empty(&task->children)) {
         asocket__task *child = ASOCKET__OF(asocket__task, sibling, task->children.next);
@@ -3991,7 +3991,7 @@ static ASOCKET__NOINLINE void asocket__wake(asocket__task *task, int result)
 }
 
 // Whoever it is, if anybody.
-static ASOCKET__SMALL void asocket__wake_any(asocket__task *task, int result)
+static ASOCKET__NOINLINE void asocket__wake_any(asocket__task *task, int result)
 {
     if (task)
         asocket__wake(task, result);
@@ -4490,8 +4490,8 @@ static void asocket__poll_report(asocket_selector *selector, uint32_t position)
 }
 
 #if ASOCKET__LINUX
-static ASOCKET__SMALL int asocket__poll_sleep(struct pollfd *handles, uint32_t count,
-                                              int64_t timeout)
+static ASOCKET__NOINLINE int asocket__poll_sleep(struct pollfd *handles, uint32_t count,
+                                                 int64_t timeout)
 {
     struct timespec time;
 
@@ -4500,8 +4500,8 @@ static ASOCKET__SMALL int asocket__poll_sleep(struct pollfd *handles, uint32_t c
     return ASOCKET_SYS(ppoll)(handles, count, timeout < 0 ? NULL : &time, NULL);
 }
 #else
-static ASOCKET__SMALL int asocket__poll_sleep(struct pollfd *handles, uint32_t count,
-                                              int64_t timeout)
+static ASOCKET__NOINLINE int asocket__poll_sleep(struct pollfd *handles, uint32_t count,
+                                                 int64_t timeout)
 {
     return ASOCKET_SYS(poll)(handles, count, asocket__round_up(timeout));
 }
@@ -5664,7 +5664,7 @@ static ASOCKET__SMALL void asocket__socket_received(asocket *socket, size_t coun
 }
 
 // What a layer's transport answered.
-static ASOCKET__SMALL void asocket__layer_tried(asocket *socket, int direction, ptrdiff_t result)
+static ASOCKET__NOINLINE void asocket__layer_tried(asocket *socket, int direction, ptrdiff_t result)
 {
     const asocket__failure *failure = &asocket__self(socket->selector)->failure;
 
@@ -5678,8 +5678,8 @@ static ASOCKET__SMALL void asocket__layer_tried(asocket *socket, int direction, 
 }
 
 // A layer's bytes come and go through its transport, which may wait; nobody else gets in meanwhile.
-static ASOCKET__SMALL ptrdiff_t asocket__layer_try(asocket *socket, int direction, void *bytes,
-                                                   size_t size)
+static ASOCKET__NOINLINE ptrdiff_t asocket__layer_try(asocket *socket, int direction, void *bytes,
+                                                      size_t size)
 {
     bool reads = direction == ASOCKET_READ;
     asocket__task **place = reads ? &socket->in.task : &socket->out.task, *inside = *place;
@@ -5717,7 +5717,8 @@ static ptrdiff_t asocket__layer_recv(asocket *socket, void *buffer, size_t size)
     return count == ASOCKET_EOF || socket->in.ended ? 0 : count; // ended: by asocket_shutdown
 }
 
-static ASOCKET__SMALL ptrdiff_t asocket__layer_send(asocket *socket, const void *bytes, size_t size)
+static ASOCKET__NOINLINE ptrdiff_t asocket__layer_send(asocket *socket, const void *bytes,
+                                                       size_t size)
 {
     ptrdiff_t count = asocket__layer_try(socket, ASOCKET_WRITE, (void *)(uintptr_t)bytes, size);
 
@@ -5863,7 +5864,7 @@ static void asocket__endpoint_unmap(asocket__endpoint *endpoint)
     asocket__unmap(&endpoint->family, endpoint->bytes);
 }
 
-static ASOCKET__SMALL int asocket__names_make(asocket *socket)
+static ASOCKET__NOINLINE int asocket__names_make(asocket *socket)
 {
     if (!socket->names)
         socket->names =
@@ -5893,8 +5894,8 @@ static int asocket__socket_keep(asocket *socket, bool other, const asocket__nati
 }
 
 // The address of a descriptor's own end, or of the other one: its size, or -1.
-static ASOCKET__SMALL int asocket__handle_name(asocket_handle handle, bool other,
-                                               asocket__native *name)
+static ASOCKET__NOINLINE int asocket__handle_name(asocket_handle handle, bool other,
+                                                  asocket__native *name)
 {
     socklen_t size = sizeof *name;
     int result;
@@ -6114,7 +6115,7 @@ static void asocket__handle_freed(asocket_selector *selector)
         asocket__wake(ASOCKET__OF(asocket__task, link, selector->starved.next), 0);
 }
 
-static ASOCKET__SMALL void asocket__notices_free(asocket *socket)
+static ASOCKET__NOINLINE void asocket__notices_free(asocket *socket)
 {
     while (socket->notices) {
         asocket__notice *notice = socket->notices;
@@ -6142,7 +6143,7 @@ static int asocket__host_keep(asocket *socket, const char *host)
     return missing ? ASOCKET_ENOMEM : 0;
 }
 
-static ASOCKET__SMALL void asocket__host_forget(asocket_selector *selector, asocket *socket)
+static ASOCKET__NOINLINE void asocket__host_forget(asocket_selector *selector, asocket *socket)
 {
     if (!socket->lower && socket->told.host) {
         asocket__release(selector, socket->told.host, strlen(socket->told.host) + 1);
@@ -7030,7 +7031,7 @@ static int asocket__lookup_now(const char *host, asocket__found *found)
 #else
 
 // The next one of a family, from a position on; NULL: none.
-static ASOCKET__SMALL struct addrinfo *asocket__lookup_next(struct addrinfo *list, int family)
+static ASOCKET__NOINLINE struct addrinfo *asocket__lookup_next(struct addrinfo *list, int family)
 {
     while (list && list->ai_family != family)
         list = list->ai_next;
@@ -7131,7 +7132,7 @@ static void asocket__pool_sleep(asocket__pool *pool)
 #if ASOCKET__THREADS
 
 // Gives back the lock; the last one, of threads and selector, frees the pool.
-static ASOCKET__SMALL void asocket__pool_leave(asocket__pool *pool)
+static ASOCKET__NOINLINE void asocket__pool_leave(asocket__pool *pool)
 {
     bool last = !pool->threads && !pool->selector;
 
@@ -7246,7 +7247,7 @@ static bool asocket__pool_may_grow(const asocket__pool *pool)
 }
 
 // One more thread if those in the queue need it.
-static ASOCKET__SMALL void asocket__pool_tend(asocket__pool *pool)
+static ASOCKET__NOINLINE void asocket__pool_tend(asocket__pool *pool)
 {
     const asocket__lookup *lookup;
     int queued = 0;
@@ -7411,9 +7412,9 @@ static void asocket__post_call(asocket_selector *selector, const asocket__post *
 
 // The end of the first of those that are late: by a call of `end`, or it was launched (NULL). It
 // leaves them before, for a callback may run the loop.
-static ASOCKET__SMALL void asocket__post_end(asocket_selector *selector,
-                                             void (*end)(asocket_selector *selector,
-                                                         const asocket__post *post))
+static ASOCKET__NOINLINE void asocket__post_end(asocket_selector *selector,
+                                                void (*end)(asocket_selector *selector,
+                                                            const asocket__post *post))
 {
     asocket__post *post = selector->late;
 
@@ -8120,8 +8121,8 @@ static int asocket__option_write(asocket_handle handle, int level, int name, int
     return ASOCKET_SYS(setsockopt)(handle, level, name, &value, sizeof value);
 }
 
-static ASOCKET__SMALL int asocket__option_read(asocket_handle handle, int level, int name,
-                                               int *value)
+static ASOCKET__NOINLINE int asocket__option_read(asocket_handle handle, int level, int name,
+                                                  int *value)
 {
     socklen_t size = sizeof *value;
 
@@ -8482,7 +8483,7 @@ static ASOCKET__SMALL void asocket__socket_inherit(asocket *socket, int64_t time
 }
 
 // The same socket in another place.
-static ASOCKET__SMALL void asocket__socket_like(asocket *socket, const asocket *other)
+static ASOCKET__NOINLINE void asocket__socket_like(asocket *socket, const asocket *other)
 {
     asocket__socket_inherit(socket, other->timeout, other->capacity);
     socket->domain = other->domain;
@@ -8500,8 +8501,8 @@ static bool asocket__builder_datagrams(const asocket_builder *builder)
     return (builder->protocol & (ASOCKET__UDP | ASOCKET__UNIX_DATAGRAM)) != 0;
 }
 
-static ASOCKET__SMALL void asocket__builder_open(const asocket_builder *builder, asocket *socket,
-                                                 asocket_handle handle, int kind, int domain)
+static ASOCKET__NOINLINE void asocket__builder_open(const asocket_builder *builder, asocket *socket,
+                                                    asocket_handle handle, int kind, int domain)
 {
     asocket__socket_open(socket, handle, kind);
     socket->domain = (uint8_t)domain;
@@ -8852,7 +8853,7 @@ static int asocket__connect_result(asocket *socket)
                   : 0;
 }
 
-static ASOCKET__SMALL void asocket__race_leave(asocket *socket)
+static ASOCKET__NOINLINE void asocket__race_leave(asocket *socket)
 {
     socket->waiter[ASOCKET__WRITER] = NULL;
     asocket__list_remove(&socket->link);
@@ -8884,7 +8885,7 @@ static asocket *asocket__race_look(asocket__race *race)
     return socket;
 }
 
-static ASOCKET__SMALL void asocket__race_start(asocket__race *race, int64_t now)
+static ASOCKET__NOINLINE void asocket__race_start(asocket__race *race, int64_t now)
 {
     const asocket__endpoint *endpoint = race->last = race->next++;
     asocket *socket = asocket__socket_build(race->builder, ASOCKET__STREAM, endpoint, "connect");
@@ -9075,8 +9076,8 @@ static int asocket__place_of(asocket__place *place, const asocket_builder *build
 #if ASOCKET__THREADS
 
 // What a name means: 0, or a status.
-static ASOCKET__SMALL int asocket__host_lookup(asocket_selector *selector, const char *host,
-                                               asocket__found *found)
+static ASOCKET__NOINLINE int asocket__host_lookup(asocket_selector *selector, const char *host,
+                                                  asocket__found *found)
 {
     asocket__lookup *lookup = asocket__lookup_begin(selector, host);
     int status;
@@ -9103,8 +9104,8 @@ static ASOCKET__SMALL int asocket__host_lookup(asocket_selector *selector, const
 
 #else
 
-static ASOCKET__SMALL int asocket__host_lookup(asocket_selector *selector, const char *host,
-                                               asocket__found *found)
+static ASOCKET__NOINLINE int asocket__host_lookup(asocket_selector *selector, const char *host,
+                                                  asocket__found *found)
 {
     (void)selector;
     return asocket__lookup_now(host, found);
@@ -9878,7 +9879,7 @@ static void asocket__pipe_finish(asocket__pipe *pipe, int status)
 }
 
 // Ends the stream of each socket from a layer down: the transports first, then the descriptor's.
-static ASOCKET__SMALL int asocket__socket_finish(asocket *socket)
+static ASOCKET__NOINLINE int asocket__socket_finish(asocket *socket)
 {
     asocket *layer;
 
@@ -10126,7 +10127,7 @@ static ASOCKET__NOINLINE void asocket__move_free(asocket_selector *other, asocke
     asocket__release(other, move, sizeof *move);
 }
 
-static ASOCKET__SMALL void asocket__move_drop(asocket_selector *other, void *argument)
+static ASOCKET__NOINLINE void asocket__move_drop(asocket_selector *other, void *argument)
 {
     asocket__move *move = (asocket__move *)argument;
 
@@ -10203,7 +10204,7 @@ static void asocket__socket_leave(asocket *socket)
 }
 
 // Somebody else may open its channels. What the kernel joined still has no bytes of a stream.
-static ASOCKET__SMALL void asocket__channels_renew(asocket *socket)
+static ASOCKET__NOINLINE void asocket__channels_renew(asocket *socket)
 {
     socket->in.opened = socket->joined ? ASOCKET__BY_MANY : 0;
     socket->out.opened = 0;
@@ -10591,13 +10592,13 @@ static int asocket__join_set(asocket *socket, int on)
     return ASOCKET_SYS(setsockopt)(socket->handle, SOL_UDP, UDP_GRO, &on, sizeof on);
 }
 
-static ASOCKET__SMALL int asocket__joined_make(asocket *socket)
+static ASOCKET__NOINLINE int asocket__joined_make(asocket *socket)
 {
     socket->joined = (asocket__joined *)asocket__allocate(socket->selector, sizeof *socket->joined);
     return socket->joined ? 0 : ASOCKET_ENOMEM;
 }
 
-static ASOCKET__SMALL void asocket__joined_free(asocket *socket)
+static ASOCKET__NOINLINE void asocket__joined_free(asocket *socket)
 {
     asocket__release(socket->selector, socket->joined, sizeof *socket->joined);
     socket->joined = NULL;
@@ -11139,7 +11140,8 @@ static void asocket__foreign_close(asocket *foreign)
     asocket__close_unseen(foreign);
 }
 
-static ASOCKET__SMALL void asocket__foreign_claim(asocket *foreign, int events, asocket__task *task)
+static ASOCKET__NOINLINE void asocket__foreign_claim(asocket *foreign, int events,
+                                                     asocket__task *task)
 {
     if (events & ASOCKET_READ)
         foreign->waiter[ASOCKET__READER] = task;
@@ -11148,7 +11150,7 @@ static ASOCKET__SMALL void asocket__foreign_claim(asocket *foreign, int events, 
 }
 
 // The ready ones of `events`, or a status. The last one to wait forgets the descriptor.
-static ASOCKET__SMALL int asocket__foreign_wait(asocket *foreign, int events, int64_t until)
+static ASOCKET__NOINLINE int asocket__foreign_wait(asocket *foreign, int events, int64_t until)
 {
     asocket_selector *selector = foreign->selector;
     asocket__task *task = asocket__self(selector);
@@ -11199,8 +11201,8 @@ static void asocket__put_no_port(asocket__writer *writer, uint32_t number)
     asocket__put_number(writer, number > INT32_MAX ? 0U - number : number, 10);
 }
 
-static ASOCKET__SMALL void asocket__put_failure(asocket__writer *writer,
-                                                const asocket__failure *failure)
+static ASOCKET__NOINLINE void asocket__put_failure(asocket__writer *writer,
+                                                   const asocket__failure *failure)
 {
     const char *before = " ";
     asocket_address address;
@@ -12008,8 +12010,8 @@ static int asocket__join_wait(asocket_selector *selector, asocket__link *joiners
     return status;
 }
 
-static ASOCKET__SMALL int asocket__join_end(asocket_selector *selector, const char *operation,
-                                            int status)
+static ASOCKET__NOINLINE int asocket__join_end(asocket_selector *selector, const char *operation,
+                                               int status)
 {
     if (!status && asocket__self(selector)->cancelled)
         status = ASOCKET_ECANCELED;
@@ -12891,8 +12893,9 @@ ptrdiff_t asocket_read_full(asocket_read_channel *in, void *buffer, size_t size)
     return status ? status : (ptrdiff_t)size;
 }
 
-static ASOCKET__SMALL int asocket__delimiter_check(asocket_read_channel *in, const void *delimiter,
-                                                   size_t length, const char *operation)
+static ASOCKET__NOINLINE int asocket__delimiter_check(asocket_read_channel *in,
+                                                      const void *delimiter, size_t length,
+                                                      const char *operation)
 {
     int status = asocket__in_enter(in, operation);
 
@@ -14002,7 +14005,7 @@ asocket *asocket_receive_socket(asocket *unix_socket)
 // Layers
 
 // The coroutine that closes a socket at its end closes the other one instead.
-static ASOCKET__SMALL void asocket__launcher_pass(asocket *from, asocket *to)
+static ASOCKET__NOINLINE void asocket__launcher_pass(asocket *from, asocket *to)
 {
     if (!from->launcher)
         return;
