@@ -1011,6 +1011,52 @@ static void copy_three(asocket_selector *s, void *argument)
     c->result = asocket_copy(c->in, c->out, 3);
 }
 
+typedef struct filling {
+    asocket_write_channel *out;
+    ptrdiff_t result;
+} filling;
+
+static void write_a_block(asocket_selector *s, void *argument)
+{
+    filling *f = (filling *)argument;
+    char *block = (char *)calloc(1, 2 * PIECE);
+
+    (void)s;
+    f->result = block ? asocket_write(f->out, block, 2 * PIECE) : 0;
+    free(block);
+}
+
+/* A write of a whole block goes past it: the block may be gone when the transport comes back, which
+   took a part. */
+static void a_block_may_go_while_it_is_written(int (*finish)(asocket *))
+{
+    test_pair pair;
+    asocket *layer;
+    mask *m = mask_new(1);
+    filling f;
+
+    if (!test_pair_open(selector, &pair))
+        return;
+    m->writing_late = true;
+    layer = asocket_layer(pair.socket, &masking, m);
+    is_int(asocket_set_capacity(layer, 2 * PIECE), 0, "(a capacity)");
+    f.out = asocket_open_write_channel(layer, 0);
+    f.result = 0;
+    asocket_launch(selector, write_a_block, &f);
+    asocket_poll(selector, 0);
+    is_int(m->inside, 1, "a block is written, its transport works");
+    if (finish)
+        finish(layer);
+    else
+        (void)asocket_cancel_write(f.out, ASOCKET_EIO);
+    asocket_join_all(selector);
+    is_status(f.result, finish ? ASOCKET_ECLOSED : ASOCKET_ECANCELED,
+              "P8: ... and learns that its channel has gone");
+    asocket_close(layer);
+    test_pair_close(&pair);
+    asocket_await_closed(layer);
+}
+
 /* What a copy is about to send stays where it is until it is sent. */
 static void a_copy_keeps_other_readers_out(void)
 {
@@ -1758,6 +1804,9 @@ int main(int argc, char **argv)
     a_flush_waits_for_the_kernel();
     errors_of_a_transport_reach_the_caller();
     a_write_that_cannot_leave_says_so();
+    a_block_may_go_while_it_is_written(asocket_close);
+    a_block_may_go_while_it_is_written(asocket_abort);
+    a_block_may_go_while_it_is_written(NULL);
     a_copy_keeps_other_readers_out();
     a_copy_that_cannot_leave_loses_nothing();
     layers_stand_on_layers();
