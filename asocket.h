@@ -8926,7 +8926,7 @@ static int asocket__connect_limit(const asocket_builder *builder, int64_t *limit
 static asocket *asocket__race_run(asocket__race *race)
 {
     asocket_selector *selector = race->builder->selector;
-    int64_t limit;
+    int64_t limit = 0;
     int status = asocket__connect_limit(race->builder, &limit);
 
     while (status != ASOCKET_ECANCELED) {
