@@ -13121,7 +13121,7 @@ ptrdiff_t asocket_discard_until(asocket_read_channel *in, const void *delimiter,
 
 ptrdiff_t asocket_available(const asocket_read_channel *in)
 {
-    if (!in)
+    if (!in || !ASOCKET__HERE(in->selector))
         return ASOCKET_EINVAL;
     if (in->status)
         return asocket__in_fail(in, in->status, "available");

@@ -767,7 +767,7 @@ typedef struct foreign {
     asocket *socket;
     asocket_read_channel *in;
     asocket_write_channel *out;
-    int64_t answers[6];
+    int64_t answers[7];
     bool done;
 } foreign;
 
@@ -782,6 +782,7 @@ static void *from_another_thread(void *argument)
 #ifndef NDEBUG
     f->answers[4] = asocket_read(f->in, buffer, 1);
     f->answers[5] = asocket_write(f->out, "x", 1);
+    f->answers[6] = asocket_available(f->in);
 #endif
     return NULL;
 }
@@ -799,11 +800,12 @@ static void while_the_loop_runs(asocket_selector *owner, void *argument)
 
 static void test_another_thread(void)
 {
-    static const char *const calls[] = {"sleep", "poll", "set_timeout", "close", "read", "write"};
+    static const char *const calls[] = {"sleep", "poll",  "set_timeout", "close",
+                                        "read",  "write", "available"};
 #ifdef NDEBUG
     const int checked = 4; /* reading and writing do without the check then */
 #else
-    const int checked = 6;
+    const int checked = 7;
 #endif
     test_pair pair;
     foreign f;
