@@ -292,21 +292,19 @@ quick_of_clang = $(CORE)
 quick_of_gxx = test_arguments exceptions
 quick_of_no_coroutines = $(filter-out $(OWN),$(call tests_of,no_coroutines))
 quick_of_gcc = $(filter-out tls_verified tls_stirred $(FUZZERS) $(TLS_FUZZERS),$(call tests_of,gcc))
-quick_of_asan = $(CORE) test_backends test_connect test_layers test_moving test_names test_passing \
-	test_ring test_selector \
+quick_of_asan = $(CORE) test_connect test_layers test_moving test_passing test_ring test_selector \
 	$(FUZZERS) $(filter tls_pump tls_handshake tls_attacks tls_chains tls_trust $(TLS_FUZZERS),$(TLS_TESTS))
 quick_of_tsan = test_coroutines test_selector test_moving test_names $(filter tls_trust,$(TLS_TESTS))
 quick_of_valgrind = test_reading test_arguments
 quick_of_ucontext = test_coroutines test_stacks
 quick_of_ndebug = test_coroutines test_reading test_writing
 quick_of_kqueue = test_reading test_selector test_backends test_kqueue
-quick_of_kqueue_netbsd = test_selector test_kqueue
 quick_of_darwin = test_backends test_reading test_selector test_unix
 quick_programs_of = $(addprefix $(BUILD)/$(1)/,$(or $(quick_of_$(1)),$(call tests_of,$(1))))
 
-# As C++ by one compiler; test-systems has the other one, too.
+# As C++ by one compiler, over kqueue with one set of types; test-systems has the others, too.
 test:
-	$(call build_and_run,$(foreach c,$(filter-out clangxx,$(USABLE)),$(call quick_programs_of,$(c))) $(QUICK_FAULTS) \
+	$(call build_and_run,$(foreach c,$(filter-out clangxx kqueue_netbsd,$(USABLE)),$(call quick_programs_of,$(c))) $(QUICK_FAULTS) \
 		$(quick_wine),--total=$(BUILD)/test.total $(SKIPPED) $(skipped_wine) $(SCRIPTS:%=--script=%))
 
 test-all:
