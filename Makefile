@@ -293,7 +293,7 @@ quick_of_gxx = test_arguments exceptions
 quick_of_no_coroutines = $(filter-out $(OWN),$(call tests_of,no_coroutines))
 quick_of_gcc = $(filter-out tls_verified tls_stirred $(FUZZERS) $(TLS_FUZZERS),$(call tests_of,gcc))
 quick_of_asan = $(CORE) test_connect test_layers test_moving test_passing test_ring test_selector \
-	$(FUZZERS) $(filter tls_pump tls_handshake tls_attacks tls_chains tls_trust $(TLS_FUZZERS),$(TLS_TESTS))
+	$(FUZZERS) $(filter tls_pump tls_handshake tls_trust fuzz_chain fuzz_client,$(TLS_TESTS))
 quick_of_tsan = test_coroutines test_selector test_moving test_names $(filter tls_trust,$(TLS_TESTS))
 quick_of_valgrind = test_reading test_arguments
 quick_of_ucontext = test_coroutines test_stacks
