@@ -1198,8 +1198,8 @@ ASOCKET_API int asocket_peer_credentials(const asocket *socket, asocket_credenti
 #define ASOCKET__SMALL
 #endif
 
-// What is called in a hundred places with what every caller has in a register: gcc would rather pass
-// what the callee reads of it, and load that in a hundred places.
+// What is called in a hundred places with what every caller has in a register: gcc would rather
+// pass what the callee reads of it, and load that in a hundred places.
 #if defined(__GNUC__) && __GNUC__ >= 8 && !defined(__clang__)
 #define ASOCKET__PLAIN __attribute__((noipa))
 #else
@@ -2552,7 +2552,8 @@ static int asocket__hex_digit(char c)
     return digit < 10 ? (int)digit : letter < 6 ? (int)letter + 10 : -1;
 }
 
-// The readers take text that ends with a NUL byte, and answer where they stopped; NULL: it is wrong.
+// The readers take text that ends with a NUL byte, and answer where they stopped; NULL: it is
+// wrong.
 
 // A number up to `most`: decimal without leading zeros, or 1 to 4 hex digits.
 static const char *asocket__number_read(const char *text, int base, uint32_t most, uint32_t *number)
@@ -5647,8 +5648,8 @@ static void asocket__socket_settle(asocket *socket, int stage)
         socket->ready &= (uint8_t)~ASOCKET_READ;
 }
 
-// What a receive says about the next one: fewer bytes than asked for mean that there are no more, if
-// the backend will tell of new ones (epoll(7), question 9).
+// What a receive says about the next one: fewer bytes than asked for mean that there are no more,
+// if the backend will tell of new ones (epoll(7), question 9).
 static ASOCKET__SMALL void asocket__socket_received(asocket *socket, size_t count, size_t size)
 {
     bool all = count == size || socket->kind == ASOCKET__DATAGRAM;
@@ -6944,8 +6945,8 @@ static ASOCKET__NOINLINE int asocket__enter(const asocket_selector *selector)
     if (ASOCKET__LIKELY(asocket__owned(selector) && asocket__alive(selector)))
         return 0;
     if (!asocket__alive(selector))
-        return asocket__fail((asocket_selector *)(uintptr_t)selector, ASOCKET_EINVAL, "fork",
-                             "the selector belongs to the parent process");
+        return asocket__refuse((asocket_selector *)(uintptr_t)selector, "fork",
+                               "the selector belongs to the parent process");
     ASOCKET__ASSERT_THREAD(!asocket__intruding(selector) && "a selector belongs to one thread");
     if (selector->turning)
         return ASOCKET_EINVAL;
@@ -8194,8 +8195,8 @@ static int asocket__builder_check(const asocket_builder *builder, const char *op
         return ASOCKET_EINVAL;
     if (builder->protocol <= 0 || (builder->protocol & (builder->protocol - 1)) ||
         builder->protocol > ASOCKET__ANY)
-        return asocket__fail(builder->selector, ASOCKET_EINVAL, operation,
-                             "the builder does not come from asocket_tcp or one of its kin");
+        return asocket__refuse(builder->selector, operation,
+                               "the builder does not come from asocket_tcp or one of its kin");
     wrong = asocket__builder_wrong(builder);
     if (wrong)
         return asocket__fail_text(builder->selector, ASOCKET_EINVAL, operation, wrong,
@@ -9178,8 +9179,8 @@ static inline void asocket__in_drop(asocket_read_channel *in, uint32_t count)
         asocket__in_after(in);
 }
 
-// Notes how the stream ended; what was received before stays readable. EAGAIN and ENOMEM are no end,
-// nor is anything that befalls a datagram; an empty one has no bytes.
+// Notes how the stream ended; what was received before stays readable. EAGAIN and ENOMEM are no
+// end, nor is anything that befalls a datagram; an empty one has no bytes.
 static int asocket__in_end(asocket_read_channel *in, ptrdiff_t count)
 {
     if (count == ASOCKET_EAGAIN || count == ASOCKET_ENOMEM ||
@@ -11791,7 +11792,7 @@ static int asocket__loop_enter(asocket_selector *selector, const char *operation
     if (status)
         return status;
     if (selector->self != selector->outside)
-        return asocket__fail(selector, ASOCKET_EINVAL, operation, "called inside a coroutine");
+        return asocket__refuse(selector, operation, "called inside a coroutine");
     selector->turning++;
     return 0;
 }
@@ -11842,7 +11843,7 @@ void asocket_selector_destroy(asocket_selector *selector)
         return;
     if (selector->turning > 1) {
         selector->turning--;
-        (void)asocket__fail(selector, ASOCKET_EINVAL, "selector_destroy", "called by its own loop");
+        (void)asocket__refuse(selector, "selector_destroy", "called by its own loop");
         return;
     }
     start = asocket__now();
@@ -11890,7 +11891,7 @@ int asocket_poll(asocket_selector *selector, int64_t timeout)
         return status;
     before = selector->resumed;
     if (timeout < ASOCKET_NO_WAIT)
-        status = asocket__fail(selector, ASOCKET_EINVAL, "poll", "the time-out is negative");
+        status = asocket__refuse(selector, "poll", "the time-out is negative");
     else if (asocket__stop_taken(selector))
         status = asocket__fail(selector, ASOCKET_ECANCELED, "poll", "asocket_stop was called");
     else // ASOCKET_FOREVER remains below 0
@@ -11933,8 +11934,8 @@ int asocket_stats(const asocket_selector *selector, asocket_statistics *statisti
     if (!selector)
         return ASOCKET_EINVAL;
     if (!statistics)
-        return asocket__fail((asocket_selector *)(uintptr_t)selector, ASOCKET_EINVAL, "stats",
-                             "no place to store");
+        return asocket__refuse((asocket_selector *)(uintptr_t)selector, "stats",
+                               "no place to store");
     *statistics = selector->statistics;
     return ASOCKET_OK;
 }
@@ -12029,7 +12030,7 @@ int asocket_join(asocket_selector *selector, asocket_job job)
     if (!task)
         return ASOCKET_OK;
     if (task == selector->self)
-        return asocket__fail(selector, ASOCKET_EINVAL, "join", "a coroutine cannot join itself");
+        return asocket__refuse(selector, "join", "a coroutine cannot join itself");
     if (task->parent != asocket__self(selector))
         status = asocket__wait_in(selector, &task->joiners, ASOCKET_FOREVER);
     else
@@ -12089,7 +12090,7 @@ int asocket_sleep_ns(asocket_selector *selector, int64_t nanoseconds)
     if (status)
         return status;
     if (nanoseconds < ASOCKET_FOREVER)
-        return asocket__fail(selector, ASOCKET_EINVAL, "sleep", "the time is negative");
+        return asocket__refuse(selector, "sleep", "the time is negative");
     status = asocket__wait_begin(selector, ASOCKET_FOREVER, &until);
     if (!status) {
         int64_t now = asocket__now();
@@ -12225,8 +12226,8 @@ asocket_builder asocket_unix_datagram(asocket_selector *selector)
     return builder;
 }
 
-// The host and port that a caller gave: 0, ASOCKET_ENOTFOUND if it is a name that must be looked up,
-// or a status that is noted.
+// The host and port that a caller gave: 0, ASOCKET_ENOTFOUND if it is a name that must be looked
+// up, or a status that is noted.
 static ASOCKET__NOINLINE int asocket__host_check(const asocket_builder *builder,
                                                  const char *operation, const char *host, int port,
                                                  asocket__place *place)
@@ -12285,8 +12286,8 @@ asocket *asocket_bind(asocket_builder builder, const char *host, int port)
     return asocket__listen(&builder, place.found.endpoints);
 }
 
-// Looks up a name that asocket__host_check found, within connect_timeout: from here on it is part of
-// the caller's deadline. 0, or a status that is noted.
+// Looks up a name that asocket__host_check found, within connect_timeout: from here on it is part
+// of the caller's deadline. 0, or a status that is noted.
 static int asocket__place_find(asocket_builder *builder, const char *operation, const char *host,
                                int port, asocket__place *place)
 {
@@ -12346,7 +12347,7 @@ int asocket_resolve(asocket_selector *selector, const char *host, int port,
     if (status && status != ASOCKET_ENOTFOUND)
         return status;
     if (!addresses || !capacity)
-        return asocket__fail(selector, ASOCKET_EINVAL, "resolve", "no place to store");
+        return asocket__refuse(selector, "resolve", "no place to store");
     if (status)
         status = asocket__place_find(&builder, "resolve", host, port, &place);
     if (status)
@@ -12403,8 +12404,7 @@ asocket *asocket_connect_any(asocket_builder builder, const asocket_address *add
     if (asocket__builder_check(&builder, "connect"))
         return NULL;
     if (!addresses || !count || count > ASOCKET__ATTEMPTS) {
-        (void)asocket__fail(builder.selector, ASOCKET_EINVAL, "connect",
-                            "no addresses, or more than 1,024");
+        (void)asocket__refuse(builder.selector, "connect", "no addresses, or more than 1,024");
         return NULL;
     }
     endpoints = (asocket__endpoint *)asocket__allocate(builder.selector, count * sizeof *endpoints);
@@ -12524,8 +12524,7 @@ static int asocket__socket_check(const asocket *socket, int kinds, const char *o
     if (socket->state != ASOCKET__OPEN)
         return asocket__socket_fail(socket, ASOCKET_ECLOSED, operation);
     if (!(socket->kind & kinds))
-        return asocket__fail(socket->selector, ASOCKET_EINVAL, operation,
-                             asocket__kind_name(socket));
+        return asocket__refuse(socket->selector, operation, asocket__kind_name(socket));
     return 0;
 }
 
@@ -12558,7 +12557,7 @@ int asocket_serve(asocket *server, asocket_function *function)
     if (!server)
         return ASOCKET_EINVAL;
     if (!function)
-        return asocket__fail(server->selector, ASOCKET_EINVAL, "serve", "no function");
+        return asocket__refuse(server->selector, "serve", "no function");
     for (;;) {
         asocket *client = asocket_accept(server);
 
@@ -12617,8 +12616,7 @@ int asocket_local_address(const asocket *socket, asocket_address *address)
     if (!socket)
         return ASOCKET_EINVAL;
     if (!address)
-        return asocket__fail(socket->selector, ASOCKET_EINVAL, "local_address",
-                             "no place to store");
+        return asocket__refuse(socket->selector, "local_address", "no place to store");
     if (socket->state < ASOCKET__CLOSED)
         status = asocket__local_learn((asocket *)(uintptr_t)socket);
     if (!status && !socket->local.family)
@@ -12636,12 +12634,11 @@ int asocket_remote_address(const asocket *socket, asocket_address *address)
     if (!socket)
         return ASOCKET_EINVAL;
     if (!address)
-        return asocket__fail(socket->selector, ASOCKET_EINVAL, "remote_address",
-                             "no place to store");
+        return asocket__refuse(socket->selector, "remote_address", "no place to store");
     if (!socket->remote.family && socket->kind != ASOCKET__STREAM)
-        return asocket__fail(socket->selector, ASOCKET_EINVAL, "remote_address",
-                             socket->kind == ASOCKET__LISTENER ? asocket__kind_name(socket)
-                                                               : "the socket is not connected");
+        return asocket__refuse(socket->selector, "remote_address",
+                               socket->kind == ASOCKET__LISTENER ? asocket__kind_name(socket)
+                                                                 : "the socket is not connected");
     asocket__endpoint_address(&socket->remote, address);
     return ASOCKET_OK;
 }
@@ -12663,8 +12660,8 @@ static ASOCKET__NOINLINE int asocket__option_check(const asocket *socket, asocke
     socket = asocket__bottom(socket);
     if (!*row || !((*row)->protocols &
                    asocket__protocol_of(socket->domain, socket->kind == ASOCKET__DATAGRAM)))
-        return asocket__fail(socket->selector, ASOCKET_EINVAL, operation,
-                             "no such option, or not for this kind of socket");
+        return asocket__refuse(socket->selector, operation,
+                               "no such option, or not for this kind of socket");
     return 0;
 }
 
@@ -12696,7 +12693,7 @@ int asocket_get_option(const asocket *socket, asocket_option option, int *value)
     if (status)
         return status;
     if (!value)
-        return asocket__fail(socket->selector, ASOCKET_EINVAL, "get_option", "no place to store");
+        return asocket__refuse(socket->selector, "get_option", "no place to store");
     *value = 0;
     handle = asocket__bottom(socket)->handle;
     if (!asocket__option_place(row, socket->domain, &level, &name) ||
@@ -12733,8 +12730,7 @@ int asocket_set_timeout(asocket *socket, int64_t ms)
     if (status)
         return status;
     if (ms < ASOCKET_NO_WAIT)
-        return asocket__fail(socket->selector, ASOCKET_EINVAL, "set_timeout",
-                             "the time-out is negative");
+        return asocket__refuse(socket->selector, "set_timeout", "the time-out is negative");
     for (; socket; socket = socket->lower)
         socket->timeout = ms;
     return ASOCKET_OK;
@@ -12770,8 +12766,8 @@ int asocket_on_ready(asocket *socket, int events, asocket_function *function, vo
     if (status)
         return status;
     if (!function || !events || (events & ~ASOCKET__BOTH))
-        return asocket__fail(socket->selector, ASOCKET_EINVAL, "on_ready",
-                             "no function, or events other than ASOCKET_READ, ASOCKET_WRITE");
+        return asocket__refuse(socket->selector, "on_ready",
+                               "no function, or events other than ASOCKET_READ, ASOCKET_WRITE");
     socket = asocket__ready_place(socket, events);
     asocket__ready_learn(socket, events);
     notice = (asocket__notice *)(void *)asocket__notice_take(socket->selector);
@@ -12798,8 +12794,7 @@ static int asocket__channel_check(asocket *socket, int side, const char *operati
     if (status)
         return status;
     if (socket->kind == ASOCKET__DATAGRAM && !socket->remote.family)
-        return asocket__fail(socket->selector, ASOCKET_EINVAL, operation,
-                             "the datagram socket is not connected");
+        return asocket__refuse(socket->selector, operation, "the datagram socket is not connected");
     if (side == ASOCKET__READER ? socket->in.opened : socket->out.opened)
         return asocket__fail(socket->selector, ASOCKET_EBUSY, operation,
                              "the channel was opened, or receive_many called, before");
@@ -12840,7 +12835,7 @@ int asocket_pipe(asocket_selector *selector, size_t capacity, asocket_read_chann
     if (!asocket__here(selector))
         return ASOCKET_EINVAL;
     if (!in || !out || capacity > ASOCKET__SIZE_MOST)
-        return asocket__fail(selector, ASOCKET_EINVAL, "pipe", "no place for an end, or too large");
+        return asocket__refuse(selector, "pipe", "no place for an end, or too large");
     pipe = (asocket__pipe *)asocket__allocate(selector, sizeof *pipe);
     if (!pipe)
         return asocket__fail(selector, ASOCKET_ENOMEM, "pipe", NULL);
@@ -13054,7 +13049,7 @@ ptrdiff_t asocket_peek(asocket_read_channel *in, const char **bytes, size_t mini
     if (status)
         return status;
     if (!bytes)
-        return asocket__fail(in->selector, ASOCKET_EINVAL, "peek", "no place to store");
+        return asocket__refuse(in->selector, "peek", "no place to store");
     if (minimum > in->capacity)
         return asocket__fail(in->selector, ASOCKET_EMSGSIZE, "peek",
                              "more than the channel's capacity");
@@ -13349,7 +13344,7 @@ ptrdiff_t asocket_reserve(asocket_write_channel *out, char **bytes, size_t minim
     if (status)
         return status;
     if (!bytes)
-        return asocket__fail(out->selector, ASOCKET_EINVAL, "reserve", "no place to store");
+        return asocket__refuse(out->selector, "reserve", "no place to store");
     if (minimum > out->capacity)
         return asocket__fail(out->selector, ASOCKET_EMSGSIZE, "reserve",
                              "more than the channel's capacity");
@@ -13515,8 +13510,7 @@ static ASOCKET__NOINLINE int asocket__datagram_enter(asocket *socket,
     int status = asocket__datagram_check(socket, side, operation);
 
     if (!status && asocket__data_missing(datagrams, count, side))
-        return asocket__fail(socket->selector, ASOCKET_EINVAL, operation,
-                             "no datagrams, or no data");
+        return asocket__refuse(socket->selector, operation, "no datagrams, or no data");
     return status;
 }
 
@@ -13704,8 +13698,8 @@ static ASOCKET__PLAIN int asocket__group(asocket *socket, const asocket_ip *grou
         return status;
     if (!asocket_ip_is_multicast(group) || socket->domain == AF_UNIX ||
         (group->family == 6 && socket->domain == AF_INET)) // dual stack: groups of both
-        return asocket__fail(socket->selector, ASOCKET_EINVAL, operation,
-                             "no multicast address, or not of the socket's family");
+        return asocket__refuse(socket->selector, operation,
+                               "no multicast address, or not of the socket's family");
     memset(&address, 0, sizeof address);
     address.ip = *group;
     status = asocket__endpoint_of(&address, &endpoint);
@@ -13787,8 +13781,8 @@ int asocket_peer_credentials(const asocket *socket, asocket_credentials *credent
     if (status)
         return status;
     if (!credentials || socket->domain != AF_UNIX)
-        return asocket__fail(socket->selector, ASOCKET_EINVAL, "peer_credentials",
-                             "no place to store, or no Unix socket");
+        return asocket__refuse(socket->selector, "peer_credentials",
+                               "no place to store, or no Unix socket");
     if (asocket__handle_peer(socket->handle, credentials))
         return asocket__fail(socket->selector, asocket__last_status(), "peer_credentials", NULL);
     return ASOCKET_OK;
@@ -13805,8 +13799,7 @@ static int asocket__move_check(asocket *socket, asocket_selector *other, asocket
     if (status)
         return status;
     if (!other || !function)
-        return asocket__fail(socket->selector, ASOCKET_EINVAL, operation,
-                             "no selector, or no function");
+        return asocket__refuse(socket->selector, operation, "no selector, or no function");
     if (socket->selector->destroying) // the other one may be gone
         return asocket__fail(socket->selector, ASOCKET_ECANCELED, operation,
                              "the selector is being destroyed");
@@ -13880,8 +13873,8 @@ static int asocket__pass_check(asocket *channel, int side, const char *operation
     if (status)
         return status;
     if (channel->domain != AF_UNIX)
-        return asocket__fail(channel->selector, ASOCKET_EINVAL, operation,
-                             "descriptors go through Unix sockets only");
+        return asocket__refuse(channel->selector, operation,
+                               "descriptors go through Unix sockets only");
     if (side == ASOCKET__READER ? channel->in.task || channel->in.own.visible
                                 : channel->out.task || channel->out.own.size)
         return asocket__fail(channel->selector, ASOCKET_EBUSY, operation,
@@ -13899,7 +13892,7 @@ int asocket_send_socket(asocket *unix_socket, asocket *socket)
     if (status)
         return status;
     if (!socket)
-        return asocket__fail(unix_socket->selector, ASOCKET_EINVAL, "send_socket", "no socket");
+        return asocket__refuse(unix_socket->selector, "send_socket", "no socket");
     status = asocket__socket_check(socket, 255 & ~ASOCKET__LAYER, "send_socket");
     if (status)
         return status;
@@ -14024,8 +14017,8 @@ asocket *asocket_layer(asocket *lower, const asocket_transport *transport, void 
         return NULL;
     if (!transport || !transport->read || !transport->write || !transport->close ||
         !transport->cancel || lower->upper) {
-        (void)asocket__fail(lower->selector, ASOCKET_EINVAL, "layer",
-                            "a transport has four functions, a socket one layer above it");
+        (void)asocket__refuse(lower->selector, "layer",
+                              "a transport has four functions, a socket one layer above it");
         return NULL;
     }
     if (lower->in.task || lower->out.task) {
@@ -14122,7 +14115,7 @@ int asocket_set_capacity(asocket *socket, size_t capacity)
     if (status)
         return status;
     if (capacity > ASOCKET__SIZE_MOST)
-        return asocket__fail(socket->selector, ASOCKET_EINVAL, "set_capacity", "too large");
+        return asocket__refuse(socket->selector, "set_capacity", "too large");
     if (socket->in.task || socket->out.task || socket->in.own.data || socket->out.own.data)
         return asocket__fail(socket->selector, ASOCKET_EBUSY, "set_capacity",
                              "the channels are in use");
@@ -14159,7 +14152,7 @@ int asocket_attach(asocket_selector *selector, const void *key, void *value,
     if (!selector || !ASOCKET__HERE(selector))
         return ASOCKET_EINVAL;
     if (!key || !value || !release)
-        return asocket__fail(selector, ASOCKET_EINVAL, "attach", "no key, value or release");
+        return asocket__refuse(selector, "attach", "no key, value or release");
     if (asocket_attached(selector, key))
         return asocket__fail(selector, ASOCKET_EBUSY, "attach", "the key is taken");
     attachment = (asocket__attachment *)asocket__allocate(selector, sizeof *attachment);

@@ -342,6 +342,8 @@ static void check_endless(void)
 static void test_zones(void)
 {
     asocket_ip ip, other;
+    asocket_address address;
+    char native[256];
 
     check_endless();
     is_status(asocket_ip_parse(&ip, "fe80::1%123456789012345"), ASOCKET_OK,
@@ -362,6 +364,10 @@ static void test_zones(void)
     ok(!asocket_ip_equal(&ip, &other), "in another zone it is not");
     other = ip_of("fe80::1");
     ok(!asocket_ip_equal(&ip, &other), "nor without a zone");
+
+    address = asocket_address_of(ip_of("fe80::1%4294967297"), 1); /* 2^32 + 1 */
+    is_status(asocket_address_to_native(&address, native, sizeof native), ASOCKET_EADDRNOTAVAIL,
+              "a zone's number is not cut to 32 bits");
 }
 
 /* --- equality --------------------------------------------------------------------------------- */
