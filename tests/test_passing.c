@@ -626,15 +626,49 @@ static void a_child_of_a_coroutine(void)
     close(pair.peer);
 }
 
+/* Where no loop lies beneath it gives back its memory, too: of connections, and of their names. */
+static void a_child_gives_back_its_memory(void)
+{
+    asocket_selector_options options;
+    asocket_address address;
+    test_memory memory;
+    asocket_selector *owner;
+    asocket *server;
+    pid_t child;
+    int status = -1;
+
+    memset(&memory, 0, sizeof memory);
+    memset(&options, 0, sizeof options);
+    options.backend = backend;
+    options.allocator = test_allocator(&memory);
+    options.close_timeout = 1;
+    owner = asocket_selector_create(&options);
+    server = asocket_bind(asocket_tcp(owner), "127.0.0.1", 0);
+    if (!server || asocket_local_address(server, &address) < 0)
+        exit(1);
+    ok(asocket_connect(asocket_tcp(owner), "localhost", address.port) != NULL,
+       "a connection keeps the name that it was made by");
+    child = fork();
+    if (!child) {
+        asocket_selector_destroy(owner);
+        _exit(memory.blocks < 100 ? (int)memory.blocks : 100);
+    }
+    waitpid(child, &status, 0);
+    asocket_selector_destroy(owner);
+    is_int(WIFEXITED(status) ? WEXITSTATUS(status) : -1, 0, "a child's copy leaves no block");
+    is_int(memory.blocks, 0, "nor does its parent's");
+}
+
 static void test_processes(void)
 {
     if (test_emulated()) {
-        skip(13, "an emulator does not wipe pages on a fork");
+        skip(16, "an emulator does not wipe pages on a fork");
         return;
     }
     another_process_answers();
     a_child_disturbs_nobody();
     a_child_of_a_coroutine();
+    a_child_gives_back_its_memory();
 }
 
 /* ---------------------------------------------------------------------------------------------- */
